@@ -1,0 +1,49 @@
+# Everything runs from one virtual environment, made here from hash-pinned requirements. Needs Python 3.11+, make and git.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: help demo test check bench lock clean
+
+help: ## Say what can be made
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/'
+
+$(VENV)/runtime: requirements/runtime.txt pyproject.toml
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "strongroom needs Python 3.11 or newer; try: make PYTHON=python3.12 demo" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(PIP) install --require-hashes -r requirements/runtime.txt
+	@$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+$(VENV)/test: requirements/test.txt $(VENV)/runtime
+	@echo "setting up the tests (once)"
+	@$(PIP) install --require-hashes -r requirements/test.txt
+	@touch $@
+
+demo: $(VENV)/runtime ## Walk through the main job on the embedded store
+	@$(BIN)/python examples/demo.py
+
+test: $(VENV)/test ## Run all the tests
+	@tests/system-packages
+	@$(BIN)/python -m pytest -n auto
+
+check: $(VENV)/test ## Lint, types, import contract, then all the tests (what CI runs)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(MAKE) --no-print-directory test
+
+bench: $(VENV)/runtime ## Compare with other tools, side by side (installs them; slow)
+	@bench/run
+
+lock: $(VENV)/test ## Renew the pinned requirements from pyproject.toml
+	@cd $(CURDIR) && for set in runtime test; do \
+	  groups="--group build"; test $$set = runtime || groups="--all-extras --group build --group test -c requirements/runtime.txt"; \
+	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    pyproject.toml $$groups -o requirements/$$set.txt; done
+
+clean: ## Remove what was made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis bench/.environments dist

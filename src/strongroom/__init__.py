@@ -1,0 +1,1 @@
+"""Centralized secrets management for machine-learning pipelines."""

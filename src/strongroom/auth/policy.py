@@ -32,4 +32,7 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 def authorise(role: Role, permission: Permission) -> None:
     """Returns if the role allows it, else raises `Forbidden`."""
     if permission not in PERMISSIONS[role]:
-        raise Forbidden(f"this needs the permission {permission}", hint="ask an administrator of the workspace for a role that has it")
+        raise Forbidden(
+            f"this needs the permission {permission}",
+            hint="ask an administrator of the workspace for a role that has it",
+        )

@@ -75,9 +75,7 @@ class SecretClient:
         """The secret with its values. A unique prefix of an id, 8 characters or more, is enough. `NotFound`, `AmbiguousId`."""
         return self._look_up(operations.GET, operations.GET_BY_NAME, name_or_id, scope, version, allow_prefix=True)
 
-    def get_secret_metadata(
-        self, name_or_id: str | UUID, *, scope: Scope | str | None = None, version: int | None = None
-    ) -> Secret:
+    def get_secret_metadata(self, name_or_id: str | UUID, *, scope: Scope | str | None = None, version: int | None = None) -> Secret:
         """The same without values, for those who may not read them."""
         return self._metadata(name_or_id, scope, version, allow_prefix=True)
 
@@ -121,7 +119,7 @@ class SecretClient:
         new_scope: Scope | str | None = None,
         description: str | None = None,
         labels: Mapping[str, str] | None = None,
-        expires_at: datetime | None | UnsetType = UNSET,
+        expires_at: datetime | UnsetType | None = UNSET,
         if_version: int | None = None,
     ) -> Secret:
         """Merges values, renames, moves to another scope, all at once; the new metadata. What is not given stays.
@@ -162,7 +160,12 @@ class SecretClient:
         return self._transport.call(operations.ROLLBACK, request)
 
     def _metadata(
-        self, name_or_id: str | UUID, scope: Scope | str | None, version: int | None = None, *, allow_prefix: bool = False
+        self,
+        name_or_id: str | UUID,
+        scope: Scope | str | None,
+        version: int | None = None,
+        *,
+        allow_prefix: bool = False,
     ) -> Secret:
         by_id, by_name = operations.GET_METADATA, operations.GET_METADATA_BY_NAME
         return self._look_up(by_id, by_name, name_or_id, scope, version, allow_prefix=allow_prefix)

@@ -88,7 +88,8 @@ class KeyFile:
             with self._path.open() as file:
                 if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
                     raise EncryptionKeyError(
-                        f"others may read {self.description}", hint=f"chmod 600 {self._path}, and consider rotating the key"
+                        f"others may read {self.description}",
+                        hint=f"chmod 600 {self._path}, and consider rotating the key",
                     )
                 text = file.read()
         except FileNotFoundError:

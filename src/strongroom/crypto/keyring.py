@@ -57,9 +57,7 @@ def parse_keys(text: str, origin: str) -> list[bytes]:
         except (binascii.Error, ValueError):
             raise EncryptionKeyError(f"the encryption key in {origin} is not base64", hint=MAKE_A_KEY) from None
         if len(key) != KEY_BYTES:
-            raise EncryptionKeyError(
-                f"the encryption key in {origin} has {len(key)} bytes instead of {KEY_BYTES}", hint=MAKE_A_KEY
-            )
+            raise EncryptionKeyError(f"the encryption key in {origin} has {len(key)} bytes instead of {KEY_BYTES}", hint=MAKE_A_KEY)
         if key not in keys:
             keys.append(key)
     if not keys:

@@ -16,7 +16,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from strongroom.errors import ConfigurationError, MissingExtra, StrongroomError, Unavailable
 
 BUSY_TIMEOUT_SECONDS = 30
-_DRIVERS = {"postgresql": ("postgresql+psycopg", "postgresql"), "mysql": ("mysql+pymysql", "mysql"), "mariadb": ("mariadb+pymysql", "mysql")}
+_DRIVERS = {
+    "postgresql": ("postgresql+psycopg", "postgresql"),
+    "mysql": ("mysql+pymysql", "mysql"),
+    "mariadb": ("mariadb+pymysql", "mysql"),
+}
 
 
 class ConstraintViolated(StrongroomError):
@@ -41,9 +45,7 @@ class Database:
         self.dialect = self.engine.dialect.name
         sqlite = self.dialect == "sqlite"
         self._reading = self.engine.execution_options(**({"begin": None} if sqlite else {"isolation_level": "AUTOCOMMIT"}))
-        self._snapshot = self.engine.execution_options(
-            **({"begin": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"})
-        )
+        self._snapshot = self.engine.execution_options(**({"begin": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"}))
         self._writing = self.engine.execution_options(
             **({"begin": "BEGIN IMMEDIATE"} if sqlite else {"isolation_level": "READ COMMITTED"})
         )
@@ -98,7 +100,8 @@ def _parse(url: str) -> URL:
         parsed = parsed.set(drivername=_DRIVERS[parsed.drivername][0])
     if parsed.get_backend_name() not in ("sqlite", *_DRIVERS):
         raise ConfigurationError(
-            f"the database type '{parsed.get_backend_name()}' is not supported", hint="use sqlite, postgresql, mysql or mariadb"
+            f"the database type '{parsed.get_backend_name()}' is not supported",
+            hint="use sqlite, postgresql, mysql or mariadb",
         )
     return parsed
 
@@ -127,7 +130,9 @@ def _create(url: URL) -> Engine:
 def _prepare_file(url: URL) -> None:
     """Makes the folder and the file with permissions for the user alone, before SQLite makes them with others."""
     if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise ConfigurationError("the SQLite database has to be a file", hint="for example: sqlite:////var/lib/strongroom/strongroom.db")
+        raise ConfigurationError(
+            "the SQLite database has to be a file", hint="for example: sqlite:////var/lib/strongroom/strongroom.db"
+        )
     path = Path(url.database)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -156,7 +161,9 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        raise ConstraintViolated("the database refused a conflicting change", hint="look at the current state and try again") from error
+        raise ConstraintViolated(
+            "the database refused a conflicting change", hint="look at the current state and try again"
+        ) from error
     except OperationalError as error:
         raise Unavailable(f"the database did not do it: {_reason(error)}", hint="try again later") from error
     except DBAPIError as error:
@@ -166,5 +173,11 @@ def _translated() -> Iterator[None]:
 def _reason(error: OperationalError) -> str:
     """What the driver says, where it is known to name nothing of ours."""
     text = str(error.orig)
-    known = ("database is locked", "disk I/O error", "database or disk is full", "attempt to write a readonly database", "unable to open database file")
+    known = (
+        "database is locked",
+        "disk I/O error",
+        "database or disk is full",
+        "attempt to write a readonly database",
+        "unable to open database file",
+    )
     return next((reason for reason in known if reason in text), type(error.orig).__name__)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -41,28 +42,25 @@ def upgrade(database: Database, then: Callable[[Connection], None]) -> None:
     Atomic on SQLite and PostgreSQL. On MySQL a migration that was cut off may leave tables behind, which the next run meets.
     Raises `SchemaTooNew` when the database is ahead of this program.
     """
-    with database.write() as connection:
-        with _locked(connection, database.dialect):
-            if revision(connection) != HEAD:
-                _migrate(connection)
-            then(connection)
+    with database.write() as connection, _locked(connection, database.dialect):
+        if revision(connection) != HEAD:
+            _migrate(connection)
+        then(connection)
 
 
-class _locked:
+@contextmanager
+def _locked(connection: Connection, dialect: str) -> Iterator[None]:
     """Holds the database's advisory lock; SQLite's write transaction is one by itself."""
-
-    def __init__(self, connection: Connection, dialect: str) -> None:
-        self._connection, self._dialect = connection, dialect
-
-    def __enter__(self) -> None:
-        if self._dialect == "postgresql":
-            self._connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        elif self._dialect in ("mysql", "mariadb"):
-            self._connection.execute(text("SELECT GET_LOCK('strongroom', 600)"))
-
-    def __exit__(self, *_: object) -> None:
-        if self._dialect in ("mysql", "mariadb"):
-            self._connection.execute(text("SELECT RELEASE_LOCK('strongroom')"))
+    if dialect == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    if dialect not in ("mysql", "mariadb"):
+        yield
+        return
+    connection.execute(text("SELECT GET_LOCK('strongroom', 600)"))
+    try:
+        yield
+    finally:
+        connection.execute(text("SELECT RELEASE_LOCK('strongroom')"))
 
 
 def _migrate(connection: Connection) -> None:

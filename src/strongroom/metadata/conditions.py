@@ -46,7 +46,7 @@ def time_condition(column: ColumnElement[int], wanted: TimeFilter) -> ColumnElem
     return comparison(column, wanted.operator, wanted.moment)
 
 
-def comparison(column: ColumnElement[Any], name: str, value: object) -> ColumnElement[bool]:
+def comparison(column: ColumnElement[Any], name: str, value: Any) -> ColumnElement[bool]:
     """`column (=, <>, >, ...) value`."""
     result: ColumnElement[bool] = _COMPARISONS[name](column, value)
     return result

@@ -32,7 +32,9 @@ class LocalIdentity:
 
 _DEPLOYMENT = select(deployment.c.id, deployment.c.key_id, deployment.c.wrapped_key, deployment.c.digest_key)
 _KEYS = select(encryption_keys.c.id, encryption_keys.c.active)
-_LOCAL = select(users.c.id, workspaces.c.id).where(users.c.name == DEFAULT, workspaces.c.name == DEFAULT)
+_LOCAL = (
+    select(users.c.id, workspaces.c.id).join_from(users, workspaces, users.c.name == workspaces.c.name).where(users.c.name == DEFAULT)
+)
 
 
 def find_deployment(connection: Connection) -> Deployment | None:
@@ -41,7 +43,9 @@ def find_deployment(connection: Connection) -> Deployment | None:
     return Deployment(*row) if row else None
 
 
-def create_deployment(connection: Connection, deployment_id: str, key_id: str, wrapped_key: bytes, digest_key: bytes, now: int) -> None:
+def create_deployment(
+    connection: Connection, deployment_id: str, key_id: str, wrapped_key: bytes, digest_key: bytes, now: int
+) -> None:
     """Writes the first rows of a database: its key's id, the deployment, the `default` user and workspace, and the `sql` store."""
     connection.execute(insert(encryption_keys).values(id=key_id, active=True, created=now))
     connection.execute(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import msgspec
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     FromClause,
@@ -16,7 +17,6 @@ from sqlalchemy import (
     and_,
     bindparam,
     delete,
-
     insert,
     select,
     update,
@@ -72,7 +72,7 @@ class SecretRow:
     number: int
     keys: str
     digest: bytes
-    placements: list[PlacementRow]
+    placements: list[PlacementRow] = field(default_factory=list)
 
     @property
     def key_names(self) -> list[str]:
@@ -159,7 +159,13 @@ class SecretIndex:
         return min(found, key=lambda row: namespaces.index(row.private_to), default=None)
 
     def _find(
-        self, connection: Connection, field: str, value: str, workspace_id: str, namespaces: Sequence[str], number: int | None
+        self,
+        connection: Connection,
+        field: str,
+        value: str,
+        workspace_id: str,
+        namespaces: Sequence[str],
+        number: int | None,
     ) -> list[SecretRow]:
         parameters = {
             "value": value,
@@ -305,7 +311,13 @@ class SecretIndex:
             for namespace in namespaces:
                 rows = connection.execute(
                     _NAMES,
-                    {"workspace_id": workspace_id, "namespace": namespace, "low": letter, "high": letter + "\x7f", "limit": limit},
+                    {
+                        "workspace_id": workspace_id,
+                        "namespace": namespace,
+                        "low": letter,
+                        "high": letter + "\x7f",
+                        "limit": limit,
+                    },
                 )
                 names += rows.scalars()
         return names
@@ -332,11 +344,16 @@ def _assemble(rows: Sequence[Row[Any]]) -> list[SecretRow]:
     for row in rows:
         secret = found.get(row[0])
         if secret is None:
-            secret = found[row[0]] = SecretRow(*row[:_WIDTH], [])
+            secret = found[row[0]] = secret_row(row[:_WIDTH])
         store_id, locator, state, *beside = row[_WIDTH:]
         if store_id is not None:
             secret.placements.append(PlacementRow(store_id, locator, state, beside))
     return list(found.values())
+
+
+def secret_row(columns: Sequence[Any]) -> SecretRow:
+    """The row of `SECRET_COLUMNS`, with its placements still to come."""
+    return SecretRow(*columns)
 
 
 def _insert_labels(connection: Connection, secret_id: str, labels: Mapping[str, str]) -> None:
@@ -349,8 +366,8 @@ def _encode(data: object) -> str:
     return msgspec.json.encode(data).decode()
 
 
-_of = bindparam("of")
-_numbers = bindparam("numbers", expanding=True)
+_of: BindParameter[str] = bindparam("of")
+_numbers: BindParameter[int] = bindparam("numbers", expanding=True)
 _INSERT_SECRET = insert(secrets)
 _INSERT_LABEL = insert(secret_labels)
 _INSERT_VERSION = insert(versions)
@@ -358,11 +375,13 @@ _INSERT_PLACEMENT = insert(placements)
 _OLD_VERSIONS = (
     select(versions.c.number)
     .join(secrets, secrets.c.id == versions.c.secret_id)
-    .where(versions.c.secret_id == _of, versions.c.number <= bindparam("up_to"), versions.c.number != secrets.c.current_version)
+    .where(
+        versions.c.secret_id == _of,
+        versions.c.number <= bindparam("up_to"),
+        versions.c.number != secrets.c.current_version,
+    )
 )
-_PLACED = select(placements.c.store_id, placements.c.locator).where(
-    placements.c.secret_id == _of, placements.c.number.in_(_numbers)
-)
+_PLACED = select(placements.c.store_id, placements.c.locator).where(placements.c.secret_id == _of, placements.c.number.in_(_numbers))
 _ALL_PLACED = select(placements.c.store_id, placements.c.locator).where(placements.c.secret_id == _of)
 _DELETE_PLACEMENTS = delete(placements).where(placements.c.secret_id == _of, placements.c.number.in_(_numbers))
 _DELETE_VERSIONS = delete(versions).where(versions.c.secret_id == _of, versions.c.number.in_(_numbers))
@@ -372,12 +391,15 @@ _DELETE_LABELS = delete(secret_labels).where(secret_labels.c.secret_id == _of)
 _DELETE_SECRET = delete(secrets).where(secrets.c.id == _of)
 _VERSIONS = (
     select(
-        versions.c.number, versions.c.key_names, versions.c.created, _creator.c.name, placements.c.store_id, placements.c.state
+        versions.c.number,
+        versions.c.key_names,
+        versions.c.created,
+        _creator.c.name,
+        placements.c.store_id,
+        placements.c.state,
     )
     .join(_creator, _creator.c.id == versions.c.created_by_id)
-    .outerjoin(
-        placements, and_(placements.c.secret_id == versions.c.secret_id, placements.c.number == versions.c.number)
-    )
+    .outerjoin(placements, and_(placements.c.secret_id == versions.c.secret_id, placements.c.number == versions.c.number))
     .where(versions.c.secret_id == _of)
     .order_by(versions.c.number.desc(), placements.c.store_id)
 )

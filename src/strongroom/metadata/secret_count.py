@@ -122,9 +122,7 @@ _NEXT = (
     .order_by(secret_counts.c.first_id)
     .limit(1)
 )
-_LAST = (
-    select(func.max(secrets.c.id)).where(*_secrets_here, secrets.c.id >= bindparam("first"), secrets.c.id < bindparam("before"))
-)
+_LAST = select(func.max(secrets.c.id)).where(*_secrets_here, secrets.c.id >= bindparam("first"), secrets.c.id < bindparam("before"))
 _READ = (
     select(secret_counts.c.private_to, secret_counts.c.first_id, secret_counts.c.size)
     .where(

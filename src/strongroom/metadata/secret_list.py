@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, select, union_all
 from sqlalchemy.sql.selectable import Select
 
 from strongroom.db.tables import secret_labels, secrets, users
 from strongroom.metadata.conditions import text_condition, time_condition
-from strongroom.metadata.secret import SECRET_COLUMNS, SecretRow, with_version
+from strongroom.metadata.secret import SECRET_COLUMNS, SecretRow, secret_row, with_version
 from strongroom.metadata.secret_count import Counts
 from strongroom.models.filter import TextFilter, TimeFilter
 
@@ -69,15 +70,21 @@ def list_secrets(connection: Connection, query: SecretQuery) -> tuple[list[Secre
             ids.reverse()
     if backwards:
         ids.reverse()
-    rows = {row[0]: SecretRow(*row, []) for row in connection.execute(_ROWS, {"ids": ids})}
+    rows = {row[0]: secret_row(row) for row in connection.execute(_ROWS, {"ids": ids})}
     return [rows[secret_id] for secret_id in ids], total
 
 
 def _ids(
-    connection: Connection, query: SecretQuery, column: ColumnElement[str], descending: bool, skip: int, count: int, from_id: str = ""
+    connection: Connection,
+    query: SecretQuery,
+    column: ColumnElement[str],
+    descending: bool,
+    skip: int,
+    count: int,
+    from_id: str = "",
 ) -> list[str]:
     """The ids of `count` secrets after the first `skip`. Each namespace is read in its index's order, then they are merged."""
-    order = (column.desc(), secrets.c.id.desc()) if descending else (column, secrets.c.id)
+    order: tuple[ColumnElement[Any], ...] = (column.desc(), secrets.c.id.desc()) if descending else (column, secrets.c.id)
     parts: list[Select[tuple[str, str]]] = []
     for namespace in query.namespaces:
         part = select(column.label("position"), secrets.c.id).where(_condition(connection, query, [namespace]))
@@ -88,8 +95,8 @@ def _ids(
             return list(connection.execute(part.offset(skip).limit(count).with_only_columns(secrets.c.id)).scalars())
         parts.append(select(part.limit(skip + count).subquery()))
     merged = union_all(*parts).subquery()
-    order = (merged.c.position.desc(), merged.c.id.desc()) if descending else (merged.c.position, merged.c.id)
-    return list(connection.execute(select(merged.c.id).order_by(*order).offset(skip).limit(count)).scalars())
+    merged_order = (merged.c.position.desc(), merged.c.id.desc()) if descending else (merged.c.position, merged.c.id)
+    return list(connection.execute(select(merged.c.id).order_by(*merged_order).offset(skip).limit(count)).scalars())
 
 
 def _condition(connection: Connection, query: SecretQuery, namespaces: Sequence[str] | None = None) -> ColumnElement[bool]:
@@ -105,9 +112,7 @@ def _condition(connection: Connection, query: SecretQuery, namespaces: Sequence[
             conditions.append(text_condition(secrets.c[name], text, dialect))
     for key, value in query.labels.items():
         conditions.append(
-            exists().where(
-                secret_labels.c.secret_id == secrets.c.id, secret_labels.c.key == key, secret_labels.c.value == value
-            )
+            exists().where(secret_labels.c.secret_id == secrets.c.id, secret_labels.c.key == key, secret_labels.c.value == value)
         )
     conditions += [time_condition(secrets.c.created, wanted_time) for wanted_time in query.created]
     conditions += [time_condition(secrets.c.updated, wanted_time) for wanted_time in query.updated]

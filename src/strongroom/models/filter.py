@@ -60,7 +60,8 @@ def parse_time(field: str, text: str) -> datetime:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise InvalidInput(
-            f"'{field}' takes a time in ISO 8601 with its zone", hint="for example 2026-01-31T09:00:00Z or gte:2026-01-31T10:00:00+01:00"
+            f"'{field}' takes a time in ISO 8601 with its zone",
+            hint="for example 2026-01-31T09:00:00Z or gte:2026-01-31T10:00:00+01:00",
         )
     return moment.astimezone(UTC)
 

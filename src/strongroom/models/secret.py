@@ -135,7 +135,7 @@ class UpdateSecret(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope | UnsetType = UNSET
     description: str | UnsetType = UNSET
     labels: dict[str, str] | UnsetType = UNSET
-    expires_at: datetime | None | UnsetType = UNSET
+    expires_at: datetime | UnsetType | None = UNSET
     if_version: int | None = None
 
 

@@ -24,9 +24,7 @@ GET = Operation("secret.get", "GET", "/secrets/{id}", Permission.SECRET_READ_VAL
 GET_BY_NAME = Operation(
     "secret.get-by-name", "GET", "/secrets/by-name/{name}", Permission.SECRET_READ_VALUES, GetSecretByName, Secret
 )
-GET_METADATA = Operation(
-    "secret.get-metadata", "GET", "/secrets/{id}/metadata", Permission.SECRET_READ_METADATA, GetSecret, Secret
-)
+GET_METADATA = Operation("secret.get-metadata", "GET", "/secrets/{id}/metadata", Permission.SECRET_READ_METADATA, GetSecret, Secret)
 GET_METADATA_BY_NAME = Operation(
     "secret.get-metadata-by-name",
     "GET",
@@ -44,9 +42,7 @@ LIST_VERSIONS = Operation(
     ListSecretVersions,
     Page[SecretVersion],
 )
-ROLLBACK = Operation(
-    "secret.rollback", "POST", "/secrets/{id}/rollback", Permission.SECRET_UPDATE, RollbackSecret, Secret
-)
+ROLLBACK = Operation("secret.rollback", "POST", "/secrets/{id}/rollback", Permission.SECRET_UPDATE, RollbackSecret, Secret)
 UPDATE = Operation("secret.update", "PATCH", "/secrets/{id}", Permission.SECRET_UPDATE, UpdateSecret, Secret)
 
 SECRET_OPERATIONS = (

@@ -67,9 +67,7 @@ class SqlSecretsStore:
 
     def join(self, source: FromClause) -> FromClause:
         """A query's source that contains `placements`, extended by this store's rows."""
-        return source.outerjoin(
-            sql_values, and_(placements.c.locator == sql_values.c.locator, placements.c.store_id == STORE_ID)
-        )
+        return source.outerjoin(sql_values, and_(placements.c.locator == sql_values.c.locator, placements.c.store_id == STORE_ID))
 
     def seal(self, place: Place, values: dict[str, str]) -> Envelope:
         """The values as they will be stored at this place, under the active key."""
@@ -122,9 +120,7 @@ class SqlSecretsStore:
             except DecryptionFailed:
                 corrupt.append((secret_id, number))
                 continue
-            connection.execute(
-                _REWRAP, {"at": locator, "former": key_id, "new_key_id": new_key_id, "rewrapped": rewrapped}
-            )
+            connection.execute(_REWRAP, {"at": locator, "former": key_id, "new_key_id": new_key_id, "rewrapped": rewrapped})
         return Rewrapped(len(rows) - len(corrupt), corrupt, rows[-1].locator if len(rows) == limit else None)
 
     def count_former(self, connection: Connection, active_id: str) -> int:

@@ -102,9 +102,9 @@ def rotate(
             rows.activate_key(connection, new_id, wrapped, now())
     keys.reload()
     former = sorted(known.keys() - {new_id})
-    done, corrupt = 0, []
+    done = 0
     while True:
-        rewrapped, corrupt = _rewrap_all(database, store, keyring, lambda batch, total, done=done: progress(done + batch, total))
+        rewrapped, corrupt = _rewrap_all(database, store, keyring, progress)
         done += rewrapped
         retired = [each for each in former if _retire(database, each)]
         if len(retired) == len(former) or corrupt:
@@ -142,7 +142,9 @@ def _rewrap_all(
 ) -> tuple[int, list[tuple[str, int]]]:
     with database.read() as connection:
         total = store.count_former(connection, keyring.active_id)
-    done, corrupt, after = 0, [], ""
+    done = 0
+    corrupt: list[tuple[str, int]] = []
+    after: str | None = ""
     while after is not None:
         with database.write() as connection:
             batch = store.rewrap(connection, keyring, after, _BATCH)

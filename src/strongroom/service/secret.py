@@ -20,8 +20,8 @@ from strongroom.db.identifiers import new_id
 from strongroom.errors import (
     AlreadyExists,
     InvalidInput,
-    NothingToChange,
     NotFound,
+    NothingToChange,
     StaleVersion,
     Unavailable,
     ValuesMissing,
@@ -227,9 +227,7 @@ class SecretService:
             if request.version == known.current_version:
                 raise NothingToChange(f"version {request.version} is the current one already")
             with self._database.write() as connection:
-                row = self._index.find_by_id(
-                    connection, actor.workspace_id, actor.user_id, request.id, request.version
-                )
+                row = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, request.id, request.version)
                 if row is None:
                     raise self._no_such_version(known, request.version)
                 moment = max(now(), known.updated + 1)
@@ -304,7 +302,8 @@ class SecretService:
             changes["private_to"] = "" if request.scope is Scope.WORKSPACE else known.owner_id
             if request.scope is Scope.USER and known.owner_id != actor.user_id:
                 raise InvalidInput(
-                    f"only its owner {known.owner} can make this secret private", hint="create a user-scoped secret of your own"
+                    f"only its owner {known.owner} can make this secret private",
+                    hint="create a user-scoped secret of your own",
                 )
         if request.description is not UNSET:
             changes["description"] = _check_description(request.description)

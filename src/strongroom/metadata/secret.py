@@ -167,6 +167,8 @@ class SecretIndex:
         namespaces: Sequence[str],
         number: int | None,
     ) -> list[SecretRow]:
+        if not value.isprintable() or not value.isascii():
+            return []  # nothing is ever called so, and not every database takes the question
         parameters = {
             "value": value,
             "workspace_id": workspace_id,
@@ -272,9 +274,12 @@ class SecretIndex:
             secret_count.add(connection, known.workspace_id, columns["private_to"], known.id)
         return True
 
-    def forget_versions(self, connection: Connection, secret_id: str, up_to: int) -> list[tuple[str, str]]:
-        """Drops all versions numbered up to `up_to` but the current one. Their former placements: store id and locator."""
-        old = list(connection.execute(_OLD_VERSIONS, {"of": secret_id, "up_to": up_to}).scalars())
+    def forget_versions(self, connection: Connection, secret_id: str, up_to: int, keeping: int) -> list[tuple[str, str]]:
+        """Drops all versions numbered up to `up_to`, but neither `keeping` nor the current one.
+
+        Returns their former placements: store id and locator.
+        """
+        old = list(connection.execute(_OLD_VERSIONS, {"of": secret_id, "up_to": up_to, "keeping": keeping}).scalars())
         if not old:
             return []
         placed = connection.execute(_PLACED, {"of": secret_id, "numbers": old}).all()
@@ -378,6 +383,7 @@ _OLD_VERSIONS = (
     .where(
         versions.c.secret_id == _of,
         versions.c.number <= bindparam("up_to"),
+        versions.c.number != bindparam("keeping"),
         versions.c.number != secrets.c.current_version,
     )
 )

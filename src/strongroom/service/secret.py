@@ -274,7 +274,7 @@ class SecretService:
                 )
                 self._store.insert(connection, place, sealed)
                 if number > self._keep:
-                    forgotten = self._index.forget_versions(connection, known.id, number - self._keep)
+                    forgotten = self._index.forget_versions(connection, known.id, number - self._keep, keeping=known.current_version)
                     self._store.delete(connection, [locator for _, locator in forgotten])
 
         self._attempt(write, actor, changes.get("private_to", known.private_to), changes.get("name", known.name), known.id)
@@ -388,7 +388,7 @@ class SecretService:
         where = {"": "the workspace", actor.user_id: "your user scope"}
         places = "" if len(namespaces) > 1 else f" in {where[namespaces[0]]}"
         near: list[str] = []
-        if name and name.isascii():
+        if name and name.isascii() and name.isprintable():
             letters = {name[0].lower(), name[0].upper()}
             with self._database.read() as connection:
                 names = self._index.names_starting_with(
@@ -449,6 +449,7 @@ def _label_filter(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals:
         raise InvalidInput("a label filter is written key=value")
+    check_labels({key: value})
     return key, value
 
 

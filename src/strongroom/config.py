@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from strongroom.errors import ConfigurationError
 
@@ -95,4 +96,4 @@ def _default_folder() -> Path:
 
 
 def _local_database_url(folder: Path) -> str:
-    return f"sqlite:///{folder / 'strongroom.db'}"
+    return f"sqlite:///{quote(str(folder / 'strongroom.db'))}"

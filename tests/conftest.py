@@ -24,7 +24,7 @@ from strongroom.db.tables import metadata, users
 from strongroom.service.wiring import Service
 from tests.servers import DatabaseServer
 
-pytest_plugins = ["tests.canary", "pytester"]
+pytest_plugins = ["tests.canary", "tests.fakes.keyring", "tests.processes", "pytester"]
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 

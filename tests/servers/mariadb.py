@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -47,15 +48,7 @@ class MariaDBServer:
                 stdout=log,
                 stderr=log,
             )
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self._admin = pymysql.connect(unix_socket=str(self._socket), user="root", autocommit=True)
-                break
-            except pymysql.OperationalError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise
-                os.sched_yield()
+        self._admin = self._connect()
 
     def create(self, name: str, template: str | None = None) -> None:
         """A new database, as a copy of the template if one is given."""
@@ -78,6 +71,15 @@ class MariaDBServer:
         self._process.send_signal(signal.SIGTERM)
         self._process.wait(60)
         shutil.rmtree(self._folder)
+
+    def _connect(self) -> pymysql.Connection:
+        deadline = time.monotonic() + 30
+        while not self._socket.exists():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.02)
+            assert self._process.poll() is None, "mariadbd has ended"
+            assert time.monotonic() < deadline, "mariadbd does not start"
+        return pymysql.connect(unix_socket=str(self._socket), user="root", autocommit=True)
 
     def _copy(self, template: str) -> list[str]:
         """The statements that make the template's tables and rows again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -31,15 +32,7 @@ class PostgreSQLServer:
         self._process = self._run(
             binaries / "postgres", "-D", "data", "-k", self._folder, "-c", "listen_addresses=", "-c", "shared_buffers=32MB", *quick
         )
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self._admin = psycopg.connect(f"host={self._folder} user=postgres dbname=postgres", autocommit=True)
-                break
-            except psycopg.OperationalError:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise
-                os.sched_yield()
+        self._admin = self._connect()
 
     def create(self, name: str, template: str | None = None) -> None:
         """A new database, as a copy of the template if one is given."""
@@ -60,6 +53,17 @@ class PostgreSQLServer:
         self._process.send_signal(signal.SIGINT)
         self._process.wait(30)
         shutil.rmtree(self._folder)
+
+    def _connect(self) -> psycopg.Connection:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                return psycopg.connect(f"host={self._folder} user=postgres dbname=postgres", autocommit=True)
+            except psycopg.OperationalError:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._process.wait(0.02)
+                if time.monotonic() > deadline or self._process.poll() is not None:
+                    raise
 
     def _run(self, *command: str | Path) -> subprocess.Popen[bytes]:
         with (self._folder / "log").open("ab") as log:

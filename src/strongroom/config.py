@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote
 
 from strongroom.errors import ConfigurationError
 
@@ -61,14 +62,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     if store not in ("file", "keyring"):
         raise ConfigurationError(f"{PREFIX}ENCRYPTION_KEY_STORE is 'file' or 'keyring'")
     keep = values.get("KEEP_VERSIONS", "10")
-    if not (keep.isascii() and keep.isdigit() and 1 <= int(keep) <= 10_000):
+    if not (keep.isascii() and keep.isdigit() and len(keep) <= 5 and 1 <= int(keep) <= 10_000):
         raise ConfigurationError(f"{PREFIX}KEEP_VERSIONS is a number from 1 to 10000")
-    folder = Path(values["CONFIG_PATH"]).expanduser().absolute() if "CONFIG_PATH" in values else _default_folder()
+    folder = _path(values, "CONFIG_PATH") or _default_folder()
     return Settings(
         folder=folder,
         database_url=values.get("DATABASE_URL") or _local_database_url(folder),
         encryption_key=values.get("ENCRYPTION_KEY"),
-        encryption_key_file=Path(values["ENCRYPTION_KEY_FILE"]) if "ENCRYPTION_KEY_FILE" in values else None,
+        encryption_key_file=_path(values, "ENCRYPTION_KEY_FILE"),
         encryption_key_store="keyring" if store == "keyring" else "file",
         keep_versions=int(keep),
     )
@@ -79,6 +80,15 @@ def debug() -> bool:
     return os.environ.get(f"{PREFIX}DEBUG") not in (None, "", "0")
 
 
+def _path(values: Mapping[str, str], name: str) -> Path | None:
+    if name not in values:
+        return None
+    try:
+        return Path(values[name]).expanduser().absolute()
+    except RuntimeError:
+        raise ConfigurationError(f"{PREFIX}{name} starts with the home of a user that does not exist") from None
+
+
 def _default_folder() -> Path:
     from platformdirs import user_data_path
 
@@ -86,4 +96,4 @@ def _default_folder() -> Path:
 
 
 def _local_database_url(folder: Path) -> str:
-    return f"sqlite:///{folder / 'strongroom.db'}"
+    return f"sqlite:///{quote(str(folder / 'strongroom.db'))}"

@@ -92,7 +92,7 @@ if hasattr(os, "register_at_fork"):
 def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter for a port that is no number, perhaps a piece of the password
         raise ConfigurationError(
             "the database URL cannot be read", hint="for example: postgresql://user:password@host/database"
         ) from None

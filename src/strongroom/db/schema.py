@@ -42,25 +42,28 @@ def upgrade(database: Database, then: Callable[[Connection], None]) -> None:
     Atomic on SQLite and PostgreSQL. On MySQL a migration that was cut off may leave tables behind, which the next run meets.
     Raises `SchemaTooNew` when the database is ahead of this program.
     """
-    with database.write() as connection, _locked(connection, database.dialect):
+    with _locked(database), database.write() as connection:
+        if database.dialect == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         if revision(connection) != HEAD:
             _migrate(connection)
         then(connection)
 
 
 @contextmanager
-def _locked(connection: Connection, dialect: str) -> Iterator[None]:
-    """Holds the database's advisory lock; SQLite's write transaction is one by itself."""
-    if dialect == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-    if dialect not in ("mysql", "mariadb"):
+def _locked(database: Database) -> Iterator[None]:
+    """Holds MySQL's advisory lock on a connection of its own, beyond the commit. PostgreSQL's ends with the transaction that takes
+    it, and SQLite's write transaction is a lock by itself.
+    """
+    if database.dialect not in ("mysql", "mariadb"):
         yield
         return
-    connection.execute(text("SELECT GET_LOCK('strongroom', 600)"))
-    try:
-        yield
-    finally:
-        connection.execute(text("SELECT RELEASE_LOCK('strongroom')"))
+    with database.read() as connection:
+        connection.execute(text("SELECT GET_LOCK('strongroom', 600)"))
+        try:
+            yield
+        finally:
+            connection.execute(text("SELECT RELEASE_LOCK('strongroom')"))
 
 
 def _migrate(connection: Connection) -> None:

@@ -47,9 +47,10 @@ def prose() -> TypeEngine[str]:
     return Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
 
 
-def blob() -> TypeEngine[bytes]:
-    """Bytes, up to 16 MiB."""
-    return LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+def blob(length: int | None = None) -> TypeEngine[bytes]:
+    """Bytes, up to the length or up to 16 MiB."""
+    native = mysql.MEDIUMBLOB() if length is None else mysql.VARBINARY(length)
+    return LargeBinary(length).with_variant(native, "mysql", "mariadb")
 
 
 ID = 36
@@ -142,7 +143,7 @@ versions = Table(
     Column("secret_id", exact(ID), ForeignKey("secrets.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("key_names", prose(), nullable=False),
-    Column("digest", LargeBinary(32), nullable=False),
+    Column("digest", blob(32), nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("created_by_id", exact(ID), ForeignKey("users.id"), nullable=False),
     Index("ix_versions_created_by_id", "created_by_id"),
@@ -199,7 +200,7 @@ sql_values = Table(
     Column("secret_id", exact(ID), nullable=False),
     Column("number", Integer, nullable=False),
     Column("key_id", exact(16), ForeignKey("encryption_keys.id"), nullable=False),
-    Column("wrapped_key", LargeBinary(64), nullable=False),
+    Column("wrapped_key", blob(64), nullable=False),
     Column("sealed", blob(), nullable=False),
     Index("ix_sql_values_secret_id", "secret_id", "number"),
     Index("ix_sql_values_key_id", "key_id"),

@@ -228,7 +228,10 @@ def value_text(key: str, value: Any) -> SecretText:
     if isinstance(value, bool | int | float):
         if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
             raise InvalidInput(f"the value of '{key}' is a number that JSON cannot write")
-        return SecretText(msgspec.json.encode(value).decode() if not isinstance(value, int) else str(value).lower())
+        try:
+            return SecretText(msgspec.json.encode(value).decode() if not isinstance(value, int) else str(value).lower())
+        except ValueError:  # Python writes no integers of more than 4,300 digits
+            raise InvalidInput(f"the value of '{key}' is a number too long to write", hint="give it as text") from None
     kind = {dict: "a mapping", list: "a list", tuple: "a list", type(None): "null", bytes: "bytes"}.get(type(value), "no text")
     raise InvalidInput(
         f"the value of '{key}' is {kind}; a value has to be text",

@@ -43,7 +43,8 @@ def open_deployment(settings: Settings) -> Deployment:
     try:
         source = find_key_source(settings)
         if not schema.is_current(database):
-            schema.upgrade(database, lambda connection: _begin(connection, settings, source))
+            _check_key(database, settings, source)
+            schema.upgrade(database, lambda connection: _begin(connection, source))
         keys = EncryptionKeys(database, _where_the_key_is(source, settings))
         with database.read() as connection:
             identity = rows.local_identity(connection)
@@ -54,15 +55,22 @@ def open_deployment(settings: Settings) -> Deployment:
         raise
 
 
-def _begin(connection: Connection, settings: Settings, source: KeySource) -> None:
-    """Writes the first rows of a new database. Runs under the database's lock."""
-    if rows.find_deployment(connection) is not None:
-        return
-    if source.managed and not settings.is_local_database:
+def _check_key(database: Database, settings: Settings, source: KeySource) -> None:
+    """Refuses a key that cannot work before any table is made: MySQL could not undo that."""
+    with database.read() as connection:
+        new = schema.revision(connection) is None
+    if new and source.managed and not settings.is_local_database:
         raise EncryptionKeyError(
             f"set {PREFIX}ENCRYPTION_KEY or {PREFIX}ENCRYPTION_KEY_FILE: a database that others share needs a key of yours",
             hint="make one with: strongroom server generate-key",
         )
+    source.load()
+
+
+def _begin(connection: Connection, source: KeySource) -> None:
+    """Writes the first rows of a new database. Runs under the database's lock."""
+    if rows.find_deployment(connection) is not None:
+        return
     keys = source.load() or source.add_first(new_key())
     keyring = Keyring(keys, key_id(keys[0]))
     deployment_id = new_id()

@@ -55,7 +55,7 @@ class EncryptionKeys:
                 hint=f"put it back, or give it in {PREFIX}ENCRYPTION_KEY; without it the values cannot be read",
             )
         ids = [key_id(key) for key in keys]
-        active = next(known_id for known_id, is_active in known.items() if is_active)
+        active = next((known_id for known_id, is_active in known.items() if is_active), "none")
         if active not in ids:
             raise EncryptionKeyError(
                 f"wrong encryption key: the database uses {active}, but {self.source.description} holds {', '.join(ids)}",

@@ -9,7 +9,6 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
-    LargeBinary,
 )
 
 from strongroom.db.tables import blob, exact, prose
@@ -86,7 +85,7 @@ def upgrade() -> None:
         Column("secret_id", exact(36), ForeignKey("secrets.id"), primary_key=True),
         Column("number", Integer, primary_key=True, autoincrement=False),
         Column("key_names", prose(), nullable=False),
-        Column("digest", LargeBinary(32), nullable=False),
+        Column("digest", blob(32), nullable=False),
         Column("created", BigInteger, nullable=False),
         Column("created_by_id", exact(36), ForeignKey("users.id"), nullable=False),
         Index("ix_versions_created_by_id", "created_by_id"),
@@ -127,7 +126,7 @@ def upgrade() -> None:
         Column("secret_id", exact(36), nullable=False),
         Column("number", Integer, nullable=False),
         Column("key_id", exact(16), ForeignKey("encryption_keys.id"), nullable=False),
-        Column("wrapped_key", LargeBinary(64), nullable=False),
+        Column("wrapped_key", blob(64), nullable=False),
         Column("sealed", blob(), nullable=False),
         Index("ix_sql_values_secret_id", "secret_id", "number"),
         Index("ix_sql_values_key_id", "key_id"),

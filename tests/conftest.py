@@ -1,0 +1,226 @@
+"""Fixtures of all tests: an environment of their own, databases, an open store, and people."""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+from sqlalchemy import insert, select
+
+from strongroom.auth.actor import Actor
+from strongroom.auth.policy import Role
+from strongroom.client import Client
+from strongroom.config import PREFIX, Settings, read_settings
+from strongroom.db.clock import now
+from strongroom.db.engine import Database
+from strongroom.db.identifiers import new_id
+from strongroom.db.tables import metadata, users
+from strongroom.service.wiring import Service
+from tests.servers import DatabaseServer
+
+pytest_plugins = ["tests.canary", "tests.fakes.keyring", "tests.processes", "pytester"]
+
+DATABASES = ("sqlite", "postgresql", "mariadb")
+
+hypothesis.settings.register_profile("tests", database=None, deadline=None)
+hypothesis.settings.load_profile("tests")
+_numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test meets the settings, the home or the keyring of whoever runs it."""
+    for name in [name for name in os.environ if name.startswith((PREFIX, "XDG_"))]:
+        del os.environ[name]
+    os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+    os.environ["HOME"] = "/nonexistent"
+
+
+@pytest.fixture(autouse=True)
+def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(scope="session")
+def key() -> str:
+    """An encryption key as an operator gives it."""
+    return base64.b64encode(os.urandom(32)).decode()
+
+
+@pytest.fixture(scope="session")
+def postgresql(key: str) -> Iterator[DatabaseServer]:
+    """A PostgreSQL server with the database `template`, in which strongroom was started once."""
+    from tests.servers.postgresql import PostgreSQLServer
+
+    yield from _with_template(PostgreSQLServer(), key)
+
+
+@pytest.fixture(scope="session")
+def mariadb(key: str) -> Iterator[DatabaseServer]:
+    """A MariaDB server with such a `template`."""
+    if shutil.which("mariadbd") is None:
+        pytest.skip("mariadbd is not installed; with Debian: apt-get install mariadb-server")
+    from tests.servers.mariadb import MariaDBServer
+
+    yield from _with_template(MariaDBServer(), key)
+
+
+def _with_template(server: DatabaseServer, key: str) -> Iterator[DatabaseServer]:
+    try:
+        server.create("template")
+        Service(_server_settings(server, "template", key)).close()
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an embedded store that was opened once."""
+    folder = tmp_path_factory.mktemp("template") / "state"
+    Service(read_settings({f"{PREFIX}CONFIG_PATH": str(folder)})).close()
+    return folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where this test's embedded store is to be; it does not exist yet."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def new_local_settings(folder: Path) -> Settings:
+    """The settings of an embedded store that does not exist yet."""
+    return read_settings({f"{PREFIX}CONFIG_PATH": str(folder)})
+
+
+@pytest.fixture
+def local_settings(new_local_settings: Settings, sqlite_template: Path) -> Settings:
+    """The settings of an empty embedded store with a key file, the default."""
+    shutil.copytree(sqlite_template, new_local_settings.folder)
+    return new_local_settings
+
+
+@pytest.fixture(params=DATABASES)
+def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """The settings of an empty store, in each database in turn."""
+    yield from _settings(request, "template")
+
+
+@pytest.fixture(params=DATABASES)
+def new_settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """The settings of a database in which strongroom was never started, in each database in turn."""
+    yield from _settings(request, None)
+
+
+@pytest.fixture
+def postgresql_settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """The settings of an empty store in PostgreSQL."""
+    yield from _on_server(request, "postgresql", "template")
+
+
+def _settings(request: pytest.FixtureRequest, template: str | None) -> Iterator[Settings]:
+    if request.param == "sqlite":
+        yield request.getfixturevalue("local_settings" if template else "new_local_settings")
+    else:
+        yield from _on_server(request, request.param, template)
+
+
+def _on_server(request: pytest.FixtureRequest, database: str, template: str | None) -> Iterator[Settings]:
+    server: DatabaseServer = request.getfixturevalue(database)
+    name = f"test_{next(_numbers)}"
+    server.create(name, template)
+    try:
+        settings = _server_settings(server, name, request.getfixturevalue("key"), request.getfixturevalue("folder"))
+        yield settings
+        _look_for_canary(settings.database_url)
+    finally:
+        server.drop(name)
+
+
+def _server_settings(server: DatabaseServer, name: str, key: str, folder: Path | None = None) -> Settings:
+    return read_settings(
+        {
+            f"{PREFIX}CONFIG_PATH": str(folder or "/nonexistent"),
+            f"{PREFIX}DATABASE_URL": server.url(name),
+            f"{PREFIX}ENCRYPTION_KEY": key,
+        }
+    )
+
+
+def _look_for_canary(url: str) -> None:
+    """What the canary's plugin does with files, for a database behind a server."""
+    from tests.canary import holds_canary  # a plugin is to be loaded as one first
+
+    database = Database(url)
+    try:
+        with database.snapshot() as connection:
+            for table in metadata.sorted_tables if connection.dialect.has_table(connection, "secrets") else ():
+                for row in connection.execute(select(table)):
+                    texts = [field if isinstance(field, bytes) else str(field) for field in row]
+                    if any(map(holds_canary, texts)):
+                        pytest.fail(f"A value leaked: the canary is in a row of the table {table.name}", pytrace=False)
+    finally:
+        database.close()
+
+
+@pytest.fixture
+def service(settings: Settings) -> Iterator[Service]:
+    """An open store, in each database in turn."""
+    service = Service(settings)
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def client(settings: Settings) -> Iterator[Client]:
+    """A client, on each database in turn."""
+    with Client(settings) as client:
+        yield client
+
+
+@pytest.fixture
+def local_service(local_settings: Settings) -> Iterator[Service]:
+    """An open embedded store, for what does not depend on the database."""
+    service = Service(local_settings)
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def local_client(local_settings: Settings) -> Iterator[Client]:
+    """A client of an embedded store."""
+    with Client(local_settings) as client:
+        yield client
+
+
+def add_user(service: Service, name: str, role: Role = Role.EDITOR) -> Actor:
+    """A new user of the default workspace."""
+    local = service.deployment.local_actor
+    with service.deployment.database.write() as connection:
+        user_id = new_id()
+        connection.execute(insert(users).values(id=user_id, name=name, admin=False, created=now()))
+    return Actor(user_id, name, local.workspace_id, local.workspace, role)
+
+
+@pytest.fixture
+def alice(service: Service) -> Actor:
+    """An editor of the default workspace."""
+    return add_user(service, "alice")
+
+
+@pytest.fixture
+def bob(service: Service) -> Actor:
+    """Another one."""
+    return add_user(service, "bob")
+
+
+@pytest.fixture
+def make_actor(service: Service) -> Callable[[str, Role], Actor]:
+    """Adds a user with a role."""
+    return lambda name, role: add_user(service, name, role)

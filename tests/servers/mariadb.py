@@ -1,0 +1,96 @@
+"""A real MariaDB server, where the distribution's package is installed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import pymysql
+
+
+class MariaDBServer:
+    """One server in a folder of its own under /tmp, reachable through a Unix socket there."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="strongroom-mariadb-", dir="/tmp"))
+        self._socket = self._folder / "socket"
+        self._copies: dict[str, list[str]] = {}
+        user = []
+        if os.geteuid() == 0:
+            shutil.chown(self._folder, "mysql")
+            user = ["--user=mysql"]
+        data = f"--datadir={self._folder / 'data'}"
+        with (self._folder / "log").open("ab") as log:
+            subprocess.run(
+                ["mariadb-install-db", "--no-defaults", *user, data, "--auth-root-authentication-method=normal", "--skip-test-db"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=True,
+                timeout=120,
+            )
+            quick = [
+                "--innodb-flush-log-at-trx-commit=0",
+                "--innodb-doublewrite=0",
+                "--innodb-buffer-pool-size=64M",
+                "--skip-log-bin",
+            ]
+            place = [data, f"--socket={self._socket}", f"--pid-file={self._folder / 'pid'}", "--skip-networking"]
+            self._process = subprocess.Popen(
+                ["mariadbd", "--no-defaults", *user, *place, *quick, "--max-connections=300"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        self._admin = self._connect()
+
+    def create(self, name: str, template: str | None = None) -> None:
+        """A new database, as a copy of the template if one is given."""
+        statements = [f"CREATE DATABASE {name} CHARACTER SET utf8mb4", f"USE {name}", "SET foreign_key_checks = 0"]
+        if template:
+            statements += self._copy(template)
+        self._execute(*statements, "SET foreign_key_checks = 1", "USE mysql")
+
+    def drop(self, name: str) -> None:
+        """Drops the database."""
+        self._execute(f"DROP DATABASE {name}")
+
+    def url(self, name: str) -> str:
+        """The SQLAlchemy URL of a database."""
+        return f"mariadb://root@localhost/{name}?unix_socket={self._socket}&charset=utf8mb4"
+
+    def stop(self) -> None:
+        """Ends the server and removes its folder."""
+        self._admin.close()
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait(60)
+        shutil.rmtree(self._folder)
+
+    def _connect(self) -> pymysql.Connection:
+        deadline = time.monotonic() + 30
+        while not self._socket.exists():
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(0.02)
+            assert self._process.poll() is None, "mariadbd has ended"
+            assert time.monotonic() < deadline, "mariadbd does not start"
+        return pymysql.connect(unix_socket=str(self._socket), user="root", autocommit=True)
+
+    def _copy(self, template: str) -> list[str]:
+        """The statements that make the template's tables and rows again."""
+        if template not in self._copies:
+            tables = [name for (name,) in self._execute(f"SHOW TABLES IN {template}")]
+            self._copies[template] = [self._execute(f"SHOW CREATE TABLE {template}.{table}")[0][1] for table in tables]
+            self._copies[template] += [f"INSERT INTO {table} SELECT * FROM {template}.{table}" for table in tables]
+        return self._copies[template]
+
+    def _execute(self, *statements: str) -> list[tuple[str, ...]]:
+        with self._admin.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())

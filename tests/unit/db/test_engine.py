@@ -1,0 +1,181 @@
+"""The database connection."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import traceback
+from pathlib import Path
+
+import pytest
+from sqlalchemy import insert, select, update
+
+from strongroom.config import Settings, read_settings
+from strongroom.db.clock import now
+from strongroom.db.engine import ConstraintViolated, Database
+from strongroom.db.identifiers import new_id
+from strongroom.db.tables import users
+from strongroom.errors import ConfigurationError, MissingExtra, Unavailable
+from strongroom.service.wiring import Service
+from tests import children
+from tests.canary import CANARY, holds_canary
+from tests.processes import run_together
+
+
+def _user(name: str) -> dict[str, object]:
+    return {"id": new_id(), "name": name, "admin": False, "created": now()}
+
+
+def test_sqlite_is_durable_and_strict(local_service: Service) -> None:
+    """Every connection has WAL, full syncs, foreign keys, secure deletion and a long patience."""
+    wanted = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1, "busy_timeout": 30_000}
+    database = local_service.deployment.database
+    with database.read() as one, database.snapshot() as two:
+        for connection in (one, two):
+            assert {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in wanted} == wanted
+
+
+def test_a_new_database_is_private(tmp_path: Path) -> None:
+    """The folder is made with mode 0700, the file and its side files with 0600, whatever the umask."""
+    former = os.umask(0)
+    try:
+        database = Database(f"sqlite:///{tmp_path / 'a' / 'b' / 'file.db'}")
+        with database.write() as connection:
+            connection.exec_driver_sql("CREATE TABLE t (x)")
+            modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "a" / "b").iterdir()}
+        database.close()
+    finally:
+        os.umask(former)
+    assert modes == {"file.db": 0o600, "file.db-wal": 0o600, "file.db-shm": 0o600}
+    assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["what?x=1", "50%41", "a#b", "ü ö", "a&b=c"])
+def test_any_folder_name_works(tmp_path: Path, name: str) -> None:
+    """The database lies in the named folder, also where the name means something in URLs."""
+    folder = tmp_path / name
+    settings = read_settings({"STRONGROOM_CONFIG_PATH": str(folder)})
+    Service(settings).close()
+    assert {path.name for path in folder.iterdir()} == {"encryption.key", "strongroom.db"}
+    assert {path.name for path in tmp_path.iterdir()} == {name}
+
+
+def test_a_write_that_fails_changes_nothing(service: Service) -> None:
+    """A transaction whose block raises is undone as a whole."""
+    database = service.deployment.database
+
+    def fail() -> None:
+        with database.write() as connection:
+            connection.execute(insert(users).values(_user("gone")))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with database.read() as connection:
+        assert "gone" not in connection.execute(select(users.c.name)).scalars().all()
+
+
+def test_a_broken_rule_is_a_conflict(service: Service) -> None:
+    """A violated constraint leaves as `ConstraintViolated`, and undoes its transaction, without SQL or parameters."""
+    database = service.deployment.database
+
+    def add_twins() -> None:
+        with database.write() as connection:
+            connection.execute(insert(users).values(_user("twin")))
+            connection.execute(insert(users).values(_user("twin")))
+
+    with pytest.raises(ConstraintViolated) as caught:
+        add_twins()
+    assert "INSERT" not in str(caught.value)
+    assert "twin" not in str(caught.value)
+    with database.read() as connection:
+        assert "twin" not in connection.execute(select(users.c.name)).scalars().all()
+
+
+def test_a_snapshot_stands_still(service: Service) -> None:
+    """Reads in a snapshot agree with each other while others write; a plain read sees the newest state."""
+    database = service.deployment.database
+    names = select(users.c.name).order_by(users.c.name)
+    with database.snapshot() as snapshot:
+        before = snapshot.execute(names).scalars().all()
+        with database.write() as connection:
+            connection.execute(insert(users).values(_user("zoe")))
+        with database.read() as connection:
+            assert connection.execute(names).scalars().all() == [*before, "zoe"]
+        assert snapshot.execute(names).scalars().all() == before
+
+
+def test_a_plain_read_sees_each_commit(service: Service) -> None:
+    """Statements of one plain read each see the latest state: no transaction is left open."""
+    database = service.deployment.database
+    with database.read() as reader:
+        assert reader.execute(select(users.c.admin)).scalars().all() == [True]
+        with database.write() as connection:
+            connection.execute(update(users).values(admin=False))
+        assert reader.execute(select(users.c.admin)).scalars().all() == [False]
+
+
+def test_a_database_that_stays_locked_is_unavailable(local_service: Service) -> None:
+    """A writer that never gets its turn says that the database is locked."""
+    database = local_service.deployment.database
+    with database.read() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout = 0")
+    other = sqlite3.connect(str(database.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable, match="database is locked"), database.write():
+        pass
+    other.execute("ROLLBACK")
+    other.close()
+    with database.write():
+        pass
+
+
+def test_a_database_behind_a_dead_address_is_unavailable(tmp_path: Path) -> None:
+    """A server that does not answer is `Unavailable`; the password in its URL shows nowhere."""
+    database = Database(f"postgresql://user:{CANARY}@/db?host={tmp_path}")
+    with pytest.raises(Unavailable) as caught, database.read():
+        pass
+    assert not holds_canary("".join(traceback.format_exception(caught.value)))
+    assert not holds_canary(repr(database.url))
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "text"),
+    [
+        ("", ConfigurationError, "cannot be read"),
+        ("nonsense", ConfigurationError, "cannot be read"),
+        (f"postgresql://user:{CANARY}:{CANARY}@host:x{CANARY}/db", ConfigurationError, "cannot be read"),
+        ("postgresql://host:port/db", ConfigurationError, "cannot be read"),
+        ("oracle://host/db", ConfigurationError, "'oracle' is not supported"),
+        ("://", ConfigurationError, "cannot be read"),
+        ("postgresql+nonsense://host/db", ConfigurationError, "'postgresql\\+nonsense' is not known"),
+        ("postgresql+asyncpg://host/db", MissingExtra, "driver for postgresql"),
+        ("mysql+mysqldb://host/db", MissingExtra, "driver for mysql"),
+        ("sqlite://", ConfigurationError, "has to be a file"),
+        ("sqlite:///:memory:", ConfigurationError, "has to be a file"),
+        ("sqlite:///file:x?mode=memory&uri=true", ConfigurationError, "has to be a file"),
+        ("sqlite:////dev/null/x.db", ConfigurationError, "cannot open the database /dev/null/x.db: "),
+    ],
+    ids=range(13),
+)
+def test_bad_urls_are_refused_in_words(url: str, kind: type[Exception], text: str) -> None:
+    """A URL that cannot work is a clear error, which does not show the URL: it may hold a password."""
+    with pytest.raises(kind, match=text) as caught:
+        Database(url)
+    assert not holds_canary("".join(traceback.format_exception(caught.value)))
+
+
+def test_something_else_in_place_of_the_database_is_an_error(tmp_path: Path) -> None:
+    """A file that is no database is not overwritten."""
+    path = tmp_path / "file.db"
+    path.write_bytes(b"this is not a database, but a text" * 100)
+    database = Database(f"sqlite:///{path}")
+    with pytest.raises(Unavailable, match="DatabaseError"), database.read():
+        pass
+    assert path.read_bytes() == b"this is not a database, but a text" * 100
+
+
+def test_a_forked_child_opens_connections_of_its_own(settings: Settings) -> None:
+    """An open store goes on working on both sides of a fork."""
+    assert [outcome.error for outcome in run_together(children.use_on_both_sides_of_a_fork, [(settings,)])] == [None]

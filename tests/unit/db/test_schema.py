@@ -1,0 +1,123 @@
+"""The schema and its migrations, on every database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, inspect, text
+
+from strongroom.config import Settings
+from strongroom.db import schema
+from strongroom.db.engine import Database
+from strongroom.db.tables import metadata
+from strongroom.errors import EncryptionKeyError, SchemaTooNew
+from strongroom.service.wiring import Service
+from tests.children import open_store
+from tests.processes import run_together
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[Database]:
+    database = Database(settings.database_url)
+    yield database
+    database.close()
+
+
+def _scripts() -> ScriptDirectory:
+    config = Config()
+    config.set_main_option("script_location", str(schema._MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    return ScriptDirectory.from_config(config)
+
+
+def test_head_is_the_newest_migration() -> None:
+    """The constant that start-up compares with is Alembic's only head, and the migrations form one line."""
+    assert _scripts().get_heads() == [schema.HEAD]
+    assert len(_scripts().get_bases()) == 1
+
+
+def test_migrations_make_the_tables_as_they_are_described(service: Service) -> None:
+    """Alembic finds no difference between what the migrations made and `tables.py`."""
+    with service.deployment.database.write() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+        assert compare_metadata(context, metadata) == []
+        assert set(inspect(connection).get_table_names()) == set(metadata.tables) | {"alembic_version"}
+
+
+def test_a_new_database_is_brought_to_head(new_settings: Settings) -> None:
+    """An empty database has no revision; after the upgrade it is current, and doing it again changes nothing."""
+    calls = []
+    with opened(new_settings) as database:
+        with database.read() as connection:
+            assert schema.revision(connection) is None
+        assert not schema.is_current(database)
+        for _ in range(2):
+            schema.upgrade(database, lambda connection: calls.append(schema.revision(connection)))
+            assert schema.is_current(database)
+    assert calls == [schema.HEAD, schema.HEAD]
+
+
+def test_a_first_start_with_a_bad_key_can_be_repeated(new_settings: Settings) -> None:
+    """A start that is refused for its key makes no tables, so the next one, with a good key, works."""
+    with pytest.raises(EncryptionKeyError):
+        Service(replace(new_settings, encryption_key="nonsense"))
+    with pytest.raises(EncryptionKeyError):
+        Service(replace(new_settings, encryption_key=None, encryption_key_file=Path("/nonexistent")))
+    with opened(new_settings) as database, database.read() as connection:
+        assert inspect(connection).get_table_names() == []
+    Service(new_settings).close()
+
+
+@pytest.mark.parametrize("new_settings", ["postgresql", "mariadb"], indirect=True)
+def test_a_shared_database_needs_a_given_key(new_settings: Settings) -> None:
+    """A server's database is not started with a key that strongroom made itself, and nothing is left of the attempt."""
+    with pytest.raises(EncryptionKeyError, match="needs a key of yours"):
+        Service(replace(new_settings, encryption_key=None))
+    assert not new_settings.folder.exists()
+    with opened(new_settings) as database, database.read() as connection:
+        assert inspect(connection).get_table_names() == []
+
+
+@pytest.mark.parametrize("new_settings", ["sqlite", "postgresql"], indirect=True)
+def test_a_first_start_that_fails_leaves_nothing(new_settings: Settings) -> None:
+    """Where the database can undo the making of tables, a failed start leaves it empty, and the next one succeeds."""
+
+    def fail(connection: Connection) -> None:
+        connection.execute(text("INSERT INTO stores (id, type, created) VALUES ('x', 'x', 1)"))
+        raise ZeroDivisionError
+
+    with opened(new_settings) as database:
+        with pytest.raises(ZeroDivisionError):
+            schema.upgrade(database, fail)
+        with database.read() as connection:
+            assert inspect(connection).get_table_names() == []
+    Service(new_settings).close()
+
+
+def test_a_newer_schema_is_refused(settings: Settings) -> None:
+    """A database that a newer strongroom has upgraded is not touched, and the error says what to do."""
+    with opened(settings) as database:
+        with database.write() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        with pytest.raises(SchemaTooNew) as caught:
+            Service(settings)
+        assert "upgrade this one" in (caught.value.hint or "")
+        with database.read() as connection:
+            assert schema.revision(connection) == "9999"
+
+
+def test_eight_processes_may_start_at_once(new_settings: Settings) -> None:
+    """Of eight processes that meet an empty database, one sets it up; all of them use the same deployment and key."""
+    outcomes = run_together(open_store, [(new_settings,)] * 8)
+    assert [outcome.error for outcome in outcomes] == [None] * 8
+    assert len({outcome.value for outcome in outcomes}) == 1
+    with opened(new_settings) as database, database.read() as connection:
+        assert connection.execute(text("SELECT count(*) FROM users")).scalar() == 1

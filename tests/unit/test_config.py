@@ -1,0 +1,139 @@
+"""Settings from the environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from strongroom.config import VARIABLES, Settings, debug, read_settings
+from strongroom.errors import ConfigurationError
+from tests.canary import CANARY, holds_canary
+
+
+def test_defaults_are_local_and_touch_no_disk(tmp_path: Path) -> None:
+    """Without settings there is an SQLite database in the platform's folder, which is not made yet."""
+    settings = read_settings({})
+    assert settings.folder.name == "strongroom"
+    assert settings.folder.is_relative_to(tmp_path / "home")
+    assert settings.is_local_database
+    assert (settings.encryption_key, settings.encryption_key_file, settings.encryption_key_store) == (None, None, "file")
+    assert settings.keep_versions == 10
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Without an argument, the environment of the process counts."""
+    monkeypatch.setenv("STRONGROOM_CONFIG_PATH", str(tmp_path / "here"))
+    assert read_settings().folder == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    ("name", "guess"),
+    [
+        ("STRONGROOM_ENCRYPTION_KEYS", "STRONGROOM_ENCRYPTION_KEY"),
+        ("STRONGROOM_DATABSE_URL", "STRONGROOM_DATABASE_URL"),
+        ("STRONGROOM_CONFIGPATH", "STRONGROOM_CONFIG_PATH"),
+        ("STRONGROOM_KEEP_VERSION", "STRONGROOM_KEEP_VERSIONS"),
+        ("STRONGROOM_XYZ", None),
+        ("STRONGROOM_", None),
+    ],
+)
+@pytest.mark.parametrize("text", ["x", ""])
+def test_unknown_settings_are_refused(name: str, guess: str | None, text: str) -> None:
+    """A typo in a setting's name, even of an empty one, is an error that names the nearest setting."""
+    with pytest.raises(ConfigurationError) as caught:
+        read_settings({name: text})
+    assert name in str(caught.value)
+    assert caught.value.hint == (f"did you mean {guess}?" if guess else "unset it")
+
+
+def test_foreign_variables_are_none_of_our_business() -> None:
+    """Variables without our prefix are ignored."""
+    assert read_settings({"PATH": "/bin", "MY_STRONGROOM_X": "1", "strongroom_x": "1"}) == read_settings({})
+
+
+def test_every_variable_is_accepted(tmp_path: Path) -> None:
+    """Each documented variable can be set, and an empty one counts as unset."""
+    given = {
+        "CONFIG_PATH": str(tmp_path),
+        "DATABASE_URL": "postgresql://host/database",
+        "DEBUG": "1",
+        "ENCRYPTION_KEY": "a-key",
+        "ENCRYPTION_KEY_FILE": "/a/file",
+        "ENCRYPTION_KEY_STORE": "keyring",
+        "KEEP_VERSIONS": "3",
+    }
+    assert set(given) == set(VARIABLES)
+    for name, text in given.items():
+        read_settings({f"STRONGROOM_{name}": text})
+    assert read_settings({f"STRONGROOM_{name}": "" for name in given}) == read_settings({})
+
+
+@pytest.mark.parametrize("text", ["1", "2", "10000"])
+def test_kept_versions_within_bounds(text: str) -> None:
+    """One to ten thousand versions can be kept."""
+    assert read_settings({"STRONGROOM_KEEP_VERSIONS": text}).keep_versions == int(text)
+
+
+@pytest.mark.parametrize("text", ["0", "10001", "-1", "1.5", "many", " 5", "+5", "1e3", "٣", "²", "9" * 5000])
+def test_kept_versions_out_of_bounds(text: str) -> None:
+    """Anything else is refused by name."""
+    with pytest.raises(ConfigurationError, match="STRONGROOM_KEEP_VERSIONS is a number from 1 to 10000"):
+        read_settings({"STRONGROOM_KEEP_VERSIONS": text})
+
+
+def test_two_keys_are_one_too_many() -> None:
+    """A key given twice, in the environment and in a file, is refused without showing it."""
+    with pytest.raises(ConfigurationError, match="not both") as caught:
+        read_settings({"STRONGROOM_ENCRYPTION_KEY": CANARY, "STRONGROOM_ENCRYPTION_KEY_FILE": "/a/file"})
+    assert not holds_canary(str(caught.value))
+
+
+@pytest.mark.parametrize("text", ["files", "FILE", "vault"])
+def test_key_stores_are_file_and_keyring(text: str) -> None:
+    """Only the two stores for keys are accepted."""
+    with pytest.raises(ConfigurationError, match="'file' or 'keyring'"):
+        read_settings({"STRONGROOM_ENCRYPTION_KEY_STORE": text})
+
+
+def test_settings_do_not_show_secrets() -> None:
+    """Neither the key nor a password in the database's URL is in the `repr`."""
+    settings = read_settings({"STRONGROOM_ENCRYPTION_KEY": CANARY, "STRONGROOM_DATABASE_URL": f"postgresql://u:{CANARY}@host/db"})
+    assert not holds_canary(repr(settings))
+    assert not holds_canary(str(settings))
+
+
+def test_equal_settings_are_one_key() -> None:
+    """Settings can be keys of a dict, so that clients can share an open store."""
+    assert len({read_settings({}), read_settings({}), read_settings({"STRONGROOM_KEEP_VERSIONS": "2"})}) == 2
+
+
+def test_the_folder_is_absolute_and_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Relative folders hold for where the process is now, and `~` is the home."""
+    monkeypatch.chdir(tmp_path)
+    assert read_settings({"STRONGROOM_CONFIG_PATH": "a/b"}).folder == tmp_path / "a" / "b"
+    assert read_settings({"STRONGROOM_CONFIG_PATH": "~/b"}).folder == tmp_path / "home" / "b"
+
+
+def test_a_home_that_nobody_has_is_a_clear_error() -> None:
+    """`~unknown-user` is refused in words."""
+    with pytest.raises(ConfigurationError, match="STRONGROOM_CONFIG_PATH"):
+        read_settings({"STRONGROOM_CONFIG_PATH": "~no-such-user-here/x"})
+
+
+def test_a_database_elsewhere_is_not_local(tmp_path: Path) -> None:
+    """Only the file in the folder counts as the local database."""
+    local = read_settings({"STRONGROOM_CONFIG_PATH": str(tmp_path)})
+    assert local.is_local_database
+    other: Settings = read_settings({"STRONGROOM_CONFIG_PATH": str(tmp_path), "STRONGROOM_DATABASE_URL": "sqlite:////other/file.db"})
+    assert not other.is_local_database
+
+
+@pytest.mark.parametrize(("text", "wanted"), [("1", True), ("yes", True), ("0", False), ("", False), (None, False)])
+def test_debug_is_asked_for(monkeypatch: pytest.MonkeyPatch, text: str | None, wanted: bool) -> None:
+    """`STRONGROOM_DEBUG=1` asks for tracebacks."""
+    monkeypatch.delenv("STRONGROOM_DEBUG", raising=False)
+    if text is not None:
+        monkeypatch.setenv("STRONGROOM_DEBUG", text)
+    assert debug() is wanted

@@ -1,0 +1,67 @@
+"""The tree of errors."""
+
+from __future__ import annotations
+
+import inspect
+import re
+
+import pytest
+
+from strongroom import errors
+from strongroom.db.engine import ConstraintViolated
+from strongroom.errors import StrongroomError
+
+CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_every_error_is_drawn_with_its_status(kind: type[StrongroomError]) -> None:
+    """The picture in the module's docstring names each class with its HTTP status."""
+    assert errors.__doc__ is not None
+    if kind is not StrongroomError:
+        assert re.search(rf"── {kind.__name__}\b.* {kind.status}\b", errors.__doc__)
+
+
+def test_codes_are_unique() -> None:
+    """A program can tell all errors apart by their codes."""
+    codes = [kind.code for kind in [*CLASSES, ConstraintViolated]]
+    assert len(set(codes)) == len(codes)
+
+
+def test_codes_are_stable() -> None:
+    """Programs rely on these codes."""
+    assert {kind.__name__: kind.code for kind in CLASSES} == {
+        "AlreadyExists": "already_exists",
+        "AmbiguousId": "ambiguous_id",
+        "ConfigurationError": "configuration",
+        "EncryptionKeyError": "encryption_key",
+        "Forbidden": "forbidden",
+        "InvalidInput": "invalid",
+        "MissingExtra": "missing_extra",
+        "NotFound": "not_found",
+        "NothingToChange": "nothing_to_change",
+        "SchemaTooNew": "schema_too_new",
+        "StaleVersion": "stale_version",
+        "StrongroomError": "internal",
+        "TooLarge": "too_large",
+        "Unauthenticated": "unauthenticated",
+        "Unavailable": "unavailable",
+        "Unreadable": "unreadable",
+        "ValuesCorrupt": "values_corrupt",
+        "ValuesMissing": "values_missing",
+    }
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_errors_read_as_one_line(kind: type[StrongroomError]) -> None:
+    """`str` is the message alone (also for the `KeyError`s, whose own `str` would quote it)."""
+    error = kind("no such thing", hint="look elsewhere")
+    assert str(error) == error.message == "no such thing"
+    assert error.hint == "look elsewhere"
+    assert kind("x").hint is None
+
+
+def test_missing_things_are_key_errors() -> None:
+    """Code that catches `KeyError` for a missing secret works."""
+    with pytest.raises(KeyError):
+        raise errors.NotFound("there is no secret 'a'")

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
+
 from strongroom.config import PREFIX, Settings
 from strongroom.crypto import aead, envelope
 from strongroom.crypto.key_source import KeyFile, KeySource, SystemKeyring
@@ -22,13 +24,14 @@ from strongroom.metadata.deployment import Deployment
 from strongroom.secrets_stores.sql import SqlSecretsStore
 
 _BATCH = 200
+_ATTEMPTS = 5
 
 
 class EncryptionKeys:
-    """The keys at hand for one database. Thread-safe."""
+    """The keys at hand for one database. `find_source` is asked at each reading, for a rotation may move the keys. Thread-safe."""
 
-    def __init__(self, database: Database, source: KeySource) -> None:
-        self._database, self.source = database, source
+    def __init__(self, database: Database, find_source: Callable[[], KeySource]) -> None:
+        self._database, self._find_source = database, find_source
         self._lock = threading.Lock()
         self.keyring = self._read()
 
@@ -46,22 +49,27 @@ class EncryptionKeys:
         return unwrap_digest_key(self.keyring, row)
 
     def _read(self) -> Keyring:
-        with self._database.read() as connection:
-            known = rows.list_keys(connection)
-        keys = self.source.load()
+        for _ in range(_ATTEMPTS):
+            with self._database.read() as connection:
+                known = rows.list_keys(connection)
+            self.source = self._find_source()
+            keys = self.source.load()
+            active = next((known_id for known_id, is_active in known.items() if is_active), "none")
+            if active in map(key_id, keys):
+                return Keyring(keys, active)
+            with self._database.read() as connection:
+                if rows.list_keys(connection) == known:
+                    break  # else a rotation moved on between the two looks: look again
         if not keys:
             raise EncryptionKeyError(
                 f"the encryption key of this database is gone: {self.source.description} is empty or missing",
                 hint=f"put it back, or give it in {PREFIX}ENCRYPTION_KEY; without it the values cannot be read",
             )
-        ids = [key_id(key) for key in keys]
-        active = next((known_id for known_id, is_active in known.items() if is_active), "none")
-        if active not in ids:
-            raise EncryptionKeyError(
-                f"wrong encryption key: the database uses {active}, but {self.source.description} holds {', '.join(ids)}",
-                hint="give the key that the database was made with; if it was rotated, give both, the newer one first",
-            )
-        return Keyring(keys, active)
+        held = ", ".join(map(key_id, keys))
+        raise EncryptionKeyError(
+            f"wrong encryption key: the database uses {active}, but {self.source.description} holds {held}",
+            hint="give the key that the database was made with; if it was rotated, give both, the newer one first",
+        )
 
 
 @dataclass(frozen=True)
@@ -90,54 +98,62 @@ def rotate(
     source = keys.source
     if not source.managed and target is not source:
         raise EncryptionKeyError(f"the key comes from {source.description}", hint="unset it to let strongroom keep the key")
-    key, others = _next_key(database, source)
-    new_id = key_id(key)
-    if source.managed:
-        for each in {id(place): place for place in (source, target)}.values():
-            each.replace([key, *others])
-    keyring = Keyring([key, *others], new_id)
     with database.write() as connection:
-        known = rows.list_keys(connection)
-        row = rows.find_deployment(connection)
-        assert row is not None
-        if new_id not in known:
-            wrapped = envelope.rewrap(keyring, row.key_id, row.wrapped_key, _digest_place(row.id))[1]
-            rows.activate_key(connection, new_id, wrapped, now())
+        keyring = _activate_next(connection, source, target)
     keys.reload()
-    former = sorted(known.keys() - {new_id})
     done = 0
     while True:
         rewrapped, corrupt = _rewrap_all(database, store, keyring, progress)
         done += rewrapped
+        with database.read() as connection:
+            former = sorted(rows.list_keys(connection).keys() - {keyring.active_id})
         retired = [each for each in former if _retire(database, each)]
         if len(retired) == len(former) or corrupt:
             break  # else somebody who had not heard of the new key yet wrote behind our back: go once more
     if source.managed:
-        kept = [each for each in others if key_id(each) in set(former) - set(retired)]
-        target.replace([key, *kept])
-        if source is not target:
-            source.clear()
-            keys.source = target
+        with database.write() as connection:
+            _drop_retired(connection, source, target)
     keys.reload()
-    return Rotation(new_id, done, retired, corrupt, operator_given=not source.managed)
+    return Rotation(keyring.active_id, done, retired, corrupt, operator_given=not source.managed)
 
 
-def _next_key(database: Database, source: KeySource) -> tuple[bytes, list[bytes]]:
-    """The key that is to be in charge, and the others that are still needed."""
+def _activate_next(connection: Connection, source: KeySource, target: KeySource) -> Keyring:
+    """Finds or makes the key that is to be in charge, keeps it safe, then registers it.
+
+    Source and database change under the lock of the deployment's row: of two rotations at once, the later one joins the earlier.
+    """
+    row = rows.find_deployment(connection, lock=True)
+    assert row is not None, "opened databases have a deployment"
+    known = rows.list_keys(connection)
     keys = source.load()
-    with database.read() as connection:
-        known = rows.list_keys(connection)
-    first, rest = keys[0], [key for key in keys[1:] if key_id(key) in known]
-    if key_id(first) not in known:
-        return first, rest  # given by the operator, or left by a rotation that was cut off before its first step
-    if len(known) > 1 and known[key_id(first)]:
-        return first, rest  # a rotation was cut off later
+    first, others = keys[0], [key for key in keys[1:] if key_id(key) in known]
+    if key_id(first) not in known or (known[key_id(first)] and len(known) > 1):
+        key = first  # given by the operator, or left by a rotation that was cut off
+    elif source.managed:
+        key, others = aead.new_key(), [first, *others]
+    else:
+        raise EncryptionKeyError(
+            f"{source.description} holds no new key to rotate to",
+            hint="put a new key before the current one, separated by a comma; make one with: strongroom server generate-key",
+        )
     if source.managed:
-        return aead.new_key(), [first, *rest]
-    raise EncryptionKeyError(
-        f"{source.description} holds no new key to rotate to",
-        hint="put a new key before the current one, separated by a comma; make one with: strongroom server generate-key",
-    )
+        for each in (source, target) if source is not target else (source,):
+            each.replace([key, *others])
+    keyring = Keyring([key, *others], key_id(key))
+    if keyring.active_id not in known:
+        wrapped = envelope.rewrap(keyring, row.key_id, row.wrapped_key, _digest_place(row.id))[1]
+        rows.activate_key(connection, keyring.active_id, wrapped, now())
+    return keyring
+
+
+def _drop_retired(connection: Connection, source: KeySource, target: KeySource) -> None:
+    """Removes keys that the database knows no more, under the same lock."""
+    rows.find_deployment(connection, lock=True)
+    known = rows.list_keys(connection)
+    keys = source.load() or target.load()
+    target.replace([key for key in keys if key_id(key) in known])
+    if source is not target:
+        source.clear()
 
 
 def _rewrap_all(

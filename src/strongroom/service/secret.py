@@ -24,6 +24,7 @@ from strongroom.errors import (
     NothingToChange,
     StaleVersion,
     Unavailable,
+    ValuesCorrupt,
     ValuesMissing,
 )
 from strongroom.metadata.secret import PRESENT, SecretIndex, SecretRow, decode_labels
@@ -373,6 +374,11 @@ class SecretService:
         for placement in row.placements:
             if placement.store_id == STORE_ID and placement.state == PRESENT:
                 values = self._store.unseal(Place(row.id, row.number, placement.locator), placement.beside)
+                if values.keys() != set(row.key_names):
+                    raise ValuesCorrupt(
+                        f"version {row.number} of '{row.name}' has other keys than the index says",
+                        hint="roll back to another version, or restore the database from a backup",
+                    )
                 return {key: values[key] for key in row.key_names}
         raise ValuesMissing(f"no store holds version {row.number} of '{row.name}'", hint="restore it from a backup")
 

@@ -1,0 +1,25 @@
+"""The client."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from strongroom.client.secret import SecretClient
+
+
+class Client(SecretClient):
+    """Everything that strongroom does, from Python.
+
+    Without arguments it works on the embedded store of this machine. Opening is lazy: the first call pays for it, and clients of
+    one process share what is open. Thread-safe. `close()`, or leaving a `with` block, gives the connections back.
+    """
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the client; calling it afterwards opens it anew."""
+        self._transport.close()

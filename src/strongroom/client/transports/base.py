@@ -1,0 +1,20 @@
+"""The seam between the client and whatever answers it."""
+
+from __future__ import annotations
+
+from typing import Protocol, TypeVar
+
+from strongroom.operations.operation import Operation
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+class Transport(Protocol):
+    """Carries operations. Thread-safe."""
+
+    def call(self, operation: Operation[Request, Response], request: Request) -> Response:
+        """The operation's response, or the `StrongroomError` that it raised at the other side."""
+
+    def close(self) -> None:
+        """Gives connections back; a later call opens them anew."""

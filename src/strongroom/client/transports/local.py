@@ -1,0 +1,54 @@
+"""Calls to the embedded store: the dispatcher in this process, as the local user."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+from strongroom.config import Settings
+from strongroom.operations.operation import Operation
+
+if TYPE_CHECKING:
+    from strongroom.service.wiring import Service
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+_lock = threading.Lock()
+_services: dict[Settings, tuple[Service, int]] = {}  # with the number of transports that use each
+
+
+class LocalTransport:
+    """Opens the store at its first call. All transports of a process with equal settings share one open store. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._service: Service | None = None
+
+    def call(self, operation: Operation[Request, Response], request: Request) -> Response:
+        """Runs the operation in this thread."""
+        service = self._service or self.service()
+        return service.dispatcher.call(operation, request, service.deployment.local_actor)
+
+    def service(self) -> Service:
+        """The open store itself, for local administration."""
+        from strongroom.service.wiring import Service  # loads the database libraries
+
+        with _lock:
+            if self._service is None:
+                service, users = _services.get(self._settings) or (Service(self._settings), 0)
+                _services[self._settings] = service, users + 1
+                self._service = service
+            return self._service
+
+    def close(self) -> None:
+        """Closes the store if nobody else in this process uses it."""
+        with _lock:
+            if self._service is None:
+                return
+            service, users = _services.pop(self._settings)
+            if users > 1:
+                _services[self._settings] = service, users - 1
+            else:
+                service.close()
+            self._service = None

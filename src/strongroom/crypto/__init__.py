@@ -1,0 +1,1 @@
+"""Encryption at rest: bytes in, bytes out."""

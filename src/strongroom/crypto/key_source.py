@@ -1,0 +1,201 @@
+"""Where key-encryption keys come from and are kept.
+
+A source is either *given* (environment, file of the operator: read only) or *managed* by strongroom (a 0600 file in the local
+folder, or the operating system's keyring).
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from strongroom.config import PREFIX, Settings
+from strongroom.crypto.keyring import format_keys, parse_keys
+from strongroom.errors import ConfigurationError, EncryptionKeyError
+
+_SERVICE = "strongroom"
+
+
+class KeySource(Protocol):
+    """Keys, the first of which is the newest. Safe to use from several processes at once."""
+
+    managed: bool
+    description: str
+
+    def load(self) -> list[bytes]:
+        """All keys, or an empty list if the source was never filled. `EncryptionKeyError` if it holds something else."""
+
+    def add_first(self, key: bytes) -> list[bytes]:
+        """Fills an empty source with its first key, durably; if another process was faster, theirs stays. The keys now there."""
+
+    def replace(self, keys: Sequence[bytes]) -> None:
+        """Replaces all keys, durably and atomically. Only for managed sources."""
+
+    def clear(self) -> None:
+        """Removes all keys. Only for managed sources."""
+
+
+class GivenKeys:
+    """Keys that the operator hands over in the environment or in a file."""
+
+    managed = False
+
+    def __init__(self, settings: Settings) -> None:
+        self._text, self._path = settings.encryption_key, settings.encryption_key_file
+        self.description = f"{PREFIX}ENCRYPTION_KEY" if self._text else f"{PREFIX}ENCRYPTION_KEY_FILE"
+
+    def load(self) -> list[bytes]:
+        """The keys, freshly read; never empty."""
+        if self._text:
+            return parse_keys(self._text, self.description)
+        assert self._path is not None
+        try:
+            text = self._path.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise EncryptionKeyError(f"cannot read the file in {self.description}: {reason}") from None
+        return parse_keys(text, self.description)
+
+    def add_first(self, key: bytes) -> list[bytes]:
+        """Nothing to add: what was given stands."""
+        return self.load()
+
+    def replace(self, keys: Sequence[bytes]) -> None:
+        """Refused: only the operator changes what the operator gave."""
+        raise ConfigurationError(f"{self.description} is set by you; strongroom does not change it")
+
+    def clear(self) -> None:
+        """Refused, likewise."""
+        self.replace(())
+
+
+class KeyFile:
+    """A file of our own, mode 0600. Refuses one that others may read."""
+
+    managed = True
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.description = f"the key file {path}"
+
+    def load(self) -> list[bytes]:
+        """The keys in the file."""
+        try:
+            with self._path.open() as file:
+                if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                    raise EncryptionKeyError(
+                        f"others may read {self.description}",
+                        hint=f"chmod 600 {self._path}, and consider rotating the key",
+                    )
+                text = file.read()
+        except FileNotFoundError:
+            return []
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not text"
+            raise EncryptionKeyError(f"cannot read {self.description}: {reason}") from None
+        return parse_keys(text, self.description)
+
+    def add_first(self, key: bytes) -> list[bytes]:
+        """Creates the file; linking it into place fails if there is one already, so exactly one process wins."""
+        draft = self._draft([key])
+        try:
+            os.link(draft, self._path)
+            _sync_folder(self._path.parent)
+        except FileExistsError:
+            pass
+        finally:
+            draft.unlink()
+        return self.load()
+
+    def replace(self, keys: Sequence[bytes]) -> None:
+        """Writes a new file and moves it over the old one."""
+        draft = self._draft(keys)
+        draft.replace(self._path)
+        _sync_folder(self._path.parent)
+
+    def clear(self) -> None:
+        """Removes the file."""
+        self._path.unlink(missing_ok=True)
+        _sync_folder(self._path.parent)
+
+    def _draft(self, keys: Sequence[bytes]) -> Path:
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".key-")  # mkstemp makes it 0600
+        with os.fdopen(handle, "w") as file:
+            file.write(format_keys(keys))
+            file.flush()
+            os.fsync(file.fileno())
+        return Path(name)
+
+
+class SystemKeyring:
+    """The keyring of the operating system (Secret Service, macOS Keychain, Windows Credential Locker)."""
+
+    managed = True
+
+    def __init__(self, account: str) -> None:
+        self._account = account
+        self.description = "the keyring of the operating system"
+
+    def load(self) -> list[bytes]:
+        """The keys in the keyring's entry for this database."""
+        text = self._call("get_password")
+        return parse_keys(text, self.description) if text else []
+
+    def add_first(self, key: bytes) -> list[bytes]:
+        """Sets the entry unless it is there. Keyrings know no compare-and-set: the caller holds the database's lock."""
+        keys = self.load()
+        if not keys:
+            self.replace([key])
+            keys = self.load()
+        return keys
+
+    def replace(self, keys: Sequence[bytes]) -> None:
+        """Overwrites the entry."""
+        self._call("set_password", format_keys(keys))
+
+    def clear(self) -> None:
+        """Removes the entry."""
+        self._call("delete_password")
+
+    def _call(self, method: str, *arguments: str) -> str | None:
+        import keyring
+        from keyring.errors import KeyringError
+
+        backend = keyring.get_keyring()
+        # Without a session, keyring falls back to `fail`, or to a plaintext file where keyrings.alt is installed.
+        if type(backend).__module__.startswith(("keyring.backends.fail", "keyring.backends.null", "keyrings.alt")):
+            raise EncryptionKeyError(
+                "no safe keyring of the operating system is available",
+                hint=f"unlock it, or set {PREFIX}ENCRYPTION_KEY_FILE, or leave {PREFIX}ENCRYPTION_KEY_STORE at 'file'",
+            )
+        try:
+            result: str | None = getattr(backend, method)(_SERVICE, self._account, *arguments)
+        except KeyringError as error:
+            raise EncryptionKeyError(f"{self.description} refused: {type(error).__name__}", hint="unlock it") from None
+        return result
+
+
+def find_key_source(settings: Settings) -> KeySource:
+    """The source that the settings name; a key that is already kept locally wins over where a new one would go.
+
+    Opens the key file's folder entry at most; loads no keyring library.
+    """
+    if settings.encryption_key or settings.encryption_key_file:
+        return GivenKeys(settings)
+    path = settings.folder / "encryption.key"
+    if settings.encryption_key_store == "keyring" and not path.exists():
+        return SystemKeyring(account=str(settings.folder))
+    return KeyFile(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

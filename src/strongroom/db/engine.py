@@ -1,0 +1,183 @@
+"""The database connection and its three kinds of transaction."""
+
+from __future__ import annotations
+
+import os
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+
+from strongroom.errors import ConfigurationError, MissingExtra, StrongroomError, Unavailable
+
+BUSY_TIMEOUT_SECONDS = 30
+_DRIVERS = {
+    "postgresql": ("postgresql+psycopg", "postgresql"),
+    "mysql": ("mysql+pymysql", "mysql"),
+    "mariadb": ("mariadb+pymysql", "mysql"),
+}
+
+
+class ConstraintViolated(StrongroomError):
+    """A write broke a uniqueness or foreign key rule of the database; all of its transaction is undone.
+
+    Caught where the rule is known and can be named.
+    """
+
+    code = "conflict"
+    status = 409
+
+
+class Database:
+    """A pool of connections. Thread-safe; survives a fork (the child opens connections of its own).
+
+    Driver errors leave it as `Unavailable` or `ConstraintViolated`, without SQL and without parameters.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _parse(url)
+        self.engine = _create(self.url)
+        self.dialect = self.engine.dialect.name
+        sqlite = self.dialect == "sqlite"
+        self._reading = self.engine.execution_options(**({"begin": None} if sqlite else {"isolation_level": "AUTOCOMMIT"}))
+        self._snapshot = self.engine.execution_options(**({"begin": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"}))
+        self._writing = self.engine.execution_options(
+            **({"begin": "BEGIN IMMEDIATE"} if sqlite else {"isolation_level": "READ COMMITTED"})
+        )
+        _open_databases.add(self)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """For single statements: each sees the latest committed state. Cheapest."""
+        with _translated(), self._reading.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """For several reads that have to agree: all see one state."""
+        with _translated(), self._snapshot.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One atomic, durable transaction: committed when the block ends, undone when it raises.
+
+        On SQLite writers wait for each other at the start; on the others rows are locked as they are changed.
+        """
+        with _translated(), self._writing.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Closes all connections that are not in use; the rest as they come back."""
+        self.engine.dispose()
+
+
+_open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
+
+
+def _forget_connections_of_parent() -> None:
+    for database in _open_databases:
+        database.engine.dispose(close=False)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_connections_of_parent)
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise ConfigurationError(
+            "the database URL cannot be read", hint="for example: postgresql://user:password@host/database"
+        ) from None
+    if parsed.drivername in _DRIVERS:
+        parsed = parsed.set(drivername=_DRIVERS[parsed.drivername][0])
+    if parsed.get_backend_name() not in ("sqlite", *_DRIVERS):
+        raise ConfigurationError(
+            f"the database type '{parsed.get_backend_name()}' is not supported",
+            hint="use sqlite, postgresql, mysql or mariadb",
+        )
+    return parsed
+
+
+def _create(url: URL) -> Engine:
+    options: dict[str, Any] = {}
+    if url.get_backend_name() == "sqlite":
+        _prepare_file(url)
+        options["connect_args"] = {"timeout": BUSY_TIMEOUT_SECONDS}
+    try:
+        # A failing statement's parameters are sealed values at worst; they still do not belong into messages.
+        engine = create_engine(url, hide_parameters=True, pool_size=8, max_overflow=64, **options)
+    except ModuleNotFoundError:
+        extra = _DRIVERS[url.get_backend_name()][1]
+        raise MissingExtra(
+            f"the driver for {url.get_backend_name()} is not installed", hint=f"pip install 'strongroom[{extra}]'"
+        ) from None
+    except NoSuchModuleError:
+        raise ConfigurationError(f"the database driver '{url.drivername}' is not known") from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _configure_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_file(url: URL) -> None:
+    """Makes the folder and the file with permissions for the user alone, before SQLite makes them with others."""
+    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
+        raise ConfigurationError(
+            "the SQLite database has to be a file", hint="for example: sqlite:////var/lib/strongroom/strongroom.db"
+        )
+    path = Path(url.database)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise ConfigurationError(f"cannot open the database {path}: {error.strerror}") from None
+
+
+def _configure_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says so
+    cursor = connection.cursor()
+    # FULL makes each commit durable in WAL mode; NORMAL could lose the last ones in a power cut.
+    for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    begin = connection.get_execution_options().get("begin", "BEGIN IMMEDIATE")
+    if begin:
+        connection.exec_driver_sql(begin)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise ConstraintViolated(
+            "the database refused a conflicting change", hint="look at the current state and try again"
+        ) from error
+    except OperationalError as error:
+        raise Unavailable(f"the database did not do it: {_reason(error)}", hint="try again later") from error
+    except DBAPIError as error:
+        raise Unavailable(f"the database failed: {type(error.orig).__name__}") from error
+
+
+def _reason(error: OperationalError) -> str:
+    """What the driver says, where it is known to name nothing of ours."""
+    text = str(error.orig)
+    known = (
+        "database is locked",
+        "disk I/O error",
+        "database or disk is full",
+        "attempt to write a readonly database",
+        "unable to open database file",
+    )
+    return next((reason for reason in known if reason in text), type(error.orig).__name__)

@@ -1,0 +1,81 @@
+"""Which schema the database has, and how it gets the newest one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import DBAPIError
+
+from strongroom.db.engine import Database
+from strongroom.errors import SchemaTooNew
+
+HEAD = "0001"
+"""The newest migration. A constant, because loading Alembic takes longer than most commands."""
+
+_MIGRATIONS = Path(__file__).parent / "migrations"
+_REVISION = text("SELECT version_num FROM alembic_version")
+_LOCK = 0x5354524F4E47  # "STRONG"
+
+
+def revision(connection: Connection) -> str | None:
+    """The schema's revision, or None for an empty database."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(_REVISION).scalar()
+
+
+def is_current(database: Database) -> bool:
+    """Whether the schema is `HEAD`, in one cheap query. False too when that cannot be told; `upgrade` then says why."""
+    with database.read() as connection:
+        try:
+            return connection.execute(_REVISION).scalar() == HEAD
+        except DBAPIError:  # no such table: each driver words it differently
+            return False
+
+
+def upgrade(database: Database, then: Callable[[Connection], None]) -> None:
+    """Brings the schema to `HEAD` and calls `then`, all under one lock that several starting processes share.
+
+    Atomic on SQLite and PostgreSQL. On MySQL a migration that was cut off may leave tables behind, which the next run meets.
+    Raises `SchemaTooNew` when the database is ahead of this program.
+    """
+    with database.write() as connection, _locked(connection, database.dialect):
+        if revision(connection) != HEAD:
+            _migrate(connection)
+        then(connection)
+
+
+@contextmanager
+def _locked(connection: Connection, dialect: str) -> Iterator[None]:
+    """Holds the database's advisory lock; SQLite's write transaction is one by itself."""
+    if dialect == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    if dialect not in ("mysql", "mariadb"):
+        yield
+        return
+    connection.execute(text("SELECT GET_LOCK('strongroom', 600)"))
+    try:
+        yield
+    finally:
+        connection.execute(text("SELECT RELEASE_LOCK('strongroom')"))
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    present = revision(connection)
+    if present is not None and present not in known:
+        raise SchemaTooNew(
+            "the database was upgraded by a newer strongroom", hint="upgrade this one: pip install --upgrade strongroom"
+        )
+    command.upgrade(config, "head")

@@ -1,0 +1,206 @@
+"""The tables, in the one shape that SQLite, PostgreSQL and MySQL/MariaDB share.
+
+Ids are UUIDs as text in lower case (UUIDv7 where order matters: they sort by creation). Times are microseconds since 1970 in UTC.
+Text that is compared is ASCII and collated by code point, so that names are exact on every database.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.types import TypeEngine
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def exact(length: int) -> TypeEngine[str]:
+    """ASCII text that compares and sorts by code point."""
+    return (
+        String(length)
+        .with_variant(String(length, collation="C"), "postgresql")
+        .with_variant(mysql.VARCHAR(length, charset="ascii", collation="ascii_bin"), "mysql", "mariadb")
+    )
+
+
+def prose() -> TypeEngine[str]:
+    """Any Unicode text."""
+    return Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql", "mariadb")
+
+
+def blob() -> TypeEngine[bytes]:
+    """Bytes, up to 16 MiB."""
+    return LargeBinary().with_variant(mysql.MEDIUMBLOB(), "mysql", "mariadb")
+
+
+ID = 36
+
+encryption_keys = Table(
+    "encryption_keys",
+    metadata,
+    # Rows of other tables refer to the key that wraps them, so the database itself refuses to retire a key that is in use.
+    Column("id", exact(16), primary_key=True),
+    Column("active", Boolean(name="active"), nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+deployment = Table(
+    "deployment",
+    metadata,
+    # One row. `digest_key` makes digests of values that compare without disclosing; it is wrapped like a data key.
+    Column("id", exact(ID), primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    Column("key_id", exact(16), ForeignKey("encryption_keys.id"), nullable=False),
+    Column("wrapped_key", blob(), nullable=False),
+    Column("digest_key", blob(), nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", exact(ID), primary_key=True),
+    Column("name", exact(255), nullable=False, unique=True),
+    Column("admin", Boolean(name="admin"), nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+workspaces = Table(
+    "workspaces",
+    metadata,
+    Column("id", exact(ID), primary_key=True),
+    Column("name", exact(255), nullable=False, unique=True),
+    Column("created", BigInteger, nullable=False),
+)
+
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("id", exact(ID), primary_key=True),
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), nullable=False),
+    # The namespace within the workspace: '' for workspace scope, the owner's id for user scope.
+    Column("private_to", exact(ID), nullable=False),
+    Column("name", exact(255), nullable=False),
+    Column("owner_id", exact(ID), ForeignKey("users.id"), nullable=False),
+    Column("created_by_id", exact(ID), ForeignKey("users.id"), nullable=False),
+    Column("description", prose(), nullable=False),
+    Column("labels", prose(), nullable=False),
+    # `current_version` moves by compare-and-set; `last_version` only grows.
+    Column("current_version", Integer, nullable=False),
+    Column("last_version", Integer, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+    Index("uq_secrets_namespace_name", "workspace_id", "private_to", "name", unique=True),
+    Index("ix_secrets_namespace_id", "workspace_id", "private_to", "id"),
+    Index("ix_secrets_namespace_updated", "workspace_id", "private_to", "updated", "id"),
+    Index("ix_secrets_owner_id", "owner_id"),
+    Index("ix_secrets_created_by_id", "created_by_id"),
+)
+
+secret_labels = Table(
+    "secret_labels",
+    metadata,
+    # `secrets.labels` once more, for filters.
+    Column("secret_id", exact(ID), ForeignKey("secrets.id"), primary_key=True),
+    Column("key", exact(63), primary_key=True),
+    Column("value", prose(), nullable=False),
+    Index("ix_secret_labels_key", "key", "secret_id"),
+)
+
+secret_counts = Table(
+    "secret_counts",
+    metadata,
+    # How many secrets a namespace holds from `first_id` up to the next row's, so that neither totals nor far pages cost a scan.
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), primary_key=True),
+    Column("private_to", exact(ID), primary_key=True),
+    Column("first_id", exact(ID), primary_key=True),
+    Column("size", Integer, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("secret_id", exact(ID), ForeignKey("secrets.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("key_names", prose(), nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("created_by_id", exact(ID), ForeignKey("users.id"), nullable=False),
+    Index("ix_versions_created_by_id", "created_by_id"),
+)
+
+stores = Table(
+    "stores",
+    metadata,
+    # Locations of values, never credentials.
+    Column("id", exact(255), primary_key=True),
+    Column("type", exact(32), nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+placements = Table(
+    "placements",
+    metadata,
+    Column("secret_id", exact(ID), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("store_id", exact(255), ForeignKey("stores.id"), primary_key=True),
+    # Chosen before the put, unique to the attempt, never used twice.
+    Column("locator", exact(255), nullable=False),
+    # 'present', or 'emptied' where the version was moved away on purpose and must not come back.
+    Column("state", exact(16), nullable=False),
+    ForeignKeyConstraint(["secret_id", "number"], ["versions.secret_id", "versions.number"]),
+    Index("uq_placements_locator", "store_id", "locator", unique=True),
+)
+
+intents = Table(
+    "intents",
+    metadata,
+    # Puts that were announced and may be under way: claimed by a commit, or collected after the deadline.
+    Column("store_id", exact(255), ForeignKey("stores.id"), primary_key=True),
+    Column("locator", exact(255), primary_key=True),
+    Column("deadline", BigInteger, nullable=False),
+    Index("ix_intents_deadline", "deadline"),
+)
+
+deletions = Table(
+    "deletions",
+    metadata,
+    # No longer placed, still to be deleted from the store.
+    Column("store_id", exact(255), ForeignKey("stores.id"), primary_key=True),
+    Column("locator", exact(255), primary_key=True),
+    Column("created", BigInteger, nullable=False),
+    Index("ix_deletions_created", "created"),
+)
+
+sql_values = Table(
+    "sql_values",
+    metadata,
+    # What the `sql` secrets store holds: sealed values, bound to their secret and version.
+    Column("locator", exact(ID), primary_key=True),
+    Column("secret_id", exact(ID), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("key_id", exact(16), ForeignKey("encryption_keys.id"), nullable=False),
+    Column("wrapped_key", LargeBinary(64), nullable=False),
+    Column("sealed", blob(), nullable=False),
+    Index("ix_sql_values_secret_id", "secret_id", "number"),
+    Index("ix_sql_values_key_id", "key_id"),
+)

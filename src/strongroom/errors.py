@@ -1,0 +1,153 @@
+"""Every error that strongroom raises on purpose, as one tree.
+
+    StrongroomError
+    ├── InvalidInput                422  what was asked makes no sense; nothing was changed
+    │   ├── NothingToChange         422
+    │   ├── TooLarge                413
+    │   └── AmbiguousId             422
+    ├── Unauthenticated             401
+    ├── Forbidden                   403
+    ├── NotFound (a KeyError too)   404  also for what the caller may not see
+    ├── AlreadyExists               409
+    ├── StaleVersion                412  somebody else was faster
+    ├── Unavailable                 503  try again later; nothing was changed, unless the message says otherwise
+    ├── Unreadable                  500  the values are there or should be, but cannot be turned into text
+    │   ├── ValuesMissing           500  no store has them
+    │   └── ValuesCorrupt           500  they do not decrypt in the place where they were found
+    └── ConfigurationError          500  the operator has to change something
+        ├── EncryptionKeyError      500
+        ├── SchemaTooNew            500
+        └── MissingExtra            500
+
+`code` is stable and meant for programs; `str(error)` is one line for people; `hint` says what to do next.
+No message ever contains a value.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class StrongroomError(Exception):
+    """Base of all errors; `code` and `status` (HTTP) belong to the class, `message` and `hint` to the instance."""
+
+    code: ClassVar[str] = "internal"
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class InvalidInput(StrongroomError):
+    """The request is wrong in itself."""
+
+    code = "invalid"
+    status = 422
+
+
+class NothingToChange(InvalidInput):
+    """An update that names no change."""
+
+    code = "nothing_to_change"
+
+
+class TooLarge(InvalidInput):
+    """Keys and values are larger than a configured store takes."""
+
+    code = "too_large"
+    status = 413
+
+
+class AmbiguousId(InvalidInput):
+    """An id prefix that fits more than one secret."""
+
+    code = "ambiguous_id"
+
+
+class Unauthenticated(StrongroomError):
+    """Nobody knows who is asking."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(StrongroomError):
+    """The actor is known and may not do this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class NotFound(StrongroomError, KeyError):
+    """No such thing, or none that the caller may see: the two read alike."""
+
+    code = "not_found"
+    status = 404
+
+
+class AlreadyExists(StrongroomError):
+    """The name is taken in its scope."""
+
+    code = "already_exists"
+    status = 409
+
+
+class StaleVersion(StrongroomError):
+    """The secret has moved on from the version that the caller knows."""
+
+    code = "stale_version"
+    status = 412
+
+
+class Unavailable(StrongroomError):
+    """The index or a store did not answer in time."""
+
+    code = "unavailable"
+    status = 503
+
+
+class Unreadable(StrongroomError):
+    """Values that the index knows cannot be given back."""
+
+    code = "unreadable"
+
+
+class ValuesMissing(Unreadable):
+    """The store answered that it has nothing at the locator."""
+
+    code = "values_missing"
+
+
+class ValuesCorrupt(Unreadable):
+    """What lies at the locator is not what was written there."""
+
+    code = "values_corrupt"
+
+
+class ConfigurationError(StrongroomError):
+    """A setting is wrong or missing."""
+
+    code = "configuration"
+
+
+class EncryptionKeyError(ConfigurationError):
+    """The encryption key is missing, malformed or not the one the database was written with."""
+
+    code = "encryption_key"
+
+
+class SchemaTooNew(ConfigurationError):
+    """The database was upgraded by a newer strongroom than this one."""
+
+    code = "schema_too_new"
+
+
+class MissingExtra(ConfigurationError):
+    """A feature whose libraries are not installed."""
+
+    code = "missing_extra"

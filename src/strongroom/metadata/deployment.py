@@ -1,0 +1,78 @@
+"""The deployment itself: its one row, the users and workspaces it starts with, and the ids of its encryption keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from strongroom.db.identifiers import new_id
+from strongroom.db.tables import deployment, encryption_keys, stores, users, workspaces
+
+DEFAULT = "default"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """The digest key is wrapped by the encryption key `key_id`, like a data key."""
+
+    id: str
+    key_id: str
+    wrapped_key: bytes
+    digest_key: bytes
+
+
+@dataclass(frozen=True)
+class LocalIdentity:
+    """The user and workspace of an embedded store."""
+
+    user_id: str
+    workspace_id: str
+
+
+_DEPLOYMENT = select(deployment.c.id, deployment.c.key_id, deployment.c.wrapped_key, deployment.c.digest_key)
+_KEYS = select(encryption_keys.c.id, encryption_keys.c.active)
+_LOCAL = (
+    select(users.c.id, workspaces.c.id).join_from(users, workspaces, users.c.name == workspaces.c.name).where(users.c.name == DEFAULT)
+)
+
+
+def find_deployment(connection: Connection) -> Deployment | None:
+    """The deployment's row, or None in a database that was never used."""
+    row = connection.execute(_DEPLOYMENT).one_or_none()
+    return Deployment(*row) if row else None
+
+
+def create_deployment(
+    connection: Connection, deployment_id: str, key_id: str, wrapped_key: bytes, digest_key: bytes, now: int
+) -> None:
+    """Writes the first rows of a database: its key's id, the deployment, the `default` user and workspace, and the `sql` store."""
+    connection.execute(insert(encryption_keys).values(id=key_id, active=True, created=now))
+    connection.execute(
+        insert(deployment).values(id=deployment_id, created=now, key_id=key_id, wrapped_key=wrapped_key, digest_key=digest_key)
+    )
+    connection.execute(insert(users).values(id=new_id(), name=DEFAULT, admin=True, created=now))
+    connection.execute(insert(workspaces).values(id=new_id(), name=DEFAULT, created=now))
+    connection.execute(insert(stores).values(id="sql", type="sql", created=now))
+
+
+def local_identity(connection: Connection) -> LocalIdentity:
+    """The `default` user in the `default` workspace."""
+    return LocalIdentity(*connection.execute(_LOCAL).one())
+
+
+def list_keys(connection: Connection) -> dict[str, bool]:
+    """The ids of all encryption keys that the database was written with, and whether each is the active one."""
+    return {row.id: row.active for row in connection.execute(_KEYS)}
+
+
+def activate_key(connection: Connection, key_id: str, wrapped_key: bytes, now: int) -> None:
+    """Makes a new key the active one, and lets it wrap the digest key. The former one stays until it is retired."""
+    connection.execute(update(encryption_keys).values(active=False))
+    connection.execute(insert(encryption_keys).values(id=key_id, active=True, created=now))
+    connection.execute(update(deployment).values(key_id=key_id, wrapped_key=wrapped_key))
+
+
+def retire_key(connection: Connection, key_id: str) -> None:
+    """Forgets a key. The database refuses (`ConstraintViolated`) while any row is wrapped by it."""
+    connection.execute(delete(encryption_keys).where(encryption_keys.c.id == key_id))

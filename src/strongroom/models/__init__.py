@@ -1,0 +1,1 @@
+"""The nouns: frozen models that cross every boundary, one file per noun."""

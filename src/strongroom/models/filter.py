@@ -1,0 +1,81 @@
+"""Filters of lists: `value`, or `operator:value`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+
+from strongroom.errors import InvalidInput
+
+TEXT_OPERATORS = ("equals", "notequals", "startswith", "contains", "endswith", "oneof")
+TIME_OPERATORS = ("equals", "notequals", "gt", "gte", "lt", "lte")
+
+
+@dataclass(frozen=True)
+class TextFilter:
+    """`values` has one text, or several for `oneof`. `%` and `_` mean themselves."""
+
+    operator: str
+    values: list[str]
+
+
+@dataclass(frozen=True)
+class TimeFilter:
+    """A comparison with a moment, in microseconds since 1970."""
+
+    operator: str
+    moment: int
+
+
+def parse_text_filter(text: str) -> TextFilter:
+    """Reads a filter on text. A word before the first colon that is no operator belongs to the value."""
+    operator, colon, value = text.partition(":")
+    if not colon or operator not in TEXT_OPERATORS:
+        return TextFilter("equals", [text])
+    if operator != "oneof":
+        return TextFilter(operator, [value])
+    if value.startswith("["):
+        try:
+            return TextFilter(operator, msgspec.json.decode(value, type=list[str]))
+        except msgspec.DecodeError:
+            raise InvalidInput("'oneof:' takes a JSON list of texts, or texts separated by commas") from None
+    return TextFilter(operator, [part.strip() for part in value.split(",")])
+
+
+def parse_time_filter(field: str, text: str) -> TimeFilter:
+    """Reads a filter on a moment in ISO 8601, which has to name its zone."""
+    operator, colon, value = text.partition(":")
+    if not colon or operator not in TIME_OPERATORS:
+        operator, value = "equals", text
+    return TimeFilter(operator, to_microseconds(parse_time(field, value)))
+
+
+def parse_time(field: str, text: str) -> datetime:
+    """A moment in ISO 8601 with its zone, in UTC."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+    except ValueError:
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise InvalidInput(
+            f"'{field}' takes a time in ISO 8601 with its zone",
+            hint="for example 2026-01-31T09:00:00Z or gte:2026-01-31T10:00:00+01:00",
+        )
+    return moment.astimezone(UTC)
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Microseconds since 1970; exact."""
+    delta = moment - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """The moment, in UTC."""
+    seconds, rest = divmod(microseconds, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

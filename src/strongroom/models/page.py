@@ -1,0 +1,37 @@
+"""One page of a longer list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+import msgspec
+
+Item = TypeVar("Item")
+
+DEFAULT_PAGE_SIZE = 20
+MAX_PAGE_SIZE = 1000
+
+
+class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
+    """`items` of page number `page` (from 1) of `total_pages`, each of up to `size`; iterable, with a length.
+
+    A page past the end is empty and keeps the true `total`.
+    """
+
+    items: list[Item]
+    total: int
+    page: int
+    size: int
+    total_pages: int
+
+    @classmethod
+    def of(cls, items: list[Item], *, total: int, page: int, size: int) -> Page[Item]:
+        """A page with its number of pages worked out."""
+        return cls(items=items, total=total, page=page, size=size, total_pages=-(-total // size))
+
+    def __iter__(self) -> Iterator[Item]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)

@@ -1,0 +1,1 @@
+"""The verbs as data: one row per operation, one file per noun."""

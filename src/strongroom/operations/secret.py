@@ -1,0 +1,59 @@
+"""The operations on secrets."""
+
+from __future__ import annotations
+
+from strongroom.models.page import Page
+from strongroom.models.secret import (
+    CreateSecret,
+    DeleteSecret,
+    GetSecret,
+    GetSecretByName,
+    ListSecrets,
+    ListSecretVersions,
+    RollbackSecret,
+    Secret,
+    SecretVersion,
+    UpdateSecret,
+)
+from strongroom.operations.operation import Operation
+from strongroom.operations.permission import Permission
+
+CREATE = Operation("secret.create", "POST", "/secrets", Permission.SECRET_CREATE, CreateSecret, Secret)
+DELETE = Operation("secret.delete", "DELETE", "/secrets/{id}", Permission.SECRET_DELETE, DeleteSecret, type(None))
+GET = Operation("secret.get", "GET", "/secrets/{id}", Permission.SECRET_READ_VALUES, GetSecret, Secret)
+GET_BY_NAME = Operation(
+    "secret.get-by-name", "GET", "/secrets/by-name/{name}", Permission.SECRET_READ_VALUES, GetSecretByName, Secret
+)
+GET_METADATA = Operation("secret.get-metadata", "GET", "/secrets/{id}/metadata", Permission.SECRET_READ_METADATA, GetSecret, Secret)
+GET_METADATA_BY_NAME = Operation(
+    "secret.get-metadata-by-name",
+    "GET",
+    "/secrets/by-name/{name}/metadata",
+    Permission.SECRET_READ_METADATA,
+    GetSecretByName,
+    Secret,
+)
+LIST = Operation("secret.list", "GET", "/secrets", Permission.SECRET_READ_METADATA, ListSecrets, Page[Secret])
+LIST_VERSIONS = Operation(
+    "secret.list-versions",
+    "GET",
+    "/secrets/{id}/versions",
+    Permission.SECRET_READ_METADATA,
+    ListSecretVersions,
+    Page[SecretVersion],
+)
+ROLLBACK = Operation("secret.rollback", "POST", "/secrets/{id}/rollback", Permission.SECRET_UPDATE, RollbackSecret, Secret)
+UPDATE = Operation("secret.update", "PATCH", "/secrets/{id}", Permission.SECRET_UPDATE, UpdateSecret, Secret)
+
+SECRET_OPERATIONS = (
+    CREATE,
+    DELETE,
+    GET,
+    GET_BY_NAME,
+    GET_METADATA,
+    GET_METADATA_BY_NAME,
+    LIST,
+    LIST_VERSIONS,
+    ROLLBACK,
+    UPDATE,
+)

@@ -1,0 +1,1 @@
+"""What strongroom does: the rules, one file per noun, behind one dispatcher."""

@@ -1,0 +1,81 @@
+"""Opening a deployment: its database, its schema, its encryption keys, and the first rows of a new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from strongroom.auth.actor import Actor
+from strongroom.auth.policy import Role
+from strongroom.config import PREFIX, Settings
+from strongroom.crypto.aead import new_key
+from strongroom.crypto.key_source import KeySource, SystemKeyring, find_key_source
+from strongroom.crypto.keyring import Keyring, key_id
+from strongroom.db import schema
+from strongroom.db.clock import now
+from strongroom.db.engine import Database
+from strongroom.db.identifiers import new_id
+from strongroom.errors import EncryptionKeyError
+from strongroom.metadata import deployment as rows
+from strongroom.metadata.deployment import DEFAULT
+from strongroom.service.encryption_keys import EncryptionKeys, make_digest_key
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """An open database with its keys, and the identity of whoever uses it without a server."""
+
+    settings: Settings
+    database: Database
+    keys: EncryptionKeys
+    digest_key: bytes
+    local_actor: Actor
+
+    def close(self) -> None:
+        """Closes the database's connections."""
+        self.database.close()
+
+
+def open_deployment(settings: Settings) -> Deployment:
+    """Opens the database, making or upgrading it if needed. A wrong or missing key is an error and changes nothing."""
+    database = Database(settings.database_url)
+    try:
+        source = find_key_source(settings)
+        if not schema.is_current(database):
+            schema.upgrade(database, lambda connection: _begin(connection, settings, source))
+        keys = EncryptionKeys(database, _where_the_key_is(source, settings))
+        with database.read() as connection:
+            identity = rows.local_identity(connection)
+        actor = Actor(identity.user_id, DEFAULT, identity.workspace_id, DEFAULT, Role.ADMIN)
+        return Deployment(settings, database, keys, keys.digest_key(), actor)
+    except BaseException:
+        database.close()
+        raise
+
+
+def _begin(connection: Connection, settings: Settings, source: KeySource) -> None:
+    """Writes the first rows of a new database. Runs under the database's lock."""
+    if rows.find_deployment(connection) is not None:
+        return
+    if source.managed and not settings.is_local_database:
+        raise EncryptionKeyError(
+            f"set {PREFIX}ENCRYPTION_KEY or {PREFIX}ENCRYPTION_KEY_FILE: a database that others share needs a key of yours",
+            hint="make one with: strongroom server generate-key",
+        )
+    keys = source.load() or source.add_first(new_key())
+    keyring = Keyring(keys, key_id(keys[0]))
+    deployment_id = new_id()
+    rows.create_deployment(connection, deployment_id, *make_digest_key(keyring, deployment_id), now=now())
+
+
+def _where_the_key_is(source: KeySource, settings: Settings) -> KeySource:
+    """The source itself, or the system's keyring where a rotation has moved the key into it."""
+    if source.managed and not isinstance(source, SystemKeyring) and not source.load():
+        keyring = SystemKeyring(str(settings.folder))
+        try:
+            if keyring.load():
+                return keyring
+        except EncryptionKeyError:  # no keyring either: the caller reports that the key is missing
+            pass
+    return source

@@ -1,0 +1,478 @@
+"""The rules of secrets."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+
+from strongroom.auth.actor import Actor
+from strongroom.db.clock import now
+from strongroom.db.engine import ConstraintViolated
+from strongroom.db.identifiers import new_id
+from strongroom.errors import (
+    AlreadyExists,
+    InvalidInput,
+    NotFound,
+    NothingToChange,
+    StaleVersion,
+    Unavailable,
+    ValuesMissing,
+)
+from strongroom.metadata.secret import PRESENT, SecretIndex, SecretRow, decode_labels
+from strongroom.metadata.secret_list import SORTABLE, SecretQuery, list_secrets
+from strongroom.models.filter import from_microseconds, parse_text_filter, parse_time_filter, to_microseconds
+from strongroom.models.page import MAX_PAGE_SIZE, Page
+from strongroom.models.secret import (
+    CreateSecret,
+    DeleteSecret,
+    GetSecret,
+    GetSecretByName,
+    ListSecrets,
+    ListSecretVersions,
+    Placement,
+    RollbackSecret,
+    Scope,
+    Secret,
+    SecretVersion,
+    UpdateSecret,
+    check_labels,
+    check_name,
+    check_values,
+)
+from strongroom.redaction import SecretText
+from strongroom.secrets_stores.sql import STORE_ID, Place, SqlSecretsStore
+from strongroom.service.deployment import Deployment
+
+PATIENCE_SECONDS = 30
+"""How long a write goes on trying while others keep changing the same secret."""
+
+_MAX_DESCRIPTION = 4_096
+
+
+class SecretService:
+    """Creates, reads, changes and deletes secrets on behalf of actors. Thread-safe; any number of processes may share a database.
+
+    Whoever asks sees the secrets of their workspace and their own user-scoped ones; all others do not exist for them. Each write is
+    one transaction: it happens as a whole, durably, or not at all.
+    """
+
+    def __init__(self, deployment: Deployment, store: SqlSecretsStore) -> None:
+        self._database, self._keys, self._store = deployment.database, deployment.keys, store
+        self._digest_key, self._keep = deployment.digest_key, deployment.settings.keep_versions
+        self._index = SecretIndex(store)
+
+    def create(self, actor: Actor, request: CreateSecret) -> Secret:
+        """Stores a new secret as version 1. `AlreadyExists` when its scope has one of that name."""
+        name, labels = check_name(request.name), check_labels(request.labels)
+        description = _check_description(request.description)
+        check_values(request.values)
+        values = {key: value.reveal() for key, value in request.values.items()}
+        moment, secret_id = now(), new_id()
+        private_to = _namespace(actor, request.scope)
+        expires_at = None if request.expires_at is None else _moment(request.expires_at)
+
+        def write() -> None:
+            place = Place(secret_id, 1, new_id())
+            sealed = self._store.seal(place, values)
+            with self._database.write() as connection:
+                self._index.insert(
+                    connection,
+                    secret_id=secret_id,
+                    workspace_id=actor.workspace_id,
+                    private_to=private_to,
+                    name=name,
+                    user_id=actor.user_id,
+                    description=description,
+                    labels=labels,
+                    expires_at=expires_at,
+                    now=moment,
+                )
+                self._index.add_version(
+                    connection,
+                    secret_id=secret_id,
+                    number=1,
+                    keys=list(values),
+                    digest=self._digest(values),
+                    user_id=actor.user_id,
+                    placed={STORE_ID: place.locator},
+                    now=moment,
+                )
+                self._store.insert(connection, place, sealed)
+
+        self._attempt(write, actor, private_to, name)
+        return Secret(
+            id=secret_id,
+            name=name,
+            scope=request.scope,
+            workspace=actor.workspace,
+            owner=actor.name,
+            description=description,
+            labels=labels,
+            keys=list(values),
+            version=1,
+            created=from_microseconds(moment),
+            updated=from_microseconds(moment),
+            created_by=actor.name,
+            expires_at=request.expires_at,
+        )
+
+    def get(self, actor: Actor, request: GetSecret) -> Secret:
+        """The secret with the values of its current version, or of the one asked for. `NotFound`."""
+        row = self._version(actor, self._known(actor, request.id), request.version)
+        return _secret(row, self._values(row))
+
+    def get_by_name(self, actor: Actor, request: GetSecretByName) -> Secret:
+        """The same by exact name: the actor's own one first, then the workspace's."""
+        row = self._version(actor, self._named(actor, request), request.version)
+        return _secret(row, self._values(row))
+
+    def get_metadata(self, actor: Actor, request: GetSecret) -> Secret:
+        """The secret without values. `NotFound`."""
+        return _secret(self._version(actor, self._known(actor, request.id), request.version))
+
+    def get_metadata_by_name(self, actor: Actor, request: GetSecretByName) -> Secret:
+        """The same by exact name."""
+        return _secret(self._version(actor, self._named(actor, request), request.version))
+
+    def list(self, actor: Actor, request: ListSecrets) -> Page[Secret]:
+        """A page of metadata in one consistent state; a page past the end is empty."""
+        if request.page < 1:
+            raise InvalidInput("pages are counted from 1")
+        if not 1 <= request.size <= MAX_PAGE_SIZE:
+            raise InvalidInput(f"a page has 1 to {MAX_PAGE_SIZE} items")
+        direction, colon, sort_field = request.sort_by.partition(":")
+        if not colon:
+            direction, sort_field = "asc", request.sort_by
+        if direction not in ("asc", "desc") or sort_field not in SORTABLE:
+            raise InvalidInput(f"secrets are sorted by {', '.join(sorted(SORTABLE))}", hint="for example: desc:created")
+        texts = {"id": request.id, "name": request.name, "owner": request.owner}
+        query = SecretQuery(
+            workspace_id=actor.workspace_id,
+            namespaces=_namespaces(actor, request.scope),
+            text={name: parse_text_filter(text) for name, text in texts.items() if text is not None},
+            labels=dict(_label_filter(text) for text in request.label),
+            created=[parse_time_filter("created", text) for text in request.created],
+            updated=[parse_time_filter("updated", text) for text in request.updated],
+            sort_by=sort_field,
+            descending=direction == "desc",
+            offset=(request.page - 1) * request.size,
+            size=request.size,
+        )
+        with self._database.snapshot() as connection:
+            found, total = list_secrets(connection, query)
+        return Page.of([_secret(row) for row in found], total=total, page=request.page, size=request.size)
+
+    def update(self, actor: Actor, request: UpdateSecret) -> Secret:
+        """Merges values as a new version and changes metadata, all at once.
+
+        Tries again when somebody else was faster, unless `if_version` forbids (`StaleVersion`). Values that stay the same make no
+        new version. `NothingToChange`, `NotFound`, `AlreadyExists` for a new name that is taken.
+        """
+        fields = (request.values, request.name, request.scope, request.description, request.labels, request.expires_at)
+        if all(field is UNSET for field in fields) or (request.values == {} and all(field is UNSET for field in fields[1:])):
+            raise NothingToChange("there is nothing to change", hint="give keys to set or remove, or a new name or scope")
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            known = self._known(actor, request.id)
+            if request.if_version is not None and request.if_version != known.current_version:
+                raise _stale(request.if_version, known.current_version)
+            updated = self._try_update(actor, request, known)
+            if updated is not None:
+                return updated
+        raise Unavailable("others keep changing this secret", hint="try again")
+
+    def delete(self, actor: Actor, request: DeleteSecret) -> None:
+        """Deletes the secret with all its versions. `NotFound`."""
+        while True:
+            known = self._known(actor, request.id)
+            with self._database.write() as connection:
+                placed = self._index.delete(connection, known)
+                if placed is not None:
+                    self._store.delete(connection, [locator for _, locator in placed])
+                    return
+
+    def list_versions(self, actor: Actor, request: ListSecretVersions) -> Page[SecretVersion]:
+        """All kept versions, newest first, on one page."""
+        with self._database.snapshot() as connection:
+            known = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, request.id)
+            if known is None:
+                raise _no_such_id(request.id)
+            found = self._index.list_versions(connection, request.id)
+        items = [
+            SecretVersion(
+                version=row.number,
+                current=row.number == known.current_version,
+                keys=row.keys,
+                created=from_microseconds(row.created),
+                created_by=row.created_by,
+                placements=[Placement(store=store, state=state) for store, state in row.placements],
+            )
+            for row in found
+        ]
+        return Page.of(items, total=len(items), page=1, size=max(1, len(items)))
+
+    def rollback(self, actor: Actor, request: RollbackSecret) -> Secret:
+        """Makes a kept version the current one; no version is made or lost. `NotFound` when it is not kept."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while time.monotonic() < deadline:
+            known = self._known(actor, request.id)
+            if request.version == known.current_version:
+                raise NothingToChange(f"version {request.version} is the current one already")
+            with self._database.write() as connection:
+                row = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, request.id, request.version)
+                if row is None:
+                    raise self._no_such_version(known, request.version)
+                moment = max(now(), known.updated + 1)
+                if self._index.advance(connection, known, {"current_version": request.version, "updated": moment}):
+                    return msgspec.structs.replace(_secret(row), updated=from_microseconds(moment))
+        raise Unavailable("others keep changing this secret", hint="try again")
+
+    def _try_update(self, actor: Actor, request: UpdateSecret, known: SecretRow) -> Secret | None:
+        """One attempt; None if the secret has moved on since it was `known`."""
+        changes = self._changes(actor, request, known)
+        values = None
+        if request.values is not UNSET:
+            before = self._values(known)
+            values = _merged(before, request.values)
+            check_values({key: SecretText(value) for key, value in values.items()})
+            if values == before and list(values) == known.key_names:
+                values = None
+        moment = max(now(), known.updated + 1)
+        if not changes and values is None:
+            return _secret(known)
+        changes["updated"] = moment
+        number = known.last_version + 1
+        if values is not None:
+            changes |= {"current_version": number, "last_version": number}
+        moved = False
+
+        def write() -> None:
+            nonlocal moved
+            place = Place(known.id, number, new_id())
+            sealed = self._store.seal(place, values) if values is not None else None
+            with self._database.write() as connection:
+                moved = self._index.advance(connection, known, changes)
+                if not moved or values is None or sealed is None:
+                    return
+                self._index.add_version(
+                    connection,
+                    secret_id=known.id,
+                    number=number,
+                    keys=list(values),
+                    digest=self._digest(values),
+                    user_id=actor.user_id,
+                    placed={STORE_ID: place.locator},
+                    now=moment,
+                )
+                self._store.insert(connection, place, sealed)
+                if number > self._keep:
+                    forgotten = self._index.forget_versions(connection, known.id, number - self._keep)
+                    self._store.delete(connection, [locator for _, locator in forgotten])
+
+        self._attempt(write, actor, changes.get("private_to", known.private_to), changes.get("name", known.name), known.id)
+        if not moved:
+            return None
+        secret = _secret(known)
+        return msgspec.structs.replace(
+            secret,
+            name=changes.get("name", secret.name),
+            scope=secret.scope if request.scope is UNSET else request.scope,
+            description=changes.get("description", secret.description),
+            labels=changes.get("labels", secret.labels),
+            expires_at=secret.expires_at if request.expires_at is UNSET else request.expires_at,
+            keys=secret.keys if values is None else list(values),
+            version=changes.get("current_version", secret.version),
+            updated=from_microseconds(moment),
+        )
+
+    def _changes(self, actor: Actor, request: UpdateSecret, known: SecretRow) -> dict[str, Any]:
+        """The columns that the request changes in fact."""
+        changes: dict[str, Any] = {}
+        if request.name is not UNSET:
+            changes["name"] = check_name(request.name)
+        if request.scope is not UNSET:
+            changes["private_to"] = "" if request.scope is Scope.WORKSPACE else known.owner_id
+            if request.scope is Scope.USER and known.owner_id != actor.user_id:
+                raise InvalidInput(
+                    f"only its owner {known.owner} can make this secret private",
+                    hint="create a user-scoped secret of your own",
+                )
+        if request.description is not UNSET:
+            changes["description"] = _check_description(request.description)
+        if request.labels is not UNSET:
+            changes["labels"] = check_labels(request.labels)
+        if request.expires_at is not UNSET:
+            changes["expires_at"] = None if request.expires_at is None else _moment(request.expires_at)
+        present = {
+            "name": known.name,
+            "private_to": known.private_to,
+            "description": known.description,
+            "labels": decode_labels(known.labels),
+            "expires_at": known.expires_at,
+        }
+        return {column: value for column, value in changes.items() if present[column] != value}
+
+    def _attempt(self, write: Any, actor: Actor, private_to: str, name: str, own_id: str | None = None) -> None:
+        """Runs a write. When the database refuses it, finds out which of the rules it broke.
+
+        The rules: a name is used once per namespace; a retired encryption key seals nothing (another process may have rotated it).
+        """
+        for _ in range(3):
+            try:
+                write()
+            except ConstraintViolated:
+                with self._database.read() as connection:
+                    taken = self._index.find_by_name(connection, actor.workspace_id, [private_to], name)
+                if taken is not None and taken.id != own_id:
+                    raise AlreadyExists(
+                        f"a secret '{name}' already exists in {_place_name(actor, private_to)}",
+                        hint=f"change it with: strongroom secret update {name}",
+                    ) from None
+                self._keys.reload()
+            else:
+                return
+        raise Unavailable("the database keeps refusing this change", hint="try again")
+
+    def _known(self, actor: Actor, secret_id: str) -> SecretRow:
+        """The visible secret of this full id, as it is now."""
+        with self._database.read() as connection:
+            row = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, secret_id)
+        if row is None:
+            raise _no_such_id(secret_id)
+        return row
+
+    def _named(self, actor: Actor, request: GetSecretByName) -> SecretRow:
+        """The visible secret of this name, as it is now."""
+        namespaces = _namespaces(actor, request.scope)
+        with self._database.read() as connection:
+            row = self._index.find_by_name(connection, actor.workspace_id, namespaces, request.name)
+        if row is None:
+            raise self._no_such_name(actor, namespaces, request.name)
+        return row
+
+    def _version(self, actor: Actor, row: SecretRow, version: int | None) -> SecretRow:
+        """The row with the given version instead of its current one."""
+        if version is None or version == row.number:
+            return row
+        with self._database.read() as connection:
+            older = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, row.id, version)
+        if older is None:
+            raise self._no_such_version(row, version)
+        return older
+
+    def _values(self, row: SecretRow) -> dict[str, str]:
+        """The values of the row's version, in the order of its keys."""
+        for placement in row.placements:
+            if placement.store_id == STORE_ID and placement.state == PRESENT:
+                values = self._store.unseal(Place(row.id, row.number, placement.locator), placement.beside)
+                return {key: values[key] for key in row.key_names}
+        raise ValuesMissing(f"no store holds version {row.number} of '{row.name}'", hint="restore it from a backup")
+
+    def _digest(self, values: Mapping[str, str]) -> bytes:
+        return hmac.digest(self._digest_key, msgspec.json.encode(values, order="deterministic"), hashlib.sha256)
+
+    def _no_such_version(self, row: SecretRow, version: int) -> NotFound:
+        with self._database.read() as connection:
+            kept = [str(each.number) for each in reversed(self._index.list_versions(connection, row.id))]
+        return NotFound(f"secret '{row.name}' keeps no version {version}", hint=f"it keeps: {', '.join(kept)}")
+
+    def _no_such_name(self, actor: Actor, namespaces: Sequence[str], name: str) -> NotFound:
+        where = {"": "the workspace", actor.user_id: "your user scope"}
+        places = "" if len(namespaces) > 1 else f" in {where[namespaces[0]]}"
+        near: list[str] = []
+        if name and name.isascii():
+            letters = {name[0].lower(), name[0].upper()}
+            with self._database.read() as connection:
+                names = self._index.names_starting_with(
+                    connection, actor.workspace_id, namespaces, "".join(sorted(letters)), limit=500
+                )
+            folded = {each.lower(): each for each in names}
+            near = [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 3, 0.7)]
+        hint = f"did you mean {' or '.join(near)}?" if near else "see them with: strongroom secret list"
+        return NotFound(f"there is no secret '{_printable(name)}'{places}", hint=hint)
+
+
+def _namespace(actor: Actor, scope: Scope) -> str:
+    return actor.user_id if scope is Scope.USER else ""
+
+
+def _namespaces(actor: Actor, scope: Scope | None) -> list[str]:
+    """The namespaces to look in, the first of which wins."""
+    return [actor.user_id, ""] if scope is None else [_namespace(actor, scope)]
+
+
+def _place_name(actor: Actor, private_to: str) -> str:
+    return f"workspace '{actor.workspace}'" if not private_to else "your user scope"
+
+
+def _secret(row: SecretRow, values: Mapping[str, str] | None = None) -> Secret:
+    return Secret(
+        id=row.id,
+        name=row.name,
+        scope=Scope.USER if row.private_to else Scope.WORKSPACE,
+        workspace=row.workspace,
+        owner=row.owner,
+        description=row.description,
+        labels=decode_labels(row.labels),
+        keys=row.key_names,
+        version=row.number,
+        created=from_microseconds(row.created),
+        updated=from_microseconds(row.updated),
+        created_by=row.created_by,
+        expires_at=None if row.expires_at is None else from_microseconds(row.expires_at),
+        values=UNSET if values is None else {key: SecretText(value) for key, value in values.items()},
+    )
+
+
+def _merged(before: Mapping[str, str], changes: Mapping[str, SecretText | None]) -> dict[str, str]:
+    """The values after an update; a removed key has to be there."""
+    after = dict(before)
+    for key, value in changes.items():
+        if value is not None:
+            after[key] = value.reveal()
+        elif key in before:
+            del after[key]
+        else:
+            raise InvalidInput(f"there is no key '{_printable(key)}' to remove", hint=f"the keys are: {', '.join(before)}")
+    return after
+
+
+def _label_filter(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidInput("a label filter is written key=value")
+    return key, value
+
+
+def _check_description(text: str) -> str:
+    if len(text) > _MAX_DESCRIPTION or not text.replace("\n", "").isprintable():
+        raise InvalidInput(f"a description is printable text of at most {_MAX_DESCRIPTION} characters")
+    return text
+
+
+def _moment(moment: datetime) -> int:
+    if moment.tzinfo is None:
+        raise InvalidInput("'expires_at' needs a time zone", hint="for example 2027-01-31T00:00:00Z")
+    return to_microseconds(moment)
+
+
+def _stale(wanted: int, current: int) -> StaleVersion:
+    return StaleVersion(f"the secret is at version {current}, not {wanted}", hint="look at it again, then repeat your change")
+
+
+def _no_such_id(secret_id: str) -> NotFound:
+    return NotFound(f"there is no secret with the id {_printable(secret_id)}", hint="see them with: strongroom secret list")
+
+
+def _printable(text: str) -> str:
+    """User input for a message: one line, no control characters, not endless."""
+    shown = text if text.isprintable() else ascii(text)[1:-1]
+    return shown if len(shown) <= 80 else shown[:77] + "..."

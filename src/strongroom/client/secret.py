@@ -79,6 +79,10 @@ class SecretClient:
         """The same without values, for those who may not read them."""
         return self._metadata(name_or_id, scope, version, allow_prefix=True)
 
+    def get_secret_metadata_exactly(self, name_or_id: str | UUID, *, scope: Scope | str | None = None) -> Secret:
+        """The same by exact name or full id, as writes take them."""
+        return self._metadata(name_or_id, scope)
+
     def list_secrets(
         self,
         *,

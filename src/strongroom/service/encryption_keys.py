@@ -72,6 +72,7 @@ class Rotation:
     rewrapped: int
     retired: list[str]
     corrupt: list[tuple[str, int]]
+    operator_given: bool
 
 
 def rotate(
@@ -87,6 +88,8 @@ def rotate(
     with (done, total). Safe to interrupt: run again, it goes on where it was.
     """
     source = keys.source
+    if not source.managed and target is not source:
+        raise EncryptionKeyError(f"the key comes from {source.description}", hint="unset it to let strongroom keep the key")
     key, others = _next_key(database, source)
     new_id = key_id(key)
     if source.managed:
@@ -116,7 +119,7 @@ def rotate(
             source.clear()
             keys.source = target
     keys.reload()
-    return Rotation(new_id, done, retired, corrupt)
+    return Rotation(new_id, done, retired, corrupt, operator_given=not source.managed)
 
 
 def _next_key(database: Database, source: KeySource) -> tuple[bytes, list[bytes]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from strongroom.config import Settings
 from strongroom.operations import secret as operations
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment, open_deployment
 from strongroom.service.dispatcher import Dispatcher
+from strongroom.service.encryption_keys import Rotation, key_target, rotate
 from strongroom.service.secret import SecretService
 
 
@@ -31,6 +34,12 @@ class Service:
                 operations.UPDATE.name: secrets.update,
             }
         )
+
+    def rotate_key(self, to: str | None, progress: Callable[[int, int], None]) -> Rotation:
+        """Puts a new encryption key in charge; `to` moves it into the managed source `file` or `keyring`."""
+        keys = self.deployment.keys
+        target = keys.source if to is None else key_target(self.deployment.settings, to)
+        return rotate(self.deployment.database, keys, self.store, target, progress)
 
     def close(self) -> None:
         """Closes the deployment."""

@@ -1,0 +1,100 @@
+"""How results are shown: data on stdout, talk on stderr.
+
+A table on a terminal is drawn by rich; elsewhere it is plain columns. JSON and YAML carry the same shape as the HTTP API.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+output_option: Callable[[Any], Any] = click.option(
+    "-o", "--output", type=click.Choice(["table", "json", "yaml"]), help="How to show the result.  [default: table]"
+)
+
+
+def say(message: str) -> None:
+    """A line for people, on stderr."""
+    click.echo(message, err=True)
+
+
+def write(text: str) -> None:
+    """Writes to stdout in UTF-8, whatever the locale says, byte for byte."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode())
+    sys.stdout.buffer.flush()
+
+
+def show_data(data: Any, output: str) -> None:
+    """Plain data (dicts, lists, texts) as `json` or `yaml`."""
+    if output == "json":
+        write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+        return
+    import yaml
+
+    write(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10_000))
+
+
+def show_fields(fields: Mapping[str, Any], output: str | None) -> None:
+    """One thing: its fields by name."""
+    if output in ("json", "yaml"):
+        show_data(dict(fields), output)
+    else:
+        show_table([], [[name.replace("_", " "), _cell(value)] for name, value in fields.items()])
+
+
+def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Rows of texts under headers (none: no header line)."""
+    shown = [[_visible(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _draw(headers, shown)
+    else:
+        _print_columns(headers, shown)
+
+
+def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*headers, box=box.ROUNDED, show_header=bool(headers), show_lines=any("\n" in cell for row in rows for cell in row))
+    if not headers:
+        table.add_column(style="bold")
+        table.add_column()
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False).print(table)
+
+
+def _print_columns(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines: list[Sequence[str]] = [[header.upper() for header in headers]] if headers else []
+    for row in rows:  # a cell of several lines makes several lines
+        cells = [cell.split("\n") for cell in row]
+        for number in range(max(map(len, cells), default=0)):
+            lines.append([cell[number] if number < len(cell) else "" for cell in cells])
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))] if lines else []
+    for line in lines:
+        write("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() + "\n")
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value)
+
+
+def _visible(text: str) -> str:
+    """The text without characters that would move the cursor or change the terminal."""
+    return "".join(character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text)

@@ -1,0 +1,544 @@
+"""`strongroom secret`: create, read, change and delete secrets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.cli.command import Group, HintedUsageError, KeyValueCommand
+from strongroom.cli.completion import complete_key, complete_secret
+from strongroom.cli.output import output_option, say, show_data, show_fields, show_table, write
+from strongroom.cli.prompts import ask_hidden, ask_until_good, confirm
+
+if TYPE_CHECKING:
+    from strongroom.client import Client
+    from strongroom.models.secret import Secret, SecretVersion
+
+NAME_OR_ID = "NAME|ID"
+_SCOPES = click.Choice(["workspace", "user"])
+
+
+class SecretGroup(Group):
+    """The group's help shows its commands in the order in which people meet them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group("secret", cls=SecretGroup)
+def secret() -> None:
+    """Create, read, change and delete secrets.
+
+    A secret is a named group of keys and values. It is visible in its workspace, or with --scope user to its owner alone.
+    A name is looked up in your user scope first, then in the workspace.
+    """
+
+
+def _name_argument(completes: bool = True) -> Callable[[Any], Any]:
+    return click.argument("name", metavar=NAME_OR_ID, shell_complete=complete_secret if completes else None)
+
+
+_scope_option = click.option("--scope", type=_SCOPES, help="Look in this scope only.")
+_interactive_option = click.option("-i", "--interactive", is_flag=True, help="Ask for keys and (hidden) values.")
+_values_option = click.option("-v", "--values", "document", metavar="JSON|YAML|@FILE|-", help="Keys and values as a mapping.")
+_env_file_option = click.option("--from-env-file", "env_file", metavar="FILE", help="Keys and values from a .env file.")
+_description_option = click.option("--description", help="A text that says what the secret is for.")
+_expires_option = click.option("--expires-at", metavar="TIME", help="When it stops being valid, in ISO 8601 with a zone.")
+
+_VALUES_HELP = """
+    \b
+    --KEY=VALUE    the value itself (visible in the shell's history and in process lists)
+    --KEY=@PATH    the content of a file, as it is
+    --KEY=@@TEXT   a value that starts with @
+    --KEY=-        standard input
+"""
+
+
+@secret.command("create", cls=KeyValueCommand)
+@click.argument("name")
+@click.option("--scope", type=_SCOPES, help="Who sees it: the workspace, or you alone.  [default: workspace]")
+@click.option("--private", is_flag=True, help="The same as --scope user.")
+@_interactive_option
+@_values_option
+@_env_file_option
+@_description_option
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label to find it by; may be repeated.")
+@_expires_option
+@output_option
+def create(
+    name: str,
+    scope: str | None,
+    private: bool,
+    interactive: bool,
+    document: str | None,
+    env_file: str | None,
+    description: str | None,
+    labels: tuple[str, ...],
+    expires_at: str | None,
+    output: str | None,
+    pairs: list[tuple[str, str]],
+) -> None:
+    """Create a secret with the given keys and values."""
+    if scope and private:
+        raise HintedUsageError("--scope and --private exclude each other", "use one of them")
+    scope = scope or ("user" if private else "workspace")
+    if not (pairs or document or env_file or interactive):
+        raise HintedUsageError("a secret needs at least one key", "give --KEY=VALUE, -v, --from-env-file or -i")
+    from strongroom.models.secret import check_name, check_values
+
+    check_name(name)
+    values = _read(pairs, document, env_file)
+    for key, value in values.items():
+        if value is None:
+            raise HintedUsageError(f"the value of '{key}' is null", "give a value, or leave the key out")
+    with _client() as client:
+        if interactive:
+            _refuse_taken(client, name, scope)
+            _ask_new_keys(values)
+        texts = {key: value for key, value in values.items() if value is not None}
+        check_values(_secret_texts(texts))
+        made = client.create_secret(
+            name,
+            texts,
+            scope=scope,
+            description=description or "",
+            labels=_labels(labels),
+            expires_at=_time("--expires-at", expires_at),
+        )
+    keys = ", ".join(made.keys)
+    say(f"Created secret '{made.name}' {_where(made)} with {_count(len(made.keys), 'key')}: {keys}.")
+    _show(made, output)
+
+
+create.help = f"{create.help}\n{_VALUES_HELP}"
+
+
+@secret.command("list")
+@click.option("--scope", type=_SCOPES, help="Only secrets of this scope.")
+@click.option("--name", metavar="FILTER", help="A name, or startswith:, contains:, endswith:, notequals:, oneof: and a text.")
+@click.option("--user", metavar="FILTER", help="Only secrets of this owner.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only secrets with this label; may be repeated.")
+@click.option("--created", multiple=True, metavar="FILTER", help="A time, or gt:, gte:, lt:, lte: and a time; may be repeated.")
+@click.option("--updated", multiple=True, metavar="FILTER", help="The same for the last change.")
+@click.option("--sort-by", default="asc:created", metavar="[asc:|desc:]FIELD", help="created, updated, name or scope.")
+@click.option("--page", type=click.IntRange(1), default=1, help="Which page.")
+@click.option("--size", type=click.IntRange(1, 1000), default=20, show_default=True, help="Secrets on a page.")
+@click.option("--all", "everything", is_flag=True, help="All pages.")
+@output_option
+def list_(
+    scope: str | None,
+    name: str | None,
+    user: str | None,
+    labels: tuple[str, ...],
+    created: tuple[str, ...],
+    updated: tuple[str, ...],
+    sort_by: str,
+    page: int,
+    size: int,
+    everything: bool,
+    output: str | None,
+) -> None:
+    """List secrets, without values."""
+    filters: dict[str, Any] = {
+        "scope": scope,
+        "name": name,
+        "user": user,
+        "labels": _labels(labels),
+        "created": created,
+        "updated": updated,
+        "sort_by": sort_by,
+    }
+    with _client() as client:
+        found = client.list_secrets(**filters, page=1 if everything else page, size=1000 if everything else size)
+        items = list(found)
+        for number in range(2, found.total_pages + 1) if everything else ():
+            items += client.list_secrets(**filters, page=number, size=1000)
+    if output in ("json", "yaml"):
+        from strongroom.models.page import Page
+
+        shown = Page.of(items, total=len(items), page=1, size=max(1, len(items))) if everything else found
+        show_data(_plain(shown), output)
+        return
+    show_table(
+        ["name", "scope", "owner", "keys", "version", "updated", "id"],
+        [
+            [item.name, item.scope, item.owner, ", ".join(item.keys), str(item.version), _local_time(item.updated), item.id]
+            for item in items
+        ],
+    )
+    if not everything:
+        say(f"Page {page} of {max(1, found.total_pages)}, {_count(found.total, 'secret')} in all.")
+
+
+list_.name = "list"
+
+
+@secret.command("get")
+@_name_argument()
+@_scope_option
+@click.option("--key", shell_complete=complete_key, help="Print the value of this key alone, as it is.")
+@click.option("--version", type=click.IntRange(1), help="An earlier version than the current one.")
+@output_option
+def get(name: str, scope: str | None, key: str | None, version: int | None, output: str | None) -> None:
+    """Show a secret with its values in clear."""
+    with _client() as client:
+        found = client.get_secret(name, scope=scope, version=version)
+    _warn_if_expired(found)
+    values = found.secret_values
+    if key is not None:
+        from strongroom.errors import NotFound
+
+        if key not in values:
+            raise NotFound(f"secret '{found.name}' has no such key", hint=f"its keys are: {', '.join(found.keys)}")
+        if output in ("json", "yaml"):
+            show_data({key: values[key]}, output)
+        else:
+            import sys
+
+            write(values[key] + ("\n" if sys.stdout.isatty() else ""))
+    elif output in ("json", "yaml"):
+        show_data({**_plain(found), "values": values}, output)
+    else:
+        show_table(["key", "value"], list(values.items()))
+
+
+@secret.command("describe")
+@_name_argument()
+@_scope_option
+@output_option
+def describe(name: str, scope: str | None, output: str | None) -> None:
+    """Show everything about a secret but its values."""
+    with _client() as client:
+        found = client.get_secret_metadata(name, scope=scope)
+        versions = client.list_secret_versions(found.id)
+    _warn_if_expired(found)
+    if output in ("json", "yaml"):
+        show_data({**_plain(found), "versions": _plain(list(versions))}, output)
+        return
+    show_fields(_plain(found), output)
+    click.echo()
+    _show_versions(list(versions))
+
+
+class UpdateCommand(KeyValueCommand):
+    """Takes several keys behind one `-r`, once the secret is named: `update NAME -r KEY KEY`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        own = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
+        with_value = {name for option in own if not option.is_flag for name in option.opts}
+        words: list[str] = []
+        named = removing = False
+        expecting = ""
+        for word in args:
+            if expecting:
+                removing, expecting = named and expecting in ("-r", "--remove-keys"), ""
+            elif word.startswith("-") and word != "-":
+                expecting, removing = word if word in with_value else "", False
+            elif removing:
+                words.append("-r")
+            else:
+                named = True
+            words.append(word)
+        return super().parse_args(ctx, words)
+
+
+@secret.command("update", cls=UpdateCommand)
+@_name_argument()
+@_scope_option
+@click.option("--new-scope", type=_SCOPES, help="Move it to this scope.")
+@_interactive_option
+@click.option("-r", "--remove-keys", "removed", multiple=True, metavar="KEY ...", help="Remove these keys.")
+@_values_option
+@_env_file_option
+@_description_option
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Set a label (KEY= removes it); may be repeated.")
+@_expires_option
+@click.option("--if-version", type=click.IntRange(1), help="Only if this is the current version.")
+@output_option
+def update(
+    name: str,
+    scope: str | None,
+    new_scope: str | None,
+    interactive: bool,
+    removed: tuple[str, ...],
+    document: str | None,
+    env_file: str | None,
+    description: str | None,
+    labels: tuple[str, ...],
+    expires_at: str | None,
+    if_version: int | None,
+    output: str | None,
+    pairs: list[tuple[str, str]],
+) -> None:
+    """Change a secret: keys are added or overwritten, the others stay.
+
+    With -i, asks for each key (Enter keeps its value) and then for new ones. With -v, null removes a key.
+    """
+    given = (pairs, document, env_file, interactive, removed, new_scope, description is not None, labels, expires_at)
+    if not any(given):
+        raise HintedUsageError("there is nothing to change", "give --KEY=VALUE, -v, --from-env-file, -i, -r or --new-scope")
+    values = _read(pairs, document, env_file)
+    keys_to_remove = _keys_to_remove(removed, values)
+    with _client() as client:
+        known = client.get_secret_metadata(name, scope=scope) if interactive or labels else None
+        if interactive and known is not None:
+            _ask_changed_keys(known, values, keys_to_remove)
+        new_labels = None
+        if labels and known is not None:
+            merged = {**known.labels, **_labels(labels)}
+            new_labels = {key: value for key, value in merged.items() if value}
+        changed = client.update_secret(
+            name,
+            scope=scope,
+            add_or_update_values={key: value for key, value in values.items() if value is not None},
+            remove_values=keys_to_remove,
+            new_scope=new_scope,
+            description=description,
+            labels=new_labels,
+            **({"expires_at": _time("--expires-at", expires_at)} if expires_at else {}),
+            if_version=if_version,
+        )
+    say(f"Updated secret '{changed.name}' {_where(changed)}; it is at version {changed.version}.")
+    _show(changed, output)
+
+
+update.help = f"{update.help}\n{_VALUES_HELP}"
+
+
+@secret.command("rename")
+@_name_argument()
+@click.argument("new_name", required=False, metavar="[NEW]")
+@click.option("-n", "--new-name", "new_name_option", metavar="NEW", help="The new name.")
+@_scope_option
+@output_option
+def rename(name: str, new_name: str | None, new_name_option: str | None, scope: str | None, output: str | None) -> None:
+    """Give a secret another name. References to the old name stop working."""
+    new = new_name or new_name_option
+    if not new or (new_name and new_name_option):
+        raise HintedUsageError("give the new name once", "strongroom secret rename NAME NEW")
+    with _client() as client:
+        changed = client.update_secret(name, scope=scope, new_name=new)
+    say(f"The secret is now called '{changed.name}' {_where(changed)}.")
+    _show(changed, output)
+
+
+@secret.command("delete")
+@_name_argument()
+@_scope_option
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def delete(name: str, scope: str | None, yes: bool) -> None:
+    """Delete a secret with all its versions."""
+    with _client() as client:
+        found = client.get_secret_metadata_exactly(name, scope=scope)
+        if not yes and not confirm(f"Delete secret '{found.name}' {_where(found)}, id {found.id}, with all its versions?"):
+            say("Nothing was deleted.")
+            raise click.exceptions.Exit(1)
+        client.delete_secret(_uuid(found.id))
+    say(f"Deleted secret '{found.name}' {_where(found)}.")
+
+
+@secret.command("export", short_help="Write keys and values in clear, for other programs.")
+@_name_argument()
+@_scope_option
+@click.option("-f", "--file", "path", metavar="FILE", help="Write here, readable for you alone, instead of to standard output.")
+@click.option("--format", "format_", type=click.Choice(["yaml", "json", "dotenv"]), default="yaml", show_default=True, help="How.")
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+def export(name: str, scope: str | None, path: str | None, format_: str, force: bool) -> None:
+    """Write keys and values in clear, for -v or --from-env-file to read back."""
+    from strongroom.cli.export import format_values, write_private_file
+
+    with _client() as client:
+        found = client.get_secret(name, scope=scope)
+    text = format_values(found.secret_values, format_)
+    if path is None or path == "-":
+        write(text)
+        return
+    write_private_file(path, text, force=force)
+    say(f"Wrote {_count(len(found.keys), 'key')} of secret '{found.name}' in clear; delete the file when it has served.")
+
+
+@secret.command("history", short_help="List the kept versions, without values.")
+@_name_argument()
+@_scope_option
+@output_option
+def history(name: str, scope: str | None, output: str | None) -> None:
+    """List the kept versions of a secret, newest first, without values."""
+    with _client() as client:
+        versions = client.list_secret_versions(name, scope=scope)
+    if output in ("json", "yaml"):
+        show_data(_plain(versions), output)
+    else:
+        _show_versions(list(versions))
+
+
+@secret.command("rollback", short_help="Make an earlier version the current one.")
+@_name_argument()
+@_scope_option
+@click.option("--to-version", type=click.IntRange(1), required=True, help="The version to make current again.")
+@output_option
+def rollback(name: str, scope: str | None, to_version: int, output: str | None) -> None:
+    """Make an earlier version the current one. No version is lost: you can go forward again."""
+    with _client() as client:
+        changed = client.rollback_secret(name, to_version, scope=scope)
+    say(f"Secret '{changed.name}' is at version {changed.version} again, with the keys: {', '.join(changed.keys)}.")
+    _show(changed, output)
+
+
+def _client() -> Client:
+    from strongroom.client import Client
+
+    return Client()
+
+
+def _read(pairs: list[tuple[str, str]], document: str | None, env_file: str | None) -> dict[str, str | None]:
+    from strongroom.cli.values import ValueReader
+
+    reader = ValueReader()
+    if document is not None:
+        reader.add_document(document)
+    if env_file is not None:
+        reader.add_env_file(env_file)
+    reader.add_pairs(pairs)
+    return reader.values
+
+
+def _refuse_taken(client: Client, name: str, scope: str) -> None:
+    """Says that a name is taken before somebody types values for it."""
+    from strongroom.errors import AlreadyExists
+
+    if client.list_secrets(name=f"equals:{name}", scope=scope).total:
+        raise AlreadyExists(f"a secret '{name}' already exists in the {scope} scope", hint=f"strongroom secret update {name} -i")
+
+
+def _ask_new_keys(values: dict[str, str | None], existing: tuple[str, ...] = ()) -> None:
+    """Asks for further keys and their values until there are enough."""
+
+    def bad(key: str) -> str | None:
+        from strongroom.errors import InvalidInput
+        from strongroom.models.secret import check_key
+
+        try:
+            check_key(key)
+        except InvalidInput as error:
+            return f"{error}; try another key"
+        return f"the key '{key}' is there already; try another one" if key in values or key in existing else None
+
+    while True:
+        key = ask_until_good("Key", bad)
+        values[key] = _ask_value(f"Value of '{key}' (hidden)")
+        if not confirm("Another key?"):
+            return
+
+
+def _ask_changed_keys(known: Secret, values: dict[str, str | None], removed: list[str]) -> None:
+    """Asks for a new value of each key that is not changed already, then for new keys."""
+    for key in known.keys:
+        if key not in values and key not in removed:
+            answer = _ask_value(f"New value of '{key}' (hidden, Enter keeps it)")
+            if answer:
+                values[key] = answer
+    if confirm("Add a key?"):
+        _ask_new_keys(values, (*known.keys, *removed))
+
+
+def _ask_value(question: str) -> str:
+    """A hidden value that can be stored; asked again if it is no Unicode text."""
+    from strongroom.errors import InvalidInput
+    from strongroom.models.secret import check_values
+
+    while True:
+        answer = ask_hidden(question)
+        try:
+            check_values(_secret_texts({"value": answer}))
+        except InvalidInput as error:
+            say(f"  {error}")
+        else:
+            return answer
+
+
+def _keys_to_remove(removed: tuple[str, ...], values: dict[str, str | None]) -> list[str]:
+    keys = [key for word in removed for key in word.split(",")]
+    for key in keys:
+        if key in values or keys.count(key) > 1:
+            raise HintedUsageError(f"the key '{key}' is to be changed twice", "set it or remove it, once")
+    return keys + [key for key, value in values.items() if value is None]
+
+
+def _labels(labels: tuple[str, ...]) -> dict[str, str]:
+    result = {}
+    for label in labels:
+        key, equals, value = label.partition("=")
+        if not equals:
+            raise HintedUsageError("a label is written KEY=VALUE", "for example: --label team=vision")
+        result[key] = value
+    return result
+
+
+def _time(option: str, text: str | None) -> Any:
+    from strongroom.models.filter import parse_time
+
+    return None if text is None else parse_time(option, text)
+
+
+def _secret_texts(values: dict[str, str]) -> Any:
+    from strongroom.redaction import SecretText
+
+    return {key: SecretText(value) for key, value in values.items()}
+
+
+def _uuid(text: str) -> Any:
+    from uuid import UUID
+
+    return UUID(text)
+
+
+def _plain(model: Any) -> Any:
+    """A model as plain data, in the shape of the HTTP API, with values masked."""
+    import msgspec
+
+    return msgspec.to_builtins(model, enc_hook=str)
+
+
+def _show(shown: Secret, output: str | None) -> None:
+    """The metadata after a write, where somebody asked for it."""
+    if output:
+        show_fields(_plain(shown), output)
+
+
+def _show_versions(versions: list[SecretVersion]) -> None:
+    rows = [
+        [
+            f"{version.version}{' (current)' if version.current else ''}",
+            ", ".join(version.keys),
+            _local_time(version.created),
+            version.created_by,
+            ", ".join(
+                placement.store if placement.state == "present" else f"{placement.store} ({placement.state})"
+                for placement in version.placements
+            ),
+        ]
+        for version in versions
+    ]
+    show_table(["version", "keys", "created", "by", "stores"], rows)
+
+
+def _where(shown: Secret) -> str:
+    return "in your user scope" if shown.scope == "user" else f"in workspace '{shown.workspace}'"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _local_time(moment: Any) -> str:
+    text: str = moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return text
+
+
+def _warn_if_expired(shown: Secret) -> None:
+    from datetime import UTC, datetime
+
+    if shown.expires_at is not None and shown.expires_at <= datetime.now(UTC):
+        say(f"warning: secret '{shown.name}' expired on {_local_time(shown.expires_at)}")

@@ -1,0 +1,156 @@
+"""Values from the command line: `--KEY=VALUE`, `@file`, `-`, `-v JSON|YAML|@FILE|-` and `.env` files.
+
+Nothing here repeats what was given: an unreadable path may well be a password that starts with `@`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from strongroom.cli.output import say
+from strongroom.errors import InvalidInput
+from strongroom.models.secret import MAX_SECRET_BYTES, check_key, value_text
+
+READ_LIMIT = 4 * MAX_SECRET_BYTES
+"""Bytes of a whole `-v` document or `.env` file; room for indentation and comments around the largest secret."""
+
+Changes = dict[str, str | None]
+"""Key to text; None stands for `null`, which removes a key on update."""
+
+
+class ValueReader:
+    """Collects the values of one command. Standard input is read once at most; a key is given once."""
+
+    def __init__(self) -> None:
+        self.values: Changes = {}
+        self._input_used = False
+
+    def add_pairs(self, pairs: Iterable[tuple[str, str]]) -> None:
+        """`--KEY=VALUE`; a value `@path` is a file's content, `@@x` means `@x`, `-` is standard input."""
+        for key, text in pairs:
+            self._add(key, self._argument(key, text))
+
+    def add_document(self, argument: str) -> None:
+        """`-v`: a JSON or YAML mapping, `@FILE` with one, or `-`."""
+        if argument == "-":
+            text = self._standard_input("-v", READ_LIMIT)
+        elif argument.startswith("@"):
+            text = _read_file(argument[1:], "-v", READ_LIMIT)
+        else:
+            text = argument
+        for key, value in _parse_document(text).items():
+            self._add(key, None if value is None else value_text(key, value).reveal())
+
+    def add_env_file(self, path: str) -> None:
+        """A `.env` file, `-` for standard input. Variables in it are not expanded: a `$` in a password is a `$`."""
+        text = self._standard_input("--from-env-file", READ_LIMIT) if path == "-" else _read_file(path, "--from-env-file", READ_LIMIT)
+        for key, value in parse_env(text).items():
+            self._add(key, value)
+
+    def _add(self, key: str, value: str | None) -> None:
+        check_key(key)
+        if key in self.values:
+            raise InvalidInput(f"the key '{key}' is given twice")
+        self.values[key] = value
+
+    def _argument(self, key: str, text: str) -> str:
+        if text.startswith("@@"):
+            return text[1:]
+        if text.startswith("@"):
+            return _read_file(text[1:], f"--{key}", MAX_SECRET_BYTES, "for a value that starts with '@', write '@@'")
+        if text == "-":
+            value = self._standard_input(f"--{key}", MAX_SECRET_BYTES)
+            if value.endswith("\n"):
+                say(f"note: the value of '{key}' ends with a line break, as standard input did")
+            return value
+        return text
+
+    def _standard_input(self, what: str, limit: int) -> str:
+        if self._input_used:
+            raise InvalidInput("standard input can be read for one value only")
+        self._input_used = True
+        return _read_text(sys.stdin.buffer, "standard input", what, limit)
+
+
+def _read_file(path: str, what: str, limit: int, hint: str | None = None) -> str:
+    try:
+        with Path(path).expanduser().open("rb") as file:
+            return _read_text(file, "the file", what, limit)
+    except (OSError, ValueError, RuntimeError) as error:  # a NUL in the path; a home folder nobody has
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "no such file"
+        raise InvalidInput(f"cannot read the file given for {what}: {reason}", hint=hint) from None
+
+
+def _read_text(file: BinaryIO, source: str, what: str, limit: int) -> str:
+    data = file.read(limit + 1)
+    if len(data) > limit:
+        raise InvalidInput(f"{source} given for {what} is larger than {limit} bytes")
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput(
+            f"{source} given for {what} is not UTF-8 text", hint="encode binary data, for example with: base64 -w0 FILE"
+        ) from None
+
+
+def _parse_document(text: str) -> dict[str, Any]:
+    """A mapping in JSON or YAML. Scalars other than null and booleans stay as they are written."""
+    if text.lstrip().startswith("{"):
+        try:
+            return _checked(json.loads(text, object_pairs_hook=_once, parse_int=str, parse_float=str, parse_constant=str))
+        except (json.JSONDecodeError, RecursionError):
+            pass  # it may still be YAML in braces
+    import yaml
+
+    from strongroom.cli.yaml_loader import PlainLoader
+
+    try:
+        # The loader builds nothing but text, booleans, null, lists and mappings.
+        return _checked(yaml.load(text, PlainLoader))  # noqa: S506
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        raise InvalidInput(f"what -v was given is neither JSON nor YAML{where}") from None
+
+
+def _checked(document: Any) -> dict[str, Any]:
+    if not isinstance(document, dict):
+        raise InvalidInput("-v takes a mapping of keys to values", hint='for example: -v \'{"username": "admin"}\'')
+    for key in document:
+        if not isinstance(key, str):
+            raise InvalidInput("a key given with -v is no text", hint="quote it")
+    return document
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            check_key(key)
+            raise InvalidInput(f"the key '{key}' is given twice")
+        result[key] = value
+    return result
+
+
+def parse_env(text: str) -> dict[str, str]:
+    from io import StringIO
+
+    from dotenv.parser import parse_stream
+
+    values: dict[str, str] = {}
+    for binding in parse_stream(StringIO(text)):
+        line = binding.original.line
+        if binding.error:
+            raise InvalidInput(f"line {line} of the .env file cannot be read", hint="write KEY=VALUE, and quote values with blanks")
+        if binding.key is None:
+            continue
+        if binding.value is None:
+            raise InvalidInput(f"line {line} of the .env file has no value", hint="write KEY= for an empty value")
+        if binding.key in values:
+            raise InvalidInput(f"line {line} of the .env file gives '{check_key(binding.key)}' once more")
+        values[binding.key] = binding.value
+    return values

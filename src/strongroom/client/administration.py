@@ -1,0 +1,21 @@
+"""Administration of the embedded store, by whoever holds its database and its key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from strongroom.client.transports.local import LocalTransport
+from strongroom.config import Settings
+
+if TYPE_CHECKING:
+    from strongroom.service.encryption_keys import Rotation
+
+
+def rotate_key(settings: Settings, to: str | None, progress: Callable[[int, int], None]) -> Rotation:
+    """Puts a new encryption key in charge; see `service.encryption_keys.rotate`. `to` is `file`, `keyring`, or None to stay."""
+    transport = LocalTransport(settings)
+    try:
+        return transport.service().rotate_key(to, progress)
+    finally:
+        transport.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import NoReturn
 
 import click
@@ -26,12 +27,13 @@ main = LazyGroup(
 
 def run() -> NoReturn:
     """Runs the command line and ends the process: 0 done, 1 a handled failure, 2 wrong usage."""
-    sys.exit(_run())
+    sys.exit(execute(sys.argv[1:]))
 
 
-def _run() -> int:
+def execute(arguments: Sequence[str]) -> int:
+    """Runs one command line in this process; its exit code. Never raises."""
     try:
-        result = main.main(prog_name="strongroom", standalone_mode=False)
+        result = main.main(args=list(arguments), prog_name="strongroom", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)

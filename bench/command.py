@@ -97,6 +97,7 @@ def _run(options: argparse.Namespace, state: Path, progress: Progress) -> Report
                 measurements += row.measure(arena)
         return Report(
             machine=before,
+            load_after=os.getloadavg()[0],
             commit=commit(),
             labels={name: contestant.label for name, contestant in found.items() if name != "bare"},
             packages={name: environments.packages(contestant.folder) for name, contestant in found.items()},
@@ -108,9 +109,7 @@ def _run(options: argparse.Namespace, state: Path, progress: Progress) -> Report
 
 
 def _notes(arena: Arena, quick: bool) -> list[str]:
-    notes = [
-        f"few secrets: {FEW}; many secrets: {arena.scale.many:,}, 20 on a page (zenml's copied inside its database)"
-    ]
+    notes = [f"few secrets: {FEW}; many secrets: {arena.scale.many:,}, 20 on a page (zenml's copied inside its database)"]
     if quick:
         notes.append("QUICK: few rounds and a smaller store; rough numbers")
     return notes

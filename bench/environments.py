@@ -86,8 +86,7 @@ def installed_bytes(folder: Path) -> int:
 def packages(folder: Path) -> dict[str, str]:
     """Name and version of everything installed in an environment."""
     program = (
-        "import importlib.metadata as m\n"
-        "for d in sorted(m.distributions(), key=lambda d: d.name.lower()): print(d.name, d.version)"
+        "import importlib.metadata as m\nfor d in sorted(m.distributions(), key=lambda d: d.name.lower()): print(d.name, d.version)"
     )
     done = subprocess.run([folder / "bin" / "python", "-c", program], capture_output=True, text=True, check=True)
     return dict(line.split() for line in done.stdout.splitlines())
@@ -130,9 +129,7 @@ def _pip(folder: Path, *arguments: str | Path) -> None:
 
 def _checked(command: list[str | Path], name: str) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         last = "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:])
         raise EnvironmentFailedError(f"cannot make the environment {name}:\n{last}")

@@ -106,9 +106,7 @@ def shown(command: Sequence[str | Path]) -> str:
     return " ".join([Path(command[0]).name, *map(str, command[1:])])
 
 
-def command_turn(
-    command: Sequence[str | Path], environment: Mapping[str, str], terminal: bool = False
-) -> Callable[[], float]:
+def command_turn(command: Sequence[str | Path], environment: Mapping[str, str], terminal: bool = False) -> Callable[[], float]:
     """A turn that runs `command` and gives the median of its wall-clock seconds, from before its start to its end.
 
     Output goes to the null device or, with `terminal`, to a pseudo-terminal that is read to the end. After the

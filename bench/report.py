@@ -17,6 +17,7 @@ class Report:
     """Everything that one run found out."""
 
     machine: Machine
+    load_after: float
     commit: str
     labels: Mapping[str, str]
     packages: Mapping[str, Mapping[str, str]]
@@ -32,7 +33,7 @@ class Report:
     def data(self) -> dict[str, object]:
         """The same for programs, in seconds and bytes, with every round and every package."""
         return {
-            "machine": asdict(self.machine),
+            "machine": asdict(self.machine) | {"load_after": self.load_after},
             "commit": self.commit,
             "versions": dict(self.labels),
             "packages": {name: dict(found) for name, found in self.packages.items()},
@@ -53,7 +54,7 @@ class Report:
         yield f"strongroom beside others, {machine.taken}" + (f", commit {self.commit}" if self.commit else "")
         yield (
             f"machine: {machine.processor}, {machine.cores} cores, {machine.memory_bytes / 2**30:.0f} GiB;"
-            f" {machine.kernel}; state on {machine.file_system}; load {machine.load_before:.1f} at the start"
+            f" {machine.kernel}; state on {machine.file_system}; load {machine.load_before:.1f} before, {self.load_after:.1f} after"
         )
         yield f"runtime: {machine.python}, SQLite {machine.sqlite}"
         yield f"versions: {', '.join(self.labels.values())}"

@@ -17,6 +17,9 @@ FEW = 100
 
 PAGE_SIZE = 20
 
+READ_ONLY = "read-only"
+"""The stores that rows share which change nothing."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -41,6 +44,7 @@ class Arena:
     scale: Scale
     progress: Progress
     failures: list[str] = field(default_factory=list)
+    filled: set[Path] = field(default_factory=set)
 
     def failed(self, row: str, contestant: str, error: Exception) -> None:
         """Note why a cell stays empty; each reason once."""
@@ -81,9 +85,7 @@ def _take_turns(arena: Arena, row: str, unit: str, rounds: int, turns: Sequence[
         lambda number, of: arena.progress.detail(row, "warm-up" if number == 0 else f"round {number} of {of}"),
         lambda turn, error: arena.failed(row, turn.contestant, error),
     )
-    return [
-        Measurement(row, turn.case, turn.contestant, unit, results, turn.subject) for turn, results in taken.items()
-    ]
+    return [Measurement(row, turn.case, turn.contestant, unit, results, turn.subject) for turn, results in taken.items()]
 
 
 def _help(arena: Arena) -> list[Measurement]:
@@ -129,21 +131,23 @@ def _secret_get(arena: Arena) -> list[Measurement]:
 
 
 @contextmanager
-def _workers(arena: Arena, row: str, counts: Sequence[int]) -> Iterator[dict[tuple[str, int], Worker]]:
-    """A process per in-process contestant and number of secrets in its store, opened and filled."""
+def _workers(arena: Arena, row: str, counts: Sequence[int], store: str = "") -> Iterator[dict[tuple[str, int], Worker]]:
+    """A process per in-process contestant and number of secrets in its store, opened and filled.
+
+    Rows that only read name the same `store` and share it; others leave it out and get one of their own.
+    """
     with ExitStack() as stack:
         workers: dict[tuple[str, int], Worker] = {}
         for contestant in arena.contestants.values():
             for count in counts if contestant.worker else ():
-                folder = arena.folder(f"{row}-{count}", contestant.name)
+                folder = arena.folder(f"{store or row}-{count}", contestant.name)
                 worker = Worker(contestant.python, contestant.worker, contestant.variables(folder), folder / "log")
                 stack.enter_context(worker)
                 try:
                     worker.order("open")
-                    step = max(FEW, count // 50)
-                    for first in range(0, count, step):
-                        arena.progress.detail(row, f"{contestant.name}: {first:,} of {count:,} secrets stored")
-                        worker.order("fill", first=first, last=min(count, first + step))
+                    if folder not in arena.filled:
+                        _fill(arena, row, contestant.name, worker, count)
+                        arena.filled.add(folder)
                 except MeasurementError as error:
                     arena.failed(row, contestant.name, error)
                 else:
@@ -151,14 +155,33 @@ def _workers(arena: Arena, row: str, counts: Sequence[int]) -> Iterator[dict[tup
         yield workers
 
 
-def _client_row(row: str, case: str, order: str, calls: int) -> Callable[[Arena], list[Measurement]]:
+def _fill(arena: Arena, row: str, name: str, worker: Worker, count: int) -> None:
+    step = max(FEW, count // 50)
+    for first in range(0, count, step):
+        arena.progress.detail(row, f"{name}: {first:,} of {count:,} secrets stored")
+        worker.order("fill", first=first, last=min(count, first + step))
+
+
+def _client_get(arena: Arena) -> list[Measurement]:
+    calls = 50
+    cases = {FEW: "one of few secrets", arena.scale.many: "one of many secrets"}
+    with _workers(arena, "client-get", list(cases), READ_ONLY) as workers:
+        turns = [
+            Turn(cases[count], name, f"get, {calls} calls a turn", worker.turn("get", calls=calls, known=count))
+            for (name, count), worker in workers.items()
+        ]
+        turns.sort(key=lambda turn: list(cases.values()).index(turn.case))
+        return _take_turns(arena, "client-get", "s", arena.scale.client_rounds, turns)
+
+
+def _client_write(row: str, order: str) -> Callable[[Arena], list[Measurement]]:
+    calls = 20
+
     def measure(arena: Arena) -> list[Measurement]:
-        arguments: dict[str, object] = {"calls": calls}
-        if order != "create":
-            arguments["known"] = FEW
+        arguments = {"calls": calls} if order == "create" else {"calls": calls, "known": FEW}
         with _workers(arena, row, [FEW]) as workers:
             turns = [
-                Turn(case, name, f"{order}, {calls} calls a turn", worker.turn(order, **arguments))
+                Turn("durable", name, f"{order}, {calls} calls a turn", worker.turn(order, **arguments))
                 for (name, _), worker in workers.items()
             ]
             return _take_turns(arena, row, "s", arena.scale.client_rounds, turns)
@@ -171,7 +194,7 @@ def _list(arena: Arena) -> list[Measurement]:
     pages = {"first page": 1, "middle page": many // PAGE_SIZE // 2, "last page": many // PAGE_SIZE}
     cases = [("first page, few secrets", FEW, 1)]
     cases += [(f"{which}, many secrets", many, number) for which, number in pages.items()]
-    with _workers(arena, "list", [FEW, many]) as workers:
+    with _workers(arena, "list", [FEW, many], READ_ONLY) as workers:
         turns = [
             Turn(
                 case,
@@ -204,9 +227,7 @@ def _memory(arena: Arena) -> list[Measurement]:
 def _peak_of_command(python: Path, command: Sequence[str | Path], variables: Mapping[str, str]) -> Callable[[], float]:
     def take() -> float:
         launcher = [python, "-I", "-S", PROGRAMS / "peak_memory.py", *command]
-        done = subprocess.run(
-            launcher, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
-        )
+        done = subprocess.run(launcher, env=variables, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True)
         code, peak = map(int, done.stdout.split())
         if code != 0:
             raise MeasurementError(f"{shown(command)}: exit code {code}")
@@ -243,9 +264,9 @@ def _size(arena: Arena) -> list[Measurement]:
 ROWS = (
     Row("help", "start-up of --help, by depth", _help),
     Row("secret-get", "`secret get` by command line", _secret_get),
-    Row("client-get", "Python client, read by name", _client_row("client-get", "read by name", "get", 50)),
-    Row("client-create", "Python client, durable create", _client_row("client-create", "create", "create", 20)),
-    Row("client-update", "Python client, durable update", _client_row("client-update", "update", "update", 20)),
+    Row("client-get", "Python client, read by name", _client_get),
+    Row("client-create", "Python client, create", _client_write("client-create", "create")),
+    Row("client-update", "Python client, update", _client_write("client-update", "update")),
     Row("list", "Python client, pages of few and of many secrets", _list),
     Row("memory", "peak resident memory", _memory),
     Row("size", "installed size", _size),

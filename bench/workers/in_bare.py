@@ -20,8 +20,7 @@ class Bare:
         self.database.execute("PRAGMA journal_mode = WAL")
         self.database.execute("PRAGMA synchronous = FULL")
         self.database.execute(
-            "CREATE TABLE IF NOT EXISTS secret"
-            ' (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, "values" TEXT NOT NULL)'
+            'CREATE TABLE IF NOT EXISTS secret (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, "values" TEXT NOT NULL)'
         )
 
     def create(self, name: str, values: dict[str, str]) -> None:
@@ -35,9 +34,7 @@ class Bare:
         return dict(json.loads(text))
 
     def update(self, name: str, values: dict[str, str]) -> None:
-        self.database.execute(
-            'UPDATE secret SET "values" = json_patch("values", ?) WHERE name = ?', (json.dumps(values), name)
-        )
+        self.database.execute('UPDATE secret SET "values" = json_patch("values", ?) WHERE name = ?', (json.dumps(values), name))
 
     def page(self, number: int) -> Any:
         [total] = self.database.execute("SELECT count(*) FROM secret").fetchone()

@@ -1,0 +1,75 @@
+"""Writes the generated pages of the reference: `python docs/generate.py`. A test fails when they are stale."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import click
+
+from strongroom import errors
+from strongroom.cli.main import main
+from strongroom.config import PREFIX, VARIABLES
+
+REFERENCE = Path(__file__).parent / "reference"
+
+
+def command_line() -> str:
+    """Every command with its help."""
+    parts = ["# Command line\n\nThe help of every command, as `--help` shows it.\n"]
+
+    def add(command: click.Command, path: str, parent: click.Context | None) -> None:
+        settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
+        with click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **settings) as context:
+            parts.append(f"## `{path}`\n\n```text\n{command.get_help(context)}\n```\n")
+            if isinstance(command, click.Group):
+                for name in command.list_commands(context):
+                    child = command.get_command(context, name)
+                    assert child is not None
+                    add(child, f"{path} {name}", context)
+
+    add(main, "strongroom", None)
+    return "\n".join(parts)
+
+
+def configuration() -> str:
+    """Every variable."""
+    rows = "\n".join(f"| `{PREFIX}{name}` | {text} |" for name, text in VARIABLES.items())
+    return f"""# Configuration
+
+Environment variables. An empty one counts as unset; an unknown one that starts with `{PREFIX}` is an error, so that a typo cannot silently mean the default.
+
+| variable | meaning |
+|---|---|
+{rows}
+"""
+
+
+def error_codes() -> str:
+    """Every error class with its code and status."""
+    classes = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, errors.StrongroomError)]
+    rows = "\n".join(
+        f"| `{each.__name__}` | `{each.code}` | {each.status} | {inspect.getdoc(each).splitlines()[0]} |"
+        for each in sorted(classes, key=lambda each: (each.status, each.__name__))
+        if each is not errors.StrongroomError
+    )
+    tree = "\n".join(line[4:] for line in inspect.getdoc(errors).splitlines() if line.startswith("    "))
+    return f"""# Errors
+
+All are in `strongroom.errors`. `code` is stable; `str(error)` is one line for people; `hint`, where there is one, says what to do. No message contains a value. On the command line an error is exit status 1 (2 for wrong usage).
+
+| class | `code` | HTTP | meaning |
+|---|---|---|---|
+{rows}
+
+```text
+{tree}
+```
+"""
+
+
+PAGES = {"command-line.md": command_line, "configuration.md": configuration, "errors.md": error_codes}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (REFERENCE / name).write_text(page())

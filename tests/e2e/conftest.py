@@ -1,0 +1,94 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.cli.main import execute
+
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended. Its output may hold values, so it shows neither in assertion messages."""
+
+    code: int
+    out_bytes: bytes
+    err: str
+
+    @property
+    def out(self) -> str:
+        """Standard output."""
+        return self.out_bytes.decode()
+
+    @property
+    def data(self) -> Any:
+        """Standard output as JSON."""
+        return json.loads(self.out_bytes)
+
+    def __repr__(self) -> str:
+        return f"Outcome(code={self.code}, {len(self.out_bytes)} bytes out, {self.err.count(chr(10))} lines of errors)"
+
+
+CommandLine = Callable[..., Outcome]
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state folder that nobody has used, and a working folder of the test's own."""
+    for name in list(os.environ):
+        if name.startswith("STRONGROOM_"):
+            monkeypatch.delenv(name)
+    folder = tmp_path / "store"
+    monkeypatch.setenv("STRONGROOM_CONFIG_PATH", str(folder))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    return folder
+
+
+@pytest.fixture
+def strongroom(monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """Runs a command line in this process: `strongroom("secret", "list", stdin=b"")`."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> Outcome:
+        streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for name in ("stdout", "stderr")}
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
+            for name, stream in streams.items():
+                patch.setattr(sys, name, stream)
+            code = execute(arguments)
+        out, err = (stream.buffer.getvalue() for stream in streams.values())  # type: ignore[attr-defined]
+        return Outcome(code, out, err.decode())
+
+    return run
+
+
+@pytest.fixture
+def process(store: Path) -> CommandLine:
+    """Runs a command line in a process of its own."""
+
+    def run(*arguments: str, stdin: bytes = b"", **environment: str) -> Outcome:
+        done = subprocess.run(
+            [BIN / "strongroom", *arguments],
+            input=stdin,
+            capture_output=True,
+            check=False,
+            timeout=60,
+            env={**os.environ, **environment},
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr.decode())
+
+    return run

@@ -108,10 +108,10 @@ def _ratio(cells: Mapping[str, Measurement], peer: str) -> float | None:
 
 
 def _unit(cells: Sequence[Measurement]) -> str:
-    """One unit per line of the table, so that its numbers can be compared at sight."""
+    """One unit per line of the table, so that its numbers can be compared at sight; it shows digits of the smallest."""
     if cells[0].unit == "B":
         return "MiB"
-    return "ms" if max(cell.median for cell in cells) >= 20e-3 else "µs"
+    return "ms" if min(cell.median for cell in cells) >= 1e-3 else "µs"
 
 
 def _cell(measurement: Measurement | None, unit: str) -> str:

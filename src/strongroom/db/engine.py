@@ -43,25 +43,34 @@ class Database:
         self.url = _parse(url)
         self.engine = _create(self.url)
         self.dialect = self.engine.dialect.name
-        sqlite = self.dialect == "sqlite"
-        self._reading = self.engine.execution_options(**({"begin": None} if sqlite else {"isolation_level": "AUTOCOMMIT"}))
-        self._snapshot = self.engine.execution_options(**({"begin": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"}))
-        self._writing = self.engine.execution_options(
-            **({"begin": "BEGIN IMMEDIATE"} if sqlite else {"isolation_level": "READ COMMITTED"})
-        )
+        self._sqlite = self.dialect == "sqlite"
+        if self._sqlite:  # engines with options would cost every read a third more; transactions begin by statement here
+            self._reading = self._snapshot = self._writing = self.engine
+        else:
+            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._snapshot = self.engine.execution_options(isolation_level="REPEATABLE READ")
+            self._writing = self.engine.execution_options(isolation_level="READ COMMITTED")
         _open_databases.add(self)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """For single statements: each sees the latest committed state. Cheapest."""
-        with _translated(), self._reading.connect() as connection:
-            yield connection
+        try:
+            with self._reading.connect() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise _translated(error) from error
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """For several reads that have to agree: all see one state."""
-        with _translated(), self._snapshot.connect() as connection:
-            yield connection
+        try:
+            with self._snapshot.connect() as connection:
+                if self._sqlite:
+                    connection.exec_driver_sql("BEGIN")
+                yield connection
+        except DBAPIError as error:
+            raise _translated(error) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -69,8 +78,13 @@ class Database:
 
         On SQLite writers wait for each other at the start; on the others rows are locked as they are changed.
         """
-        with _translated(), self._writing.begin() as connection:
-            yield connection
+        try:
+            with self._writing.begin() as connection:
+                if self._sqlite:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+        except DBAPIError as error:
+            raise _translated(error) from error
 
     def close(self) -> None:
         """Closes all connections that are not in use; the rest as they come back."""
@@ -123,7 +137,6 @@ def _create(url: URL) -> Engine:
         raise ConfigurationError(f"the database driver '{url.drivername}' is not known") from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -142,7 +155,7 @@ def _prepare_file(url: URL) -> None:
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says so
+    connection.isolation_level = None  # transactions begin where `Database` says so
     cursor = connection.cursor()
     # FULL makes each commit durable in WAL mode; NORMAL could lose the last ones in a power cut.
     for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
@@ -150,24 +163,13 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    begin = connection.get_execution_options().get("begin", "BEGIN IMMEDIATE")
-    if begin:
-        connection.exec_driver_sql(begin)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as error:
-        raise ConstraintViolated(
-            "the database refused a conflicting change", hint="look at the current state and try again"
-        ) from error
-    except OperationalError as error:
-        raise Unavailable(f"the database did not do it: {_reason(error)}", hint="try again later") from error
-    except DBAPIError as error:
-        raise Unavailable(f"the database failed: {type(error.orig).__name__}") from error
+def _translated(error: DBAPIError) -> StrongroomError:
+    """Our error for a driver's: without SQL, without parameters."""
+    if isinstance(error, IntegrityError):
+        return ConstraintViolated("the database refused a conflicting change", hint="look at the current state and try again")
+    if isinstance(error, OperationalError):
+        return Unavailable(f"the database did not do it: {_reason(error)}", hint="try again later")
+    return Unavailable(f"the database failed: {type(error.orig).__name__}")
 
 
 def _reason(error: OperationalError) -> str:

@@ -49,17 +49,21 @@ def position(connection: Connection, workspace_id: str, sizes: Mapping[str, int]
 
     Returns an id, and how many secrets to skip from there on: a stretch at most. Needs a snapshot.
     """
-    before = dict.fromkeys(sizes, 0)  # secrets in the stretches that lie wholly before the row at hand
-    within = dict.fromkeys(sizes, ("", 0))  # the stretch of each namespace that the row at hand falls into
-    best: tuple[str, int, dict[str, str]] = ("", 0, {})
+    rank = 0  # secrets in the stretches that lie wholly before the row at hand
+    around = 0  # secrets in the stretches of other namespaces that the row at hand falls into
+    within = dict.fromkeys(sizes, ("", 0))
+    best: tuple[str, int, str, dict[str, tuple[str, int]]] = ("", 0, "", {})
     for private_to, first_id, size in connection.execute(_READ, {"workspace": workspace_id, "privates": list(sizes)}):
-        before[private_to] += within[private_to][1]
+        passed = within[private_to][1]
+        rank, around = rank + passed, around - passed
+        if rank + around <= index:
+            best = (first_id, rank, private_to, dict(within))
+        elif rank > index:
+            break
         within[private_to] = (first_id, size)
-        others = {other: stretch for other, stretch in within.items() if other != private_to}
-        rank = sum(before.values())
-        if rank + sum(other_size for _, other_size in others.values()) <= index:
-            best = (first_id, rank, {other: start for other, (start, other_size) in others.items() if other_size})
-    first_id, rank, partly = best
+        around += size
+    first_id, rank, own, within = best
+    partly = {private_to: start for private_to, (start, size) in within.items() if size and private_to != own}
     rank += _count_between(connection, workspace_id, partly, first_id)
     return (first_id, index - rank) if len(sizes) == 1 else _closer(connection, workspace_id, sizes, first_id, index - rank)
 

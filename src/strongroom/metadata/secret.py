@@ -24,8 +24,10 @@ from sqlalchemy import (
 
 from strongroom.db.tables import placements, secret_labels, secrets, users, versions, workspaces
 from strongroom.metadata import secret_count
+from strongroom.metadata.conditions import can_be_stored
 
 PRESENT = "present"
+_MAX_NUMBER = 2**31 - 1
 
 _owner = users.alias("owner")
 _creator = users.alias("creator")
@@ -167,6 +169,8 @@ class SecretIndex:
         namespaces: Sequence[str],
         number: int | None,
     ) -> list[SecretRow]:
+        if not can_be_stored(value) or not (number is None or 0 < number <= _MAX_NUMBER):
+            return []
         parameters = {
             "value": value,
             "workspace_id": workspace_id,
@@ -176,7 +180,8 @@ class SecretIndex:
         }
         if number is None:
             del parameters["number"]
-        return _assemble(connection.execute(self._finders[field, number is not None], parameters).all())
+        found = _assemble(connection.execute(self._finders[field, number is not None], parameters).all())
+        return [row for row in found if value == (row.id if field == "id" else row.name)]  # MySQL overlooks blanks at the end
 
     def insert(
         self,

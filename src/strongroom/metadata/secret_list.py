@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, false, func, select, union_all
 from sqlalchemy.sql.selectable import Select
 
 from strongroom.db.tables import secret_labels, secrets, users
-from strongroom.metadata.conditions import text_condition, time_condition
+from strongroom.metadata.conditions import can_be_stored, exactly, text_condition, time_condition
 from strongroom.metadata.secret import SECRET_COLUMNS, SecretRow, secret_row, with_version
 from strongroom.metadata.secret_count import Counts
 from strongroom.models.filter import TextFilter, TimeFilter
@@ -111,9 +111,10 @@ def _condition(connection: Connection, query: SecretQuery, namespaces: Sequence[
         else:
             conditions.append(text_condition(secrets.c[name], text, dialect))
     for key, value in query.labels.items():
-        conditions.append(
-            exists().where(secret_labels.c.secret_id == secrets.c.id, secret_labels.c.key == key, secret_labels.c.value == value)
-        )
+        if not can_be_stored(key) or not value.isprintable():  # no such label is ever stored
+            return false()
+        same = exactly(secret_labels.c.key, key, dialect) & exactly(secret_labels.c.value, value, dialect)
+        conditions.append(exists().where(secret_labels.c.secret_id == secrets.c.id, same))
     conditions += [time_condition(secrets.c.created, wanted_time) for wanted_time in query.created]
     conditions += [time_condition(secrets.c.updated, wanted_time) for wanted_time in query.updated]
     return and_(*conditions)

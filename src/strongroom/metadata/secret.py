@@ -273,8 +273,7 @@ class SecretIndex:
             connection.execute(_DELETE_LABELS, {"of": known.id})
             _insert_labels(connection, known.id, changes["labels"])
         if columns.get("private_to", known.private_to) != known.private_to:
-            secret_count.remove(connection, known.workspace_id, known.private_to, known.id)
-            secret_count.add(connection, known.workspace_id, columns["private_to"], known.id)
+            secret_count.move(connection, known.workspace_id, known.private_to, columns["private_to"], known.id)
         return True
 
     def forget_versions(self, connection: Connection, secret_id: str, up_to: int) -> list[tuple[str, str]]:

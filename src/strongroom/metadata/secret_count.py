@@ -18,16 +18,16 @@ LONGEST = 2_000
 """Secrets in a stretch before it is cut: what a far page may have to skip, against how many rows there are to add up."""
 
 
-def add(connection: Connection, workspace_id: str, private_to: str, secret_id: str) -> None:
-    """Counts a secret that was just inserted."""
+def add(connection: Connection, workspace_id: str, private_to: str, secret_id: str, longest: int = LONGEST) -> None:
+    """Counts a secret that was just inserted. Stretches grow up to `longest`."""
     namespace = {"workspace": workspace_id, "private": private_to}
     first_id, count = _stretch(connection, namespace, secret_id)
     if first_id is None:
         connection.execute(_INSERT, {"workspace_id": workspace_id, "private_to": private_to, "first_id": "", "size": 1})
         return
     connection.execute(_CHANGE, {**namespace, "first": first_id, "by": 1})
-    if count >= LONGEST:
-        _cut(connection, namespace, first_id, count + 1)
+    if count >= longest:
+        _cut(connection, namespace, first_id, secret_id, count + 1)
 
 
 def remove(connection: Connection, workspace_id: str, private_to: str, secret_id: str) -> None:
@@ -35,6 +35,19 @@ def remove(connection: Connection, workspace_id: str, private_to: str, secret_id
     namespace = {"workspace": workspace_id, "private": private_to}
     first_id, _ = _stretch(connection, namespace, secret_id)
     connection.execute(_CHANGE, {**namespace, "first": first_id, "by": -1})
+
+
+def move(
+    connection: Connection, workspace_id: str, private_from: str, private_to: str, secret_id: str, longest: int = LONGEST
+) -> None:
+    """Counts a secret that was moved in its new namespace instead. Locks the namespaces in one order, so that no two moves block
+    each other for good.
+    """
+    for namespace in sorted((private_from, private_to)):
+        if namespace == private_from:
+            remove(connection, workspace_id, namespace, secret_id)
+        else:
+            add(connection, workspace_id, namespace, secret_id, longest)
 
 
 @dataclass(frozen=True)
@@ -88,16 +101,22 @@ def _stretch(connection: Connection, namespace: dict[str, str], secret_id: str) 
             return row[0], row[1]
 
 
-def _cut(connection: Connection, namespace: dict[str, str], first_id: str, count: int) -> None:
-    """Starts a new stretch at the last secret of a full one: new secrets come at the end, so full stretches stay full."""
+def _cut(connection: Connection, namespace: dict[str, str], first_id: str, secret_id: str, count: int) -> None:
+    """Starts a new stretch within a full one that holds `count` secrets with the one just added.
+
+    Most secrets come at the end: then the new stretch starts with that secret, and full stretches stay full. For one that comes in
+    between, the stretch is halved.
+    """
     parameters = {**namespace, "first": first_id}
-    last = connection.execute(_LAST, {**parameters, "before": connection.execute(_NEXT, parameters).scalar() or "~"}).scalar()
-    if last is None or last == first_id:
-        return
-    connection.execute(_CHANGE, {**parameters, "by": -1})
+    parameters["before"] = connection.execute(_NEXT, parameters).scalar() or "~"
+    kept, at = count - 1, connection.execute(_LAST, parameters).scalar_one()
+    if at != secret_id:
+        kept = count // 2
+        at = connection.execute(_AT, {**parameters, "skip": kept}).scalar_one()
+    connection.execute(_CHANGE, {**parameters, "by": kept - count})
     connection.execute(
         _INSERT,
-        {"workspace_id": namespace["workspace"], "private_to": namespace["private"], "first_id": last, "size": 1},
+        {"workspace_id": namespace["workspace"], "private_to": namespace["private"], "first_id": at, "size": count - kept},
     )
 
 
@@ -122,7 +141,9 @@ _NEXT = (
     .order_by(secret_counts.c.first_id)
     .limit(1)
 )
-_LAST = select(func.max(secrets.c.id)).where(*_secrets_here, secrets.c.id >= bindparam("first"), secrets.c.id < bindparam("before"))
+_in_stretch = (*_secrets_here, secrets.c.id >= bindparam("first"), secrets.c.id < bindparam("before"))
+_LAST = select(func.max(secrets.c.id)).where(*_in_stretch)
+_AT = select(secrets.c.id).where(*_in_stretch).order_by(secrets.c.id).offset(bindparam("skip")).limit(1)
 _READ = (
     select(secret_counts.c.private_to, secret_counts.c.first_id, secret_counts.c.size)
     .where(

@@ -6,22 +6,19 @@ import base64
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import select
 
-from strongroom.auth.actor import Actor
-from strongroom.auth.policy import Role
 from strongroom.client import Client
 from strongroom.config import PREFIX, Settings, read_settings
-from strongroom.db.clock import now
 from strongroom.db.engine import Database
-from strongroom.db.identifiers import new_id
-from strongroom.db.tables import metadata, users
+from strongroom.db.tables import metadata
 from strongroom.service.wiring import Service
+from tests.people import Person, add_person
 from tests.servers import DatabaseServer
 
 pytest_plugins = ["tests.canary", "tests.fakes.keyring", "tests.processes", "pytester"]
@@ -199,28 +196,13 @@ def local_client(local_settings: Settings) -> Iterator[Client]:
         yield client
 
 
-def add_user(service: Service, name: str, role: Role = Role.EDITOR) -> Actor:
-    """A new user of the default workspace."""
-    local = service.deployment.local_actor
-    with service.deployment.database.write() as connection:
-        user_id = new_id()
-        connection.execute(insert(users).values(id=user_id, name=name, admin=False, created=now()))
-    return Actor(user_id, name, local.workspace_id, local.workspace, role)
-
-
 @pytest.fixture
-def alice(service: Service) -> Actor:
+def alice(service: Service) -> Person:
     """An editor of the default workspace."""
-    return add_user(service, "alice")
+    return add_person(service, "alice")
 
 
 @pytest.fixture
-def bob(service: Service) -> Actor:
+def bob(service: Service) -> Person:
     """Another one."""
-    return add_user(service, "bob")
-
-
-@pytest.fixture
-def make_actor(service: Service) -> Callable[[str, Role], Actor]:
-    """Adds a user with a role."""
-    return lambda name, role: add_user(service, name, role)
+    return add_person(service, "bob")

@@ -43,7 +43,7 @@ Values = Mapping[str, str | SecretText | int | float | bool]
 class SecretClient:
     """Secrets: create, get, list, update, delete, versions, rollback.
 
-    `name_or_id` is an exact name (looked up in the user scope first, then in the workspace; with `scope` only there) or a full id.
+    `name_or_id` is an exact name (looked up in the user scope first, then in the workspace) or a full id; with `scope` only there.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -186,9 +186,11 @@ class SecretClient:
     ) -> Secret:
         """By full id, by exact name, and only where that is allowed by a unique prefix of the id."""
         text, wanted = str(name_or_id), None if scope is None else _scope(scope)
-        if _ID.fullmatch(text) and wanted is None:
+        if _ID.fullmatch(text):
             try:
-                return self._transport.call(by_id, GetSecret(id=text, version=version))
+                secret = self._transport.call(by_id, GetSecret(id=text, version=version))
+                if wanted in (None, secret.scope):
+                    return secret
             except NotFound:
                 if isinstance(name_or_id, UUID):
                     raise

@@ -24,8 +24,10 @@ from sqlalchemy import (
 
 from strongroom.db.tables import placements, secret_labels, secrets, users, versions, workspaces
 from strongroom.metadata import secret_count
+from strongroom.metadata.conditions import can_be_stored
 
 PRESENT = "present"
+_MAX_NUMBER = 2**31 - 1
 
 _owner = users.alias("owner")
 _creator = users.alias("creator")
@@ -167,8 +169,8 @@ class SecretIndex:
         namespaces: Sequence[str],
         number: int | None,
     ) -> list[SecretRow]:
-        if not value.isprintable() or not value.isascii():
-            return []  # nothing is ever called so, and not every database takes the question
+        if not can_be_stored(value) or not (number is None or 0 < number <= _MAX_NUMBER):
+            return []
         parameters = {
             "value": value,
             "workspace_id": workspace_id,
@@ -270,8 +272,7 @@ class SecretIndex:
             connection.execute(_DELETE_LABELS, {"of": known.id})
             _insert_labels(connection, known.id, changes["labels"])
         if columns.get("private_to", known.private_to) != known.private_to:
-            secret_count.remove(connection, known.workspace_id, known.private_to, known.id)
-            secret_count.add(connection, known.workspace_id, columns["private_to"], known.id)
+            secret_count.move(connection, known.workspace_id, known.private_to, columns["private_to"], known.id)
         return True
 
     def forget_versions(self, connection: Connection, secret_id: str, up_to: int, keeping: int) -> list[tuple[str, str]]:

@@ -16,19 +16,20 @@ from strongroom.db.tables import secret_counts, secrets
 LONGEST = 1_000
 """Secrets in a stretch before it is cut: what a far page may have to skip, against how many rows there are to add up."""
 
-_NEAR = 60
+NEAR = 60
+"""Secrets of several namespaces that are rather skipped than leapt over."""
 
 
-def add(connection: Connection, workspace_id: str, private_to: str, secret_id: str) -> None:
-    """Counts a secret that was just inserted."""
+def add(connection: Connection, workspace_id: str, private_to: str, secret_id: str, longest: int = LONGEST) -> None:
+    """Counts a secret that was just inserted. Stretches grow up to `longest`."""
     namespace = {"workspace": workspace_id, "private": private_to}
     first_id, count = _stretch(connection, namespace, secret_id)
     if first_id is None:
         connection.execute(_INSERT, {"workspace_id": workspace_id, "private_to": private_to, "first_id": "", "size": 1})
         return
     connection.execute(_CHANGE, {**namespace, "first": first_id, "by": 1})
-    if count >= LONGEST:
-        _cut(connection, namespace, first_id, count + 1)
+    if count >= longest:
+        _cut(connection, namespace, first_id, secret_id, count + 1)
 
 
 def remove(connection: Connection, workspace_id: str, private_to: str, secret_id: str) -> None:
@@ -38,13 +39,26 @@ def remove(connection: Connection, workspace_id: str, private_to: str, secret_id
     connection.execute(_CHANGE, {**namespace, "first": first_id, "by": -1})
 
 
+def move(
+    connection: Connection, workspace_id: str, private_from: str, private_to: str, secret_id: str, longest: int = LONGEST
+) -> None:
+    """Counts a secret that was moved in its new namespace instead. Locks the namespaces in one order, so that no two moves block
+    each other for good.
+    """
+    for namespace in sorted((private_from, private_to)):
+        if namespace == private_from:
+            remove(connection, workspace_id, namespace, secret_id)
+        else:
+            add(connection, workspace_id, namespace, secret_id, longest)
+
+
 def totals(connection: Connection, workspace_id: str, namespaces: Sequence[str]) -> dict[str, int]:
     """How many secrets each of the namespaces holds; empty ones are left out."""
     found = connection.execute(_TOTALS, {"workspace": workspace_id, "privates": list(namespaces)}).all()
     return {private_to: int(total) for private_to, total in found if total}
 
 
-def position(connection: Connection, workspace_id: str, sizes: Mapping[str, int], index: int) -> tuple[str, int]:
+def position(connection: Connection, workspace_id: str, sizes: Mapping[str, int], index: int, near: int = NEAR) -> tuple[str, int]:
     """Where the secret number `index` (from 0) is in the merged order of the ids of some namespaces, given with their sizes.
 
     Returns an id, and how many secrets to skip from there on: a stretch at most. Needs a snapshot.
@@ -65,16 +79,20 @@ def position(connection: Connection, workspace_id: str, sizes: Mapping[str, int]
     first_id, rank, own, within = best
     partly = {private_to: start for private_to, (start, size) in within.items() if size and private_to != own}
     rank += _count_between(connection, workspace_id, partly, first_id)
-    return (first_id, index - rank) if len(sizes) == 1 else _closer(connection, workspace_id, sizes, first_id, index - rank)
+    if len(sizes) == 1:
+        return first_id, index - rank
+    return _closer(connection, workspace_id, sizes, first_id, index - rank, near)
 
 
-def _closer(connection: Connection, workspace_id: str, sizes: Mapping[str, int], first_id: str, skip: int) -> tuple[str, int]:
+def _closer(
+    connection: Connection, workspace_id: str, sizes: Mapping[str, int], first_id: str, skip: int, near: int
+) -> tuple[str, int]:
     """A position nearer to its goal. Skipping over several namespaces means to merge them, which is dearer than a guess or two."""
     largest = max(sizes, key=lambda private_to: sizes[private_to])
     share = sizes[largest] / sum(sizes.values())
     for caution in (0.9, 0.8, 0.6):
         leap = int(skip * share * caution)
-        if leap < _NEAR:
+        if leap < near:
             break
         landing = {"workspace": workspace_id, "private": largest, "low": first_id, "leap": leap}
         goal = connection.execute(_LEAP, landing).scalar()
@@ -105,16 +123,22 @@ def _stretch(connection: Connection, namespace: dict[str, str], secret_id: str) 
             return row[0], row[1]
 
 
-def _cut(connection: Connection, namespace: dict[str, str], first_id: str, count: int) -> None:
-    """Starts a new stretch at the last secret of a full one: new secrets come at the end, so full stretches stay full."""
+def _cut(connection: Connection, namespace: dict[str, str], first_id: str, secret_id: str, count: int) -> None:
+    """Starts a new stretch within a full one that holds `count` secrets with the one just added.
+
+    Most secrets come at the end: then the new stretch starts with that secret, and full stretches stay full. For one that comes in
+    between, the stretch is halved.
+    """
     parameters = {**namespace, "first": first_id}
-    last = connection.execute(_LAST, {**parameters, "before": connection.execute(_NEXT, parameters).scalar() or "~"}).scalar()
-    if last is None or last == first_id:
-        return
-    connection.execute(_CHANGE, {**parameters, "by": -1})
+    parameters["before"] = connection.execute(_NEXT, parameters).scalar() or "~"
+    kept, at = count - 1, connection.execute(_LAST, parameters).scalar_one()
+    if at != secret_id:
+        kept = count // 2
+        at = connection.execute(_AT, {**parameters, "skip": kept}).scalar_one()
+    connection.execute(_CHANGE, {**parameters, "by": kept - count})
     connection.execute(
         _INSERT,
-        {"workspace_id": namespace["workspace"], "private_to": namespace["private"], "first_id": last, "size": 1},
+        {"workspace_id": namespace["workspace"], "private_to": namespace["private"], "first_id": at, "size": count - kept},
     )
 
 
@@ -139,7 +163,9 @@ _NEXT = (
     .order_by(secret_counts.c.first_id)
     .limit(1)
 )
-_LAST = select(func.max(secrets.c.id)).where(*_secrets_here, secrets.c.id >= bindparam("first"), secrets.c.id < bindparam("before"))
+_in_stretch = (*_secrets_here, secrets.c.id >= bindparam("first"), secrets.c.id < bindparam("before"))
+_LAST = select(func.max(secrets.c.id)).where(*_in_stretch)
+_AT = select(secrets.c.id).where(*_in_stretch).order_by(secrets.c.id).offset(bindparam("skip")).limit(1)
 _LEAP = (
     select(secrets.c.id)
     .where(*_secrets_here, secrets.c.id >= bindparam("low"))

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, false, func, select, union_all
 from sqlalchemy.sql.selectable import Select
 
 from strongroom.db.tables import secret_labels, secrets, users
 from strongroom.metadata import secret_count
-from strongroom.metadata.conditions import text_condition, time_condition
+from strongroom.metadata.conditions import can_be_stored, text_condition, time_condition
 from strongroom.metadata.secret import SECRET_COLUMNS, SecretRow, secret_row, with_version
 from strongroom.models.filter import TextFilter, TimeFilter
 
@@ -129,9 +129,10 @@ def _filters(query: SecretQuery, dialect: str) -> list[ColumnElement[bool]]:
         else:
             conditions.append(text_condition(secrets.c[name], text, dialect))
     for key, value in query.labels.items():
-        conditions.append(
-            exists().where(secret_labels.c.secret_id == secrets.c.id, secret_labels.c.key == key, secret_labels.c.value == value)
-        )
+        if not can_be_stored(key) or value != value.strip() or not value.isprintable():
+            return [false()]
+        same = (secret_labels.c.key == key) & (secret_labels.c.value == value)
+        conditions.append(exists().where(secret_labels.c.secret_id == secrets.c.id, same))
     conditions += [time_condition(secrets.c.created, wanted_time) for wanted_time in query.created]
     conditions += [time_condition(secrets.c.updated, wanted_time) for wanted_time in query.updated]
     return conditions

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import time
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -122,7 +122,7 @@ class SecretService:
             created=from_microseconds(moment),
             updated=from_microseconds(moment),
             created_by=actor.name,
-            expires_at=request.expires_at,
+            expires_at=_time(expires_at),
         )
 
     def get(self, actor: Actor, request: GetSecret) -> Secret:
@@ -288,7 +288,7 @@ class SecretService:
             scope=secret.scope if request.scope is UNSET else request.scope,
             description=changes.get("description", secret.description),
             labels=changes.get("labels", secret.labels),
-            expires_at=secret.expires_at if request.expires_at is UNSET else request.expires_at,
+            expires_at=_time(changes.get("expires_at", known.expires_at)),
             keys=secret.keys if values is None else list(values),
             version=changes.get("current_version", secret.version),
             updated=from_microseconds(moment),
@@ -433,7 +433,7 @@ def _secret(row: SecretRow, values: Mapping[str, str] | None = None) -> Secret:
         created=from_microseconds(row.created),
         updated=from_microseconds(row.updated),
         created_by=row.created_by,
-        expires_at=None if row.expires_at is None else from_microseconds(row.expires_at),
+        expires_at=_time(row.expires_at),
         values=UNSET if values is None else {key: SecretText(value) for key, value in values.items()},
     )
 
@@ -468,7 +468,14 @@ def _check_description(text: str) -> str:
 def _moment(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise InvalidInput("'expires_at' needs a time zone", hint="for example 2027-01-31T00:00:00Z")
-    return to_microseconds(moment)
+    try:
+        return to_microseconds(moment.astimezone(UTC))
+    except OverflowError:
+        raise InvalidInput("'expires_at' lies beyond the calendar") from None
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else from_microseconds(microseconds)
 
 
 def _stale(wanted: int, current: int) -> StaleVersion:

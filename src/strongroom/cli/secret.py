@@ -122,9 +122,11 @@ create.help = f"{create.help}\n{_VALUES_HELP}"
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only secrets with this label; may be repeated.")
 @click.option("--created", multiple=True, metavar="FILTER", help="A time, or gt:, gte:, lt:, lte: and a time; may be repeated.")
 @click.option("--updated", multiple=True, metavar="FILTER", help="The same for the last change.")
-@click.option("--sort-by", default="asc:created", metavar="[asc:|desc:]FIELD", help="created, updated, name or scope.")
-@click.option("--page", type=click.IntRange(1), default=1, help="Which page.")
-@click.option("--size", type=click.IntRange(1, 1000), default=20, show_default=True, help="Secrets on a page.")
+@click.option(
+    "--sort-by", default="asc:created", metavar="[asc:|desc:]FIELD", help="created, updated, name or scope.  [default: created]"
+)
+@click.option("--page", type=click.IntRange(1), metavar="N", default=1, help="Which page.")
+@click.option("--size", type=click.IntRange(1, 1000), metavar="N", default=20, help="Secrets on a page, up to 1000.  [default: 20]")
 @click.option("--all", "everything", is_flag=True, help="All pages.")
 @output_option
 def list_(
@@ -162,11 +164,8 @@ def list_(
         show_data(_plain(shown), output)
         return
     show_table(
-        ["name", "scope", "owner", "keys", "version", "updated", "id"],
-        [
-            [item.name, item.scope, item.owner, ", ".join(item.keys), str(item.version), _local_time(item.updated), item.id]
-            for item in items
-        ],
+        ["name", "scope", "owner", "keys", "version", "updated"],
+        [[item.name, item.scope, item.owner, ", ".join(item.keys), str(item.version), _local_time(item.updated)] for item in items],
     )
     if not everything:
         say(f"Page {page} of {max(1, found.total_pages)}, {_count(found.total, 'secret')} in all.")
@@ -179,7 +178,7 @@ list_.name = "list"
 @_name_argument()
 @_scope_option
 @click.option("--key", shell_complete=complete_key, help="Print the value of this key alone, as it is.")
-@click.option("--version", type=click.IntRange(1), help="An earlier version than the current one.")
+@click.option("--version", type=click.IntRange(1), metavar="N", help="An earlier version than the current one.")
 @output_option
 def get(name: str, scope: str | None, key: str | None, version: int | None, output: str | None) -> None:
     """Show a secret with its values in clear."""
@@ -255,7 +254,7 @@ class UpdateCommand(KeyValueCommand):
 @_description_option
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Set a label (KEY= removes it); may be repeated.")
 @_expires_option
-@click.option("--if-version", type=click.IntRange(1), help="Only if this is the current version.")
+@click.option("--if-version", type=click.IntRange(1), metavar="N", help="Only if this is the current version.")
 @output_option
 def update(
     name: str,
@@ -376,7 +375,7 @@ def history(name: str, scope: str | None, output: str | None) -> None:
 @secret.command("rollback", short_help="Make an earlier version the current one.")
 @_name_argument()
 @_scope_option
-@click.option("--to-version", type=click.IntRange(1), required=True, help="The version to make current again.")
+@click.option("--to-version", type=click.IntRange(1), metavar="N", required=True, help="The version to make current again.")
 @output_option
 def rollback(name: str, scope: str | None, to_version: int, output: str | None) -> None:
     """Make an earlier version the current one. No version is lost: you can go forward again."""

@@ -10,7 +10,8 @@ import click
 from strongroom.cli.command import Group, HintedUsageError, KeyValueCommand
 from strongroom.cli.completion import complete_key, complete_secret
 from strongroom.cli.output import output_option, say, show_data, show_fields, show_table, write
-from strongroom.cli.prompts import ask_hidden, ask_until_good, confirm
+from strongroom.cli.prompts import confirm
+from strongroom.cli.secret_prompts import ask_changed_keys, ask_new_keys, refuse_taken, secret_texts
 
 if TYPE_CHECKING:
     from strongroom.client import Client
@@ -95,10 +96,10 @@ def create(
             raise HintedUsageError(f"the value of '{key}' is null", "give a value, or leave the key out")
     with _client() as client:
         if interactive:
-            _refuse_taken(client, name, scope)
-            _ask_new_keys(values)
+            refuse_taken(client, name, scope)
+            ask_new_keys(values)
         texts = {key: value for key, value in values.items() if value is not None}
-        check_values(_secret_texts(texts))
+        check_values(secret_texts(texts))
         made = client.create_secret(
             name,
             texts,
@@ -283,7 +284,7 @@ def update(
     with _client() as client:
         known = client.get_secret_metadata(name, scope=scope) if interactive or labels else None
         if interactive and known is not None:
-            _ask_changed_keys(known, values, keys_to_remove)
+            ask_changed_keys(known, values, keys_to_remove)
         new_labels = None
         if labels and known is not None:
             merged = {**known.labels, **_labels(labels)}
@@ -403,60 +404,6 @@ def _read(pairs: list[tuple[str, str]], document: str | None, env_file: str | No
     return reader.values
 
 
-def _refuse_taken(client: Client, name: str, scope: str) -> None:
-    """Says that a name is taken before somebody types values for it."""
-    from strongroom.errors import AlreadyExists
-
-    if client.list_secrets(name=f"equals:{name}", scope=scope).total:
-        raise AlreadyExists(f"a secret '{name}' already exists in the {scope} scope", hint=f"strongroom secret update {name} -i")
-
-
-def _ask_new_keys(values: dict[str, str | None], existing: tuple[str, ...] = ()) -> None:
-    """Asks for further keys and their values until there are enough."""
-
-    def bad(key: str) -> str | None:
-        from strongroom.errors import InvalidInput
-        from strongroom.models.secret import check_key
-
-        try:
-            check_key(key)
-        except InvalidInput as error:
-            return f"{error}; try another key"
-        return f"the key '{key}' is there already; try another one" if key in values or key in existing else None
-
-    while True:
-        key = ask_until_good("Key", bad)
-        values[key] = _ask_value(f"Value of '{key}' (hidden)")
-        if not confirm("Another key?"):
-            return
-
-
-def _ask_changed_keys(known: Secret, values: dict[str, str | None], removed: list[str]) -> None:
-    """Asks for a new value of each key that is not changed already, then for new keys."""
-    for key in known.keys:
-        if key not in values and key not in removed:
-            answer = _ask_value(f"New value of '{key}' (hidden, Enter keeps it)")
-            if answer:
-                values[key] = answer
-    if confirm("Add a key?"):
-        _ask_new_keys(values, (*known.keys, *removed))
-
-
-def _ask_value(question: str) -> str:
-    """A hidden value that can be stored; asked again if it is no Unicode text."""
-    from strongroom.errors import InvalidInput
-    from strongroom.models.secret import check_values
-
-    while True:
-        answer = ask_hidden(question)
-        try:
-            check_values(_secret_texts({"value": answer}))
-        except InvalidInput as error:
-            say(f"  {error}")
-        else:
-            return answer
-
-
 def _keys_to_remove(removed: tuple[str, ...], values: dict[str, str | None]) -> list[str]:
     keys = [key for word in removed for key in word.split(",")]
     for key in keys:
@@ -479,12 +426,6 @@ def _time(option: str, text: str | None) -> Any:
     from strongroom.models.filter import parse_time
 
     return None if text is None else parse_time(option, text)
-
-
-def _secret_texts(values: dict[str, str]) -> Any:
-    from strongroom.redaction import SecretText
-
-    return {key: SecretText(value) for key, value in values.items()}
 
 
 def _uuid(text: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from strongroom.errors import ConfigurationError, MissingExtra, StrongroomError, Unavailable
 
@@ -50,16 +52,39 @@ class Database:
             self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
             self._snapshot = self.engine.execution_options(isolation_level="REPEATABLE READ")
             self._writing = self.engine.execution_options(isolation_level="READ COMMITTED")
+        self._forget_held()
         _open_databases.add(self)
+
+    def _forget_held(self) -> None:
+        self._held = threading.local()
+        self._all_held: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """For single statements: each sees the latest committed state. Cheapest."""
+        """For single statements whose rows are all fetched: each sees the latest committed state. Cheapest."""
+        if self._sqlite:
+            # Taking a connection out of the pool costs as much as a read. On SQLite one that idles costs nothing and cannot break.
+            connection = getattr(self._held, "connection", None) or self._hold()
+            try:
+                yield connection
+            except _DATABASE_ERRORS as error:
+                raise _translated(error) from error
+            return
         try:
             with self._reading.connect() as connection:
                 yield connection
-        except DBAPIError as error:
+        except _DATABASE_ERRORS as error:
             raise _translated(error) from error
+
+    def _hold(self) -> Connection:
+        """Opens the connection on which this thread reads from now on."""
+        try:
+            connection = self.engine.connect()
+        except _DATABASE_ERRORS as error:
+            raise _translated(error) from error
+        self._held.connection = connection
+        self._all_held.add(connection)
+        return connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
@@ -69,7 +94,7 @@ class Database:
                 if self._sqlite:
                     connection.exec_driver_sql("BEGIN")
                 yield connection
-        except DBAPIError as error:
+        except _DATABASE_ERRORS as error:
             raise _translated(error) from error
 
     @contextmanager
@@ -83,20 +108,32 @@ class Database:
                 if self._sqlite:
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
-        except DBAPIError as error:
+        except _DATABASE_ERRORS as error:
             raise _translated(error) from error
 
     def close(self) -> None:
-        """Closes all connections that are not in use; the rest as they come back."""
+        """Closes all connections that are not in use; the rest as they come back. Nobody may be reading."""
+        held = list(self._all_held)
+        self._forget_held()
+        for connection in held:
+            connection.close()
         self.engine.dispose()
 
+    def forget_connections(self) -> None:
+        """After a fork: leaves the parent's connections alone. They are kept, since SQLite must not close what it has inherited."""
+        _inherited.extend((self.engine.pool, *self._all_held))
+        self._forget_held()
+        self.engine.dispose(close=False)
 
+
+_DATABASE_ERRORS = (DBAPIError, PoolTimeout)
+_inherited: list[object] = []
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 def _forget_connections_of_parent() -> None:
     for database in _open_databases:
-        database.engine.dispose(close=False)
+        database.forget_connections()
 
 
 if hasattr(os, "register_at_fork"):
@@ -124,10 +161,13 @@ def _create(url: URL) -> Engine:
     options: dict[str, Any] = {}
     if url.get_backend_name() == "sqlite":
         _prepare_file(url)
-        options["connect_args"] = {"timeout": BUSY_TIMEOUT_SECONDS}
+        # Each thread holds a connection: there is no number of them that would be too many.
+        options |= {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}, "max_overflow": -1}
+    else:
+        options |= {"max_overflow": 24}
     try:
         # A failing statement's parameters are sealed values at worst; they still do not belong into messages.
-        engine = create_engine(url, hide_parameters=True, pool_size=8, max_overflow=64, **options)
+        engine = create_engine(url, hide_parameters=True, pool_size=8, **options)
     except ModuleNotFoundError:
         extra = _DRIVERS[url.get_backend_name()][1]
         raise MissingExtra(
@@ -163,10 +203,12 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _translated(error: DBAPIError) -> StrongroomError:
+def _translated(error: DBAPIError | PoolTimeout) -> StrongroomError:
     """Our error for a driver's: without SQL, without parameters."""
     if isinstance(error, IntegrityError):
         return ConstraintViolated("the database refused a conflicting change", hint="look at the current state and try again")
+    if isinstance(error, PoolTimeout):
+        return Unavailable("all connections to the database are busy", hint="try again later")
     if isinstance(error, OperationalError):
         return Unavailable(f"the database did not do it: {_reason(error)}", hint="try again later")
     return Unavailable(f"the database failed: {type(error.orig).__name__}")

@@ -33,6 +33,10 @@ class ConstraintViolated(StrongroomError):
     status = 409
 
 
+class Deadlocked(Unavailable):
+    """The database undid this transaction because it and another one waited for each other. Whoever can, runs it again."""
+
+
 class Database:
     """A pool of connections. Thread-safe; survives a fork (the child opens connections of its own).
 
@@ -165,9 +169,16 @@ def _translated() -> Iterator[None]:
             "the database refused a conflicting change", hint="look at the current state and try again"
         ) from error
     except OperationalError as error:
+        if _is_deadlock(error):
+            raise Deadlocked("the database undid this change in favour of another one", hint="try again") from error
         raise Unavailable(f"the database did not do it: {_reason(error)}", hint="try again later") from error
     except DBAPIError as error:
         raise Unavailable(f"the database failed: {type(error.orig).__name__}") from error
+
+
+def _is_deadlock(error: OperationalError) -> bool:
+    code = getattr(error.orig, "sqlstate", None) or next(iter(getattr(error.orig, "args", ())), None)
+    return code in ("40P01", 1213)  # PostgreSQL, MySQL
 
 
 def _reason(error: OperationalError) -> str:

@@ -43,6 +43,11 @@ def find_deployment(connection: Connection) -> Deployment | None:
     return Deployment(*row) if row else None
 
 
+def lock_deployment(connection: Connection) -> Deployment:
+    """The deployment's row, locked until the transaction ends."""
+    return Deployment(*connection.execute(_DEPLOYMENT.with_for_update()).one())
+
+
 def create_deployment(
     connection: Connection, deployment_id: str, key_id: str, wrapped_key: bytes, digest_key: bytes, now: int
 ) -> None:

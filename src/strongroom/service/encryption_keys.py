@@ -7,13 +7,14 @@ moves in small steps, each of which leaves everything readable, so it can be cut
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from strongroom.config import PREFIX, Settings
 from strongroom.crypto import aead, envelope
 from strongroom.crypto.key_source import KeyFile, KeySource, SystemKeyring
-from strongroom.crypto.keyring import Keyring, key_id
+from strongroom.crypto.keyring import Keyring, UnknownKey, key_id
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.errors import EncryptionKeyError
@@ -40,28 +41,41 @@ class EncryptionKeys:
 
     def digest_key(self) -> bytes:
         """The key for digests of values. It outlives rotations."""
-        with self._database.read() as connection:
-            row = rows.find_deployment(connection)
-        assert row is not None, "opened databases have a deployment"
-        return unwrap_digest_key(self.keyring, row)
+        missing = None
+        while True:
+            with self._database.read() as connection:
+                row = rows.find_deployment(connection)
+            assert row is not None, "opened databases have a deployment"
+            try:
+                return unwrap_digest_key(self.keyring, row)
+            except UnknownKey as error:  # another process has rotated the key since ours was read
+                if error.key_id == missing:
+                    raise _changed() from None
+                missing = error.key_id
+                self.reload()
 
     def _read(self) -> Keyring:
-        with self._database.read() as connection:
-            known = rows.list_keys(connection)
-        keys = self.source.load()
+        while True:
+            active, keys = self._active(), self.source.load()
+            ids = [key_id(key) for key in keys]
+            if active in ids:
+                return Keyring(keys, active)
+            if active == self._active():
+                break  # else another process has rotated the key between the two looks
         if not keys:
             raise EncryptionKeyError(
                 f"the encryption key of this database is gone: {self.source.description} is empty or missing",
                 hint=f"put it back, or give it in {PREFIX}ENCRYPTION_KEY; without it the values cannot be read",
             )
-        ids = [key_id(key) for key in keys]
-        active = next((known_id for known_id, is_active in known.items() if is_active), "none")
-        if active not in ids:
-            raise EncryptionKeyError(
-                f"wrong encryption key: the database uses {active}, but {self.source.description} holds {', '.join(ids)}",
-                hint="give the key that the database was made with; if it was rotated, give both, the newer one first",
-            )
-        return Keyring(keys, active)
+        raise EncryptionKeyError(
+            f"wrong encryption key: the database uses {active}, but {self.source.description} holds {', '.join(ids)}",
+            hint="give the key that the database was made with; if it was rotated, give both, the newer one first",
+        )
+
+    def _active(self) -> str:
+        with self._database.read() as connection:
+            known = rows.list_keys(connection)
+        return next((known_id for known_id, is_active in known.items() if is_active), "none")
 
 
 @dataclass(frozen=True)
@@ -90,16 +104,16 @@ def rotate(
     source = keys.source
     if not source.managed and target is not source:
         raise EncryptionKeyError(f"the key comes from {source.description}", hint="unset it to let strongroom keep the key")
-    key, others = _next_key(database, source)
-    new_id = key_id(key)
-    if source.managed:
-        for each in {id(place): place for place in (source, target)}.values():
-            each.replace([key, *others])
-    keyring = Keyring([key, *others], new_id)
-    with database.write() as connection:
+    with database.write() as connection, _missing_key_named():
+        # Under one lock: of two rotations that begin at once, the second one has to find the key of the first.
+        row = rows.lock_deployment(connection)
         known = rows.list_keys(connection)
-        row = rows.find_deployment(connection)
-        assert row is not None
+        key, others = _next_key(known, source)
+        new_id = key_id(key)
+        keyring = Keyring([key, *others], new_id)
+        if source.managed:
+            for each in {id(place): place for place in (source, target)}.values():
+                each.replace([key, *others])
         if new_id not in known:
             wrapped = envelope.rewrap(keyring, row.key_id, row.wrapped_key, _digest_place(row.id))[1]
             rows.activate_key(connection, new_id, wrapped, now())
@@ -107,26 +121,23 @@ def rotate(
     former = sorted(known.keys() - {new_id})
     done = 0
     while True:
-        rewrapped, corrupt = _rewrap_all(database, store, keyring, progress)
+        rewrapped, corrupt = _rewrap_all(database, store, keyring, former, progress)
         done += rewrapped
         retired = [each for each in former if _retire(database, each)]
         if len(retired) == len(former) or corrupt:
             break  # else somebody who had not heard of the new key yet wrote behind our back: go once more
     if source.managed:
-        kept = [each for each in others if key_id(each) in set(former) - set(retired)]
-        target.replace([key, *kept])
-        if source is not target:
-            source.clear()
-            keys.source = target
+        _forget_keys(database, source, target)
+        keys.source = target
     keys.reload()
     return Rotation(new_id, done, retired, corrupt, operator_given=not source.managed)
 
 
-def _next_key(database: Database, source: KeySource) -> tuple[bytes, list[bytes]]:
+def _next_key(known: Mapping[str, bool], source: KeySource) -> tuple[bytes, list[bytes]]:
     """The key that is to be in charge, and the others that are still needed."""
     keys = source.load()
-    with database.read() as connection:
-        known = rows.list_keys(connection)
+    if not keys:
+        raise EncryptionKeyError(f"{source.description} is empty", hint="was the key moved by another rotation? try again")
     first, rest = keys[0], [key for key in keys[1:] if key_id(key) in known]
     if key_id(first) not in known:
         return first, rest  # given by the operator, or left by a rotation that was cut off before its first step
@@ -141,20 +152,43 @@ def _next_key(database: Database, source: KeySource) -> tuple[bytes, list[bytes]
 
 
 def _rewrap_all(
-    database: Database, store: SqlSecretsStore, keyring: Keyring, progress: Callable[[int, int], None]
+    database: Database, store: SqlSecretsStore, keyring: Keyring, former: Sequence[str], progress: Callable[[int, int], None]
 ) -> tuple[int, list[tuple[str, int]]]:
     with database.read() as connection:
-        total = store.count_former(connection, keyring.active_id)
+        total = store.count_under(connection, former)
     done = 0
     corrupt: list[tuple[str, int]] = []
     after: str | None = ""
     while after is not None:
-        with database.write() as connection:
-            batch = store.rewrap(connection, keyring, after, _BATCH)
+        with database.write() as connection, _missing_key_named():
+            batch = store.rewrap(connection, keyring, former, after, _BATCH)
         done, after = done + batch.done, batch.next_after
         corrupt += batch.corrupt
         progress(done, total)
     return done, corrupt
+
+
+def _forget_keys(database: Database, source: KeySource, target: KeySource) -> None:
+    """Leaves only those keys in the target that the database knows; these may include the next one of another rotation."""
+    with database.write() as connection:
+        rows.lock_deployment(connection)
+        known = rows.list_keys(connection)
+        kept = [key for key in source.load() if key_id(key) in known]
+        if kept:
+            target.replace(kept)
+            if source is not target:
+                source.clear()
+
+
+@contextmanager
+def _missing_key_named() -> Iterator[None]:
+    try:
+        yield
+    except UnknownKey as error:
+        raise EncryptionKeyError(
+            f"the rotation needs the former key {error.key_id}, which is not at hand",
+            hint="add it behind the current one, then rotate again",
+        ) from None
 
 
 def _retire(database: Database, former_id: str) -> bool:
@@ -177,7 +211,11 @@ def unwrap_digest_key(keyring: Keyring, row: Deployment) -> bytes:
     try:
         return envelope.unseal(keyring, envelope.Envelope(row.key_id, row.wrapped_key, row.digest_key), _digest_place(row.id))
     except aead.DecryptionFailed:
-        raise EncryptionKeyError("the database's row of encryption data was changed", hint="restore it from a backup") from None
+        raise _changed() from None
+
+
+def _changed() -> EncryptionKeyError:
+    return EncryptionKeyError("the database's row of encryption data was changed", hint="restore it from a backup")
 
 
 def key_target(settings: Settings, name: str) -> KeySource:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
+from multiprocessing.connection import Connection
 
 import alembic.command
 import alembic.config
@@ -65,3 +68,63 @@ def use_on_both_sides_of_a_fork(settings: Settings) -> None:
     assert [secret.name for secret in client.list_secrets(sort_by="name")] == ["before", "child", "parent"]
     service.close()
     client.close()
+
+
+def write_until_killed(connection: Connection, settings: Settings, prefix: str, seed: int) -> None:
+    """Creates, updates, renames and deletes secrets without end; announces each change, and reports its acknowledgement.
+
+    An announcement is a pair of names and texts of values: what is taken away, and what is there instead.
+    """
+    choose = random.Random(seed)
+    client = Client(settings)
+    known = {secret.name: client.get_secret(secret.id).secret_values["k"] for secret in client.list_secrets(size=1000)}
+    for number in itertools.count(seed * 1000):
+        name, text = f"s{number}", f"{prefix}-{number}"
+        verb = choose.choice(["create", "update", "rename", "delete"]) if len(known) > 2 else "create"
+        old = choose.choice(list(known)) if verb != "create" else None
+        before = {} if old is None else {old: known.pop(old)}
+        after = {} if verb == "delete" else {name if verb in ("create", "rename") else str(old): text}
+        connection.send(("begin", before, after))
+        if verb == "create":
+            client.create_secret(name, {"k": text}, labels={"n": str(number)})
+        elif verb == "delete":
+            client.delete_secret(str(old))
+        else:
+            client.update_secret(str(old), add_or_update_values={"k": text}, new_name=name if verb == "rename" else None)
+        connection.send(("done", before, after))
+        known |= after
+
+
+def rotate_until_killed(connection: Connection, settings: Settings) -> None:
+    """Rotates the key without end; announces and reports each rotation."""
+    service = Service(settings)
+    while True:
+        connection.send("begin")
+        service.rotate_key(None, lambda done, total: None)
+        connection.send("done")
+
+
+def rotate(settings: Settings, times: int = 1) -> str:
+    """Rotates the key; the id of the last one."""
+    service = Service(settings)
+    try:
+        return [service.rotate_key(None, lambda done, total: None).key_id for _ in range(times)][-1]
+    finally:
+        service.close()
+
+
+def write_until_told(connection: Connection, settings: Settings, writer: int, prefix: str) -> None:
+    """Creates and updates secrets until something is sent; then sends what has to be there: texts of values by name."""
+    written: dict[str, str] = {}
+    with Client(settings) as client:
+        connection.send("ready")
+        for number in itertools.count():
+            name, text = f"w{writer}_{number % 20}", f"{prefix}-{writer}-{number}"
+            if name in written:
+                client.update_secret(name, add_or_update_values={"k": text})
+            else:
+                client.create_secret(name, {"k": text})
+            written[name] = text
+            if connection.poll():
+                break
+    connection.send(written)

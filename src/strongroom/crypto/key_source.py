@@ -18,6 +18,7 @@ from strongroom.crypto.keyring import format_keys, parse_keys
 from strongroom.errors import ConfigurationError, EncryptionKeyError
 
 _SERVICE = "strongroom"
+_DRAFT = ".key-"
 
 
 class KeySource(Protocol):
@@ -112,9 +113,14 @@ class KeyFile:
         return self.load()
 
     def replace(self, keys: Sequence[bytes]) -> None:
-        """Writes a new file and moves it over the old one."""
+        """Writes a new file and moves it over the old one. The caller holds the database's lock.
+
+        Drafts of processes that were killed at this are removed: they hold keys.
+        """
         draft = self._draft(keys)
         draft.replace(self._path)
+        for left in self._path.parent.glob(f"{_DRAFT}*"):
+            left.unlink(missing_ok=True)
         _sync_folder(self._path.parent)
 
     def clear(self) -> None:
@@ -123,7 +129,7 @@ class KeyFile:
         _sync_folder(self._path.parent)
 
     def _draft(self, keys: Sequence[bytes]) -> Path:
-        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".key-")  # mkstemp makes it 0600
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=_DRAFT)  # mkstemp makes it 0600
         with os.fdopen(handle, "w") as file:
             file.write(format_keys(keys))
             file.flush()

@@ -35,6 +35,10 @@ class ConstraintViolated(StrongroomError):
     status = 409
 
 
+class Deadlocked(Unavailable):
+    """The database undid this transaction because it and another one waited for each other. Whoever can, runs it again."""
+
+
 class Database:
     """A pool of connections. Thread-safe; survives a fork (the child opens connections of its own).
 
@@ -210,8 +214,15 @@ def _translated(error: DBAPIError | PoolTimeout) -> StrongroomError:
     if isinstance(error, PoolTimeout):
         return Unavailable("all connections to the database are busy", hint="try again later")
     if isinstance(error, OperationalError):
+        if _is_deadlock(error):
+            return Deadlocked("the database undid this change in favour of another one", hint="try again")
         return Unavailable(f"the database did not do it: {_reason(error)}", hint="try again later")
     return Unavailable(f"the database failed: {type(error.orig).__name__}")
+
+
+def _is_deadlock(error: OperationalError) -> bool:
+    code = getattr(error.orig, "sqlstate", None) or next(iter(getattr(error.orig, "args", ())), None)
+    return code in ("40P01", 1213)  # PostgreSQL, MySQL
 
 
 def _reason(error: OperationalError) -> str:

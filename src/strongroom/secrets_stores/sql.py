@@ -107,12 +107,13 @@ class SqlSecretsStore:
         """Deletes what lies at the locators, as part of the caller's transaction; what is gone is no error."""
         connection.execute(_DELETE, {"locators": list(locators)})
 
-    def rewrap(self, connection: Connection, keyring: Keyring, after: str, limit: int) -> Rewrapped:
-        """Wraps data keys that are under former keys by the active one, in the caller's transaction.
+    def rewrap(self, connection: Connection, keyring: Keyring, former: Sequence[str], after: str, limit: int) -> Rewrapped:
+        """Wraps data keys that are under the `former` keys by the active one, in the caller's transaction.
 
-        Takes up to `limit` rows whose locators come after `after`. Rows that do not open are left and named.
+        Takes up to `limit` rows whose locators come after `after`. Rows that do not open are left and named; `UnknownKey` if the
+        keyring lacks a former key.
         """
-        rows = connection.execute(_FORMER, {"active": keyring.active_id, "after": after, "limit": limit}).all()
+        rows = connection.execute(_UNDER, {"keys": list(former), "after": after, "limit": limit}).all()
         corrupt = []
         for locator, secret_id, number, key_id, wrapped_key in rows:
             try:
@@ -123,9 +124,9 @@ class SqlSecretsStore:
             connection.execute(_REWRAP, {"at": locator, "former": key_id, "new_key_id": new_key_id, "rewrapped": rewrapped})
         return Rewrapped(len(rows) - len(corrupt), corrupt, rows[-1].locator if len(rows) == limit else None)
 
-    def count_former(self, connection: Connection, active_id: str) -> int:
-        """How many rows are still wrapped by former keys."""
-        return connection.execute(_COUNT_FORMER, {"active": active_id}).scalar_one()
+    def count_under(self, connection: Connection, key_ids: Sequence[str]) -> int:
+        """How many rows are wrapped by these keys."""
+        return connection.execute(_COUNT_UNDER, {"keys": list(key_ids)}).scalar_one()
 
     @staticmethod
     def _open(keyring: Keyring, sealed: Envelope, place: Place) -> bytes:
@@ -145,13 +146,14 @@ def _corrupt(secret_id: str, number: int) -> ValuesCorrupt:
 _decode: Callable[[bytes], dict[str, str]] = msgspec.json.Decoder(dict[str, str]).decode
 _INSERT = insert(sql_values)
 _DELETE = delete(sql_values).where(sql_values.c.locator.in_(bindparam("locators", expanding=True)))
-_FORMER = (
+_under: ColumnElement[bool] = sql_values.c.key_id.in_(bindparam("keys", expanding=True))
+_UNDER = (
     select(sql_values.c.locator, sql_values.c.secret_id, sql_values.c.number, sql_values.c.key_id, sql_values.c.wrapped_key)
-    .where(sql_values.c.key_id != bindparam("active"), sql_values.c.locator > bindparam("after"))
+    .where(_under, sql_values.c.locator > bindparam("after"))
     .order_by(sql_values.c.locator)
     .limit(bindparam("limit"))
 )
-_COUNT_FORMER = select(func.count()).select_from(sql_values).where(sql_values.c.key_id != bindparam("active"))
+_COUNT_UNDER = select(func.count()).select_from(sql_values).where(_under)
 _REWRAP = (
     update(sql_values)
     .where(sql_values.c.locator == bindparam("at"), sql_values.c.key_id == bindparam("former"))

@@ -15,7 +15,7 @@ from msgspec import UNSET
 
 from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
-from strongroom.db.engine import ConstraintViolated
+from strongroom.db.engine import ConstraintViolated, Deadlocked
 from strongroom.db.identifiers import new_id
 from strongroom.errors import (
     AlreadyExists,
@@ -326,9 +326,11 @@ class SecretService:
 
         The rules: a name is used once per namespace; a retired encryption key seals nothing (another process may have rotated it).
         """
-        for _ in range(3):
+        for _ in range(5):
             try:
                 write()
+            except Deadlocked:  # two renames that cross each other, for example
+                continue
             except ConstraintViolated:
                 with self._database.read() as connection:
                     taken = self._index.find_by_name(connection, actor.workspace_id, [private_to], name)

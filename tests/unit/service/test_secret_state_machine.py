@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from strongroom.config import Settings
 from strongroom.errors import AlreadyExists, InvalidInput, NotFound, NothingToChange, StaleVersion, StrongroomError
@@ -27,7 +27,8 @@ TEXTS = st.integers(0, 3)  # the values are made from these, so that no example 
 USERS = st.sampled_from([0, 1])
 VALUES = st.dictionaries(KEYS, TEXTS, max_size=3)
 CHANGES = st.one_of(st.none(), st.dictionaries(KEYS, st.one_of(st.none(), TEXTS), max_size=3))
-VERSIONS = st.integers(0, 8)
+VERSIONS = st.integers(0, 6)
+WHICH = st.integers(0, 8)
 
 
 def text(number: int) -> str:
@@ -60,7 +61,6 @@ class Model:
 class SecretMachine(RuleBasedStateMachine):
     """Two users in a workspace of their own, so that runs on one database do not meet."""
 
-    secrets = Bundle("secrets")
     numbers = itertools.count()
 
     def __init__(self, service: Service) -> None:
@@ -71,6 +71,13 @@ class SecretMachine(RuleBasedStateMachine):
         actor = replace(second.actor, workspace_id=first.actor.workspace_id, workspace=first.actor.workspace)
         self.people: list[Person] = [first, replace(second, actor=actor)]
         self.model: dict[str, Model] = {}
+
+        self.deleted = "00000000-0000-7000-8000-000000000000"
+
+    def pick(self, which: int) -> str:
+        """One of the secrets that are there, or now and then the one that was deleted last."""
+        ids = sorted(self.model)
+        return ids[which % len(ids)] if ids and which < 8 else self.deleted
 
     def visible(self, user: int, secret_id: str) -> Model | None:
         found = self.model.get(secret_id)
@@ -85,38 +92,33 @@ class SecretMachine(RuleBasedStateMachine):
             attempt()
         assert type(caught.value) in expected
 
-    @initialize(target=secrets)
-    def an_id_that_nobody_has(self) -> str:
-        return "00000000-0000-7000-8000-000000000000"
-
-    @rule(target=secrets, user=USERS, name=NAMES, scope=SCOPES, values=VALUES)
-    def create(self, user: int, name: str, scope: Scope, values: dict[str, int]) -> Any:
+    @rule(user=USERS, name=NAMES, scope=SCOPES, values=VALUES)
+    def create(self, user: int, name: str, scope: Scope, values: dict[str, int]) -> None:
         texts = {key: text(number) for key, number in values.items()}
         expected: set[type[StrongroomError]] = set() if values else {InvalidInput}
         if self.taken(name, user if scope is Scope.USER else None):
             expected.add(AlreadyExists)
         if expected:
             self.fails(expected, lambda: self.people[user].create(name, texts, scope))
-            return multiple()
+            return
         made = self.people[user].create(name, texts, scope)
         assert made.id not in self.model
         self.model[made.id] = Model(made.id, name, scope, user, {1: texts})
-        return made.id
 
     @rule(
         user=USERS,
-        secret_id=secrets,
+        which=WHICH,
         changes=CHANGES,
         name=st.one_of(st.none(), NAMES),
         scope=st.one_of(st.none(), SCOPES),
         description=st.one_of(st.none(), st.sampled_from(["", "d", "e"])),
         labels=st.one_of(st.none(), st.dictionaries(st.sampled_from(["x", "y"]), st.sampled_from(["1", "2"]), max_size=2)),
-        if_version=st.one_of(st.none(), VERSIONS),
+        if_version=st.one_of(st.none(), st.none(), VERSIONS),
     )
     def update(
         self,
         user: int,
-        secret_id: str,
+        which: int,
         changes: dict[str, int | None] | None,
         name: str | None,
         scope: Scope | None,
@@ -124,6 +126,7 @@ class SecretMachine(RuleBasedStateMachine):
         labels: dict[str, str] | None,
         if_version: int | None,
     ) -> None:
+        secret_id = self.pick(which)
         given: dict[str, Any] = {"name": name, "scope": scope, "description": description, "labels": labels}
         fields = {key: value for key, value in given.items() if value is not None}
         texts = None if changes is None else {key: None if number is None else text(number) for key, number in changes.items()}
@@ -164,8 +167,21 @@ class SecretMachine(RuleBasedStateMachine):
         assert (changed.version, changed.keys, changed.name, changed.scope) == (known.current, list(values), known.name, known.scope)
         assert (changed.description, changed.labels) == (known.description, known.labels)
 
-    @rule(user=USERS, secret_id=secrets, version=VERSIONS)
-    def rollback(self, user: int, secret_id: str, version: int) -> None:
+    @rule(which=WHICH, key=KEYS, number=TEXTS)
+    def set_one_value(self, which: int, key: str, number: int) -> None:
+        known = self.model.get(self.pick(which))
+        if known is not None:
+            self.update(known.owner, which, {key: number}, None, None, None, None, None)
+
+    @rule(which=WHICH, back=st.integers(1, KEPT))
+    def go_back(self, which: int, back: int) -> None:
+        known = self.model.get(self.pick(which))
+        if known is not None:
+            self.rollback(known.owner, which, known.last - back)
+
+    @rule(user=USERS, which=WHICH, version=VERSIONS)
+    def rollback(self, user: int, which: int, version: int) -> None:
+        secret_id = self.pick(which)
         known = self.visible(user, secret_id)
         if known is None or version not in known.versions:
             self.fails({NotFound}, lambda: self.people[user].rollback(secret_id, version))
@@ -175,16 +191,19 @@ class SecretMachine(RuleBasedStateMachine):
             assert self.people[user].rollback(secret_id, version).version == version
             known.current = version
 
-    @rule(user=USERS, secret_id=secrets)
-    def delete(self, user: int, secret_id: str) -> None:
+    @rule(user=USERS, which=WHICH)
+    def delete(self, user: int, which: int) -> None:
+        secret_id = self.pick(which)
         if self.visible(user, secret_id) is None:
             self.fails({NotFound}, lambda: self.people[user].delete(secret_id))
         else:
             self.people[user].delete(secret_id)
             del self.model[secret_id]
+            self.deleted = secret_id
 
-    @rule(user=USERS, secret_id=secrets, version=st.one_of(st.none(), VERSIONS))
-    def get(self, user: int, secret_id: str, version: int | None) -> None:
+    @rule(user=USERS, which=WHICH, version=st.one_of(st.none(), VERSIONS))
+    def get(self, user: int, which: int, version: int | None) -> None:
+        secret_id = self.pick(which)
         known = self.visible(user, secret_id)
         if known is None or (version is not None and version not in known.versions):
             self.fails({NotFound}, lambda: self.people[user].get(secret_id, version))
@@ -203,8 +222,9 @@ class SecretMachine(RuleBasedStateMachine):
         else:
             self.fails({NotFound}, lambda: self.people[user].get_by_name(name, scope))
 
-    @rule(user=USERS, secret_id=secrets)
-    def history(self, user: int, secret_id: str) -> None:
+    @rule(user=USERS, which=WHICH)
+    def history(self, user: int, which: int) -> None:
+        secret_id = self.pick(which)
         known = self.visible(user, secret_id)
         if known is None:
             self.fails({NotFound}, lambda: self.people[user].versions(secret_id))

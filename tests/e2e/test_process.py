@@ -41,7 +41,15 @@ def test_full_disk(process: CommandLine) -> None:
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run([BIN / "strongroom", "secret", "get", "s", "--key=k"], stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 1
-    assert done.stderr.decode().startswith("Error: ")
+    assert done.stderr.decode() == "Error: the system refused: No space left on device\n"
+
+
+def test_closed_output(process: CommandLine) -> None:
+    """Without a standard output to write to, a command that has something to show fails in one line."""
+    process("secret", "create", "s", "--k=v")
+    for command in ("get s", "get s --key k", "list -o json"):
+        done = subprocess.run(["bash", "-c", f"{BIN}/strongroom secret {command} >&-"], capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (1, "Error: the system refused: standard output is closed\n")
 
 
 def test_interrupt(process: CommandLine) -> None:

@@ -44,14 +44,23 @@ def _show_version(ctx: click.Context, _option: click.Parameter, given: bool) -> 
 
 def run() -> NoReturn:
     """Runs the command line and ends the process: 0 done, 1 a handled failure, 2 wrong usage."""
-    sys.exit(execute(sys.argv[1:]))
+    code = execute(sys.argv[1:])
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        # What is left in the buffer has nowhere to go; Python would try once more at the end and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        code = code or 1
+    sys.exit(code)
 
 
 def execute(arguments: Sequence[str]) -> int:
     """Runs one command line in this process; its exit code. Never raises."""
     try:
         result = main.main(args=list(arguments), prog_name="strongroom", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else "", err=True)
         return 2
@@ -65,9 +74,7 @@ def execute(arguments: Sequence[str]) -> int:
     except StrongroomError as error:
         _trace(error)
         return _fail(error.message, error.hint, 2 if isinstance(error, NothingToChange) else 1)
-    except BrokenPipeError:
-        # Whoever read our output has gone; what is left in the buffer has nowhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read our output has gone
         return 1
     except OSError as error:
         _trace(error)

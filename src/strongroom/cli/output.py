@@ -5,6 +5,7 @@ A table on a terminal is drawn by rich; elsewhere it is plain columns. JSON and 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -27,8 +28,15 @@ def say(message: str) -> None:
     click.echo(message, err=True)
 
 
+def on_terminal() -> bool:
+    """Whether somebody looks at standard output."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 def write(text: str) -> None:
     """Writes to stdout in UTF-8, whatever the locale says, byte for byte."""
+    if sys.stdout is None:
+        raise OSError(errno.EBADF, "standard output is closed")
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
@@ -55,7 +63,7 @@ def show_fields(fields: Mapping[str, Any], output: str | None) -> None:
 def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows of texts under headers (none: no header line)."""
     shown = [[_visible(cell) for cell in row] for row in rows]
-    if sys.stdout.isatty():
+    if on_terminal():
         _draw(headers, shown)
     else:
         _print_columns(headers, shown)

@@ -9,7 +9,7 @@ import click
 
 from strongroom.cli.command import Group, HintedUsageError, KeyValueCommand
 from strongroom.cli.completion import complete_key, complete_secret
-from strongroom.cli.output import output_option, say, show_data, show_fields, show_table, write
+from strongroom.cli.output import on_terminal, output_option, say, show_data, show_fields, show_table, write
 from strongroom.cli.prompts import confirm
 from strongroom.cli.secret_prompts import ask_changed_keys, ask_new_keys, refuse_taken, secret_texts
 
@@ -195,9 +195,7 @@ def get(name: str, scope: str | None, key: str | None, version: int | None, outp
         if output in ("json", "yaml"):
             show_data({key: values[key]}, output)
         else:
-            import sys
-
-            write(values[key] + ("\n" if sys.stdout.isatty() else ""))
+            write(values[key] + ("\n" if on_terminal() else ""))
     elif output in ("json", "yaml"):
         show_data({**_plain(found), "values": values}, output)
     else:

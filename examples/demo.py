@@ -35,7 +35,7 @@ def run(command: str, *, fails: bool = False) -> None:
 
 
 def write_credentials(folder: Path) -> ec.EllipticCurvePublicKey:
-    """Writes the files of the story, freshly made: a private key, a service account with it, a `.env` file. Returns the public key."""
+    """Writes the files of the story: a fresh private key, a service account with it, a `.env` file. Returns the public key."""
     private = ec.generate_private_key(ec.SECP256R1())
     pem = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode()
     (folder / "signing-key.pem").write_text(pem)

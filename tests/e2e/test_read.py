@@ -119,7 +119,10 @@ class TestList:
 
     @pytest.mark.parametrize(
         ("options", "code"),
-        [(["--sort-by=colour"], 1), (["--created=yesterday"], 1), (["--page=0"], 2), (["--size=0"], 2), (["--label=x"], 2), (["word"], 2)],
+        [
+            (["--sort-by=colour"], 1), (["--created=yesterday"], 1), (["--page=0"], 2),
+            (["--size=0"], 2), (["--label=x"], 2), (["word"], 2),
+        ],
     )  # fmt: skip
     def test_wrong_usage(self, strongroom: CommandLine, options: list[str], code: int) -> None:
         """One line says what is wrong."""

@@ -31,6 +31,8 @@ class Command(click.Command):
         self.allow_extra_args = True  # click would quote them
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if ctx.resilient_parsing and args and args[-1].startswith("-"):
+            args = args[:-1]  # completing the value of an option: without one, click would forget the words before it
         try:
             super().parse_args(ctx, args)
         except click.MissingParameter as error:

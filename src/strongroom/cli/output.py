@@ -18,6 +18,10 @@ output_option: Callable[[Any], Any] = click.option(
 )
 
 
+_WHOLE = ("scope", "version", "created", "updated")
+"""Columns that a narrow terminal does not break into pieces."""
+
+
 def say(message: str) -> None:
     """A line for people, on stderr."""
     click.echo(message, err=True)
@@ -69,6 +73,7 @@ def _draw(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column()
     for column in table.columns:
         column.overflow = "fold"
+        column.no_wrap = column.header in _WHOLE
     for row in rows:
         table.add_row(*map(Text, row))
     Console(no_color=bool(os.environ.get("NO_COLOR")), highlight=False).print(table)

@@ -10,7 +10,8 @@ import click
 from strongroom.cli.command import Group, HintedUsageError, KeyValueCommand
 from strongroom.cli.completion import complete_key, complete_secret
 from strongroom.cli.output import output_option, say, show_data, show_fields, show_table, write
-from strongroom.cli.prompts import ask_hidden, ask_until_good, confirm
+from strongroom.cli.prompts import confirm
+from strongroom.cli.secret_prompts import ask_changed_keys, ask_new_keys, refuse_taken, secret_texts
 
 if TYPE_CHECKING:
     from strongroom.client import Client
@@ -95,10 +96,10 @@ def create(
             raise HintedUsageError(f"the value of '{key}' is null", "give a value, or leave the key out")
     with _client() as client:
         if interactive:
-            _refuse_taken(client, name, scope)
-            _ask_new_keys(values)
+            refuse_taken(client, name, scope)
+            ask_new_keys(values)
         texts = {key: value for key, value in values.items() if value is not None}
-        check_values(_secret_texts(texts))
+        check_values(secret_texts(texts))
         made = client.create_secret(
             name,
             texts,
@@ -122,9 +123,11 @@ create.help = f"{create.help}\n{_VALUES_HELP}"
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only secrets with this label; may be repeated.")
 @click.option("--created", multiple=True, metavar="FILTER", help="A time, or gt:, gte:, lt:, lte: and a time; may be repeated.")
 @click.option("--updated", multiple=True, metavar="FILTER", help="The same for the last change.")
-@click.option("--sort-by", default="asc:created", metavar="[asc:|desc:]FIELD", help="created, updated, name or scope.")
-@click.option("--page", type=click.IntRange(1), default=1, help="Which page.")
-@click.option("--size", type=click.IntRange(1, 1000), default=20, show_default=True, help="Secrets on a page.")
+@click.option(
+    "--sort-by", default="asc:created", metavar="[asc:|desc:]FIELD", help="created, updated, name or scope.  [default: created]"
+)
+@click.option("--page", type=click.IntRange(1), metavar="N", default=1, help="Which page.")
+@click.option("--size", type=click.IntRange(1, 1000), metavar="N", default=20, help="Secrets on a page, up to 1000.  [default: 20]")
 @click.option("--all", "everything", is_flag=True, help="All pages.")
 @output_option
 def list_(
@@ -162,11 +165,8 @@ def list_(
         show_data(_plain(shown), output)
         return
     show_table(
-        ["name", "scope", "owner", "keys", "version", "updated", "id"],
-        [
-            [item.name, item.scope, item.owner, ", ".join(item.keys), str(item.version), _local_time(item.updated), item.id]
-            for item in items
-        ],
+        ["name", "scope", "owner", "keys", "version", "updated"],
+        [[item.name, item.scope, item.owner, ", ".join(item.keys), str(item.version), _local_time(item.updated)] for item in items],
     )
     if not everything:
         say(f"Page {page} of {max(1, found.total_pages)}, {_count(found.total, 'secret')} in all.")
@@ -179,7 +179,7 @@ list_.name = "list"
 @_name_argument()
 @_scope_option
 @click.option("--key", shell_complete=complete_key, help="Print the value of this key alone, as it is.")
-@click.option("--version", type=click.IntRange(1), help="An earlier version than the current one.")
+@click.option("--version", type=click.IntRange(1), metavar="N", help="An earlier version than the current one.")
 @output_option
 def get(name: str, scope: str | None, key: str | None, version: int | None, output: str | None) -> None:
     """Show a secret with its values in clear."""
@@ -255,7 +255,7 @@ class UpdateCommand(KeyValueCommand):
 @_description_option
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Set a label (KEY= removes it); may be repeated.")
 @_expires_option
-@click.option("--if-version", type=click.IntRange(1), help="Only if this is the current version.")
+@click.option("--if-version", type=click.IntRange(1), metavar="N", help="Only if this is the current version.")
 @output_option
 def update(
     name: str,
@@ -284,7 +284,7 @@ def update(
     with _client() as client:
         known = client.get_secret_metadata(name, scope=scope) if interactive or labels else None
         if interactive and known is not None:
-            _ask_changed_keys(known, values, keys_to_remove)
+            ask_changed_keys(known, values, keys_to_remove)
         new_labels = None
         if labels and known is not None:
             merged = {**known.labels, **_labels(labels)}
@@ -376,7 +376,7 @@ def history(name: str, scope: str | None, output: str | None) -> None:
 @secret.command("rollback", short_help="Make an earlier version the current one.")
 @_name_argument()
 @_scope_option
-@click.option("--to-version", type=click.IntRange(1), required=True, help="The version to make current again.")
+@click.option("--to-version", type=click.IntRange(1), metavar="N", required=True, help="The version to make current again.")
 @output_option
 def rollback(name: str, scope: str | None, to_version: int, output: str | None) -> None:
     """Make an earlier version the current one. No version is lost: you can go forward again."""
@@ -404,60 +404,6 @@ def _read(pairs: list[tuple[str, str]], document: str | None, env_file: str | No
     return reader.values
 
 
-def _refuse_taken(client: Client, name: str, scope: str) -> None:
-    """Says that a name is taken before somebody types values for it."""
-    from strongroom.errors import AlreadyExists
-
-    if client.list_secrets(name=f"equals:{name}", scope=scope).total:
-        raise AlreadyExists(f"a secret '{name}' already exists in the {scope} scope", hint=f"strongroom secret update {name} -i")
-
-
-def _ask_new_keys(values: dict[str, str | None], existing: tuple[str, ...] = ()) -> None:
-    """Asks for further keys and their values until there are enough."""
-
-    def bad(key: str) -> str | None:
-        from strongroom.errors import InvalidInput
-        from strongroom.models.secret import check_key
-
-        try:
-            check_key(key)
-        except InvalidInput as error:
-            return f"{error}; try another key"
-        return f"the key '{key}' is there already; try another one" if key in values or key in existing else None
-
-    while True:
-        key = ask_until_good("Key", bad)
-        values[key] = _ask_value(f"Value of '{key}' (hidden)")
-        if not confirm("Another key?"):
-            return
-
-
-def _ask_changed_keys(known: Secret, values: dict[str, str | None], removed: list[str]) -> None:
-    """Asks for a new value of each key that is not changed already, then for new keys."""
-    for key in known.keys:
-        if key not in values and key not in removed:
-            answer = _ask_value(f"New value of '{key}' (hidden, Enter keeps it)")
-            if answer:
-                values[key] = answer
-    if confirm("Add a key?"):
-        _ask_new_keys(values, (*known.keys, *removed))
-
-
-def _ask_value(question: str) -> str:
-    """A hidden value that can be stored; asked again if it is no Unicode text."""
-    from strongroom.errors import InvalidInput
-    from strongroom.models.secret import check_values
-
-    while True:
-        answer = ask_hidden(question)
-        try:
-            check_values(_secret_texts({"value": answer}))
-        except InvalidInput as error:
-            say(f"  {error}")
-        else:
-            return answer
-
-
 def _keys_to_remove(removed: tuple[str, ...], values: dict[str, str | None]) -> list[str]:
     keys = [key for word in removed for key in word.split(",")]
     for key in keys:
@@ -480,12 +426,6 @@ def _time(option: str, text: str | None) -> Any:
     from strongroom.models.filter import parse_time
 
     return None if text is None else parse_time(option, text)
-
-
-def _secret_texts(values: dict[str, str]) -> Any:
-    from strongroom.redaction import SecretText
-
-    return {key: SecretText(value) for key, value in values.items()}
 
 
 def _uuid(text: str) -> Any:

@@ -137,6 +137,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def parse_env(text: str) -> dict[str, str]:
+    """The variables of a `.env` file, or `InvalidInput` with the number of the line."""
     from io import StringIO
 
     from dotenv.parser import parse_stream

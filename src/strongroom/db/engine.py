@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from strongroom.errors import ConfigurationError, MissingExtra, StrongroomError, Unavailable
 
@@ -47,25 +49,57 @@ class Database:
         self.url = _parse(url)
         self.engine = _create(self.url)
         self.dialect = self.engine.dialect.name
-        sqlite = self.dialect == "sqlite"
-        self._reading = self.engine.execution_options(**({"begin": None} if sqlite else {"isolation_level": "AUTOCOMMIT"}))
-        self._snapshot = self.engine.execution_options(**({"begin": "BEGIN"} if sqlite else {"isolation_level": "REPEATABLE READ"}))
-        self._writing = self.engine.execution_options(
-            **({"begin": "BEGIN IMMEDIATE"} if sqlite else {"isolation_level": "READ COMMITTED"})
-        )
+        self._sqlite = self.dialect == "sqlite"
+        if self._sqlite:  # engines with options would cost every read a third more; transactions begin by statement here
+            self._reading = self._snapshot = self._writing = self.engine
+        else:
+            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._snapshot = self.engine.execution_options(isolation_level="REPEATABLE READ")
+            self._writing = self.engine.execution_options(isolation_level="READ COMMITTED")
+        self._forget_held()
         _open_databases.add(self)
+
+    def _forget_held(self) -> None:
+        self._held = threading.local()
+        self._all_held: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """For single statements: each sees the latest committed state. Cheapest."""
-        with _translated(), self._reading.connect() as connection:
-            yield connection
+        """For single statements whose rows are all fetched: each sees the latest committed state. Cheapest."""
+        if self._sqlite:
+            # Taking a connection out of the pool costs as much as a read. On SQLite one that idles costs nothing and cannot break.
+            connection = getattr(self._held, "connection", None) or self._hold()
+            try:
+                yield connection
+            except _DATABASE_ERRORS as error:
+                raise _translated(error) from error
+            return
+        try:
+            with self._reading.connect() as connection:
+                yield connection
+        except _DATABASE_ERRORS as error:
+            raise _translated(error) from error
+
+    def _hold(self) -> Connection:
+        """Opens the connection on which this thread reads from now on."""
+        try:
+            connection = self.engine.connect()
+        except _DATABASE_ERRORS as error:
+            raise _translated(error) from error
+        self._held.connection = connection
+        self._all_held.add(connection)
+        return connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """For several reads that have to agree: all see one state."""
-        with _translated(), self._snapshot.connect() as connection:
-            yield connection
+        try:
+            with self._snapshot.connect() as connection:
+                if self._sqlite:
+                    connection.exec_driver_sql("BEGIN")
+                yield connection
+        except _DATABASE_ERRORS as error:
+            raise _translated(error) from error
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -73,20 +107,37 @@ class Database:
 
         On SQLite writers wait for each other at the start; on the others rows are locked as they are changed.
         """
-        with _translated(), self._writing.begin() as connection:
-            yield connection
+        try:
+            with self._writing.begin() as connection:
+                if self._sqlite:
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+        except _DATABASE_ERRORS as error:
+            raise _translated(error) from error
 
     def close(self) -> None:
-        """Closes all connections that are not in use; the rest as they come back."""
+        """Closes all connections that are not in use; the rest as they come back. Nobody may be reading."""
+        held = list(self._all_held)
+        self._forget_held()
+        for connection in held:
+            connection.close()
         self.engine.dispose()
 
+    def forget_connections(self) -> None:
+        """After a fork: leaves the parent's connections alone. They are kept, since SQLite must not close what it has inherited."""
+        _inherited.extend((self.engine.pool, *self._all_held))
+        self._forget_held()
+        self.engine.dispose(close=False)
 
+
+_DATABASE_ERRORS = (DBAPIError, PoolTimeout)
+_inherited: list[object] = []
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 def _forget_connections_of_parent() -> None:
     for database in _open_databases:
-        database.engine.dispose(close=False)
+        database.forget_connections()
 
 
 if hasattr(os, "register_at_fork"):
@@ -114,10 +165,13 @@ def _create(url: URL) -> Engine:
     options: dict[str, Any] = {}
     if url.get_backend_name() == "sqlite":
         _prepare_file(url)
-        options["connect_args"] = {"timeout": BUSY_TIMEOUT_SECONDS}
+        # Each thread holds a connection: there is no number of them that would be too many.
+        options |= {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}, "max_overflow": -1}
+    else:
+        options |= {"max_overflow": 24}
     try:
         # A failing statement's parameters are sealed values at worst; they still do not belong into messages.
-        engine = create_engine(url, hide_parameters=True, pool_size=8, max_overflow=64, **options)
+        engine = create_engine(url, hide_parameters=True, pool_size=8, **options)
     except ModuleNotFoundError:
         extra = _DRIVERS[url.get_backend_name()][1]
         raise MissingExtra(
@@ -127,7 +181,6 @@ def _create(url: URL) -> Engine:
         raise ConfigurationError(f"the database driver '{url.drivername}' is not known") from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
@@ -146,7 +199,7 @@ def _prepare_file(url: URL) -> None:
 
 
 def _configure_sqlite(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # transactions begin where `_begin_sqlite` says so
+    connection.isolation_level = None  # transactions begin where `Database` says so
     cursor = connection.cursor()
     # FULL makes each commit durable in WAL mode; NORMAL could lose the last ones in a power cut.
     for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL", "secure_delete = ON"):
@@ -154,26 +207,17 @@ def _configure_sqlite(connection: Any, _record: object) -> None:
     cursor.close()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    begin = connection.get_execution_options().get("begin", "BEGIN IMMEDIATE")
-    if begin:
-        connection.exec_driver_sql(begin)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as error:
-        raise ConstraintViolated(
-            "the database refused a conflicting change", hint="look at the current state and try again"
-        ) from error
-    except OperationalError as error:
+def _translated(error: DBAPIError | PoolTimeout) -> StrongroomError:
+    """Our error for a driver's: without SQL, without parameters."""
+    if isinstance(error, IntegrityError):
+        return ConstraintViolated("the database refused a conflicting change", hint="look at the current state and try again")
+    if isinstance(error, PoolTimeout):
+        return Unavailable("all connections to the database are busy", hint="try again later")
+    if isinstance(error, OperationalError):
         if _is_deadlock(error):
-            raise Deadlocked("the database undid this change in favour of another one", hint="try again") from error
-        raise Unavailable(f"the database did not do it: {_reason(error)}", hint="try again later") from error
-    except DBAPIError as error:
-        raise Unavailable(f"the database failed: {type(error.orig).__name__}") from error
+            return Deadlocked("the database undid this change in favour of another one", hint="try again")
+        return Unavailable(f"the database did not do it: {_reason(error)}", hint="try again later")
+    return Unavailable(f"the database failed: {type(error.orig).__name__}")
 
 
 def _is_deadlock(error: OperationalError) -> bool:

@@ -180,8 +180,7 @@ class SecretIndex:
         }
         if number is None:
             del parameters["number"]
-        found = _assemble(connection.execute(self._finders[field, number is not None], parameters).all())
-        return [row for row in found if value == (row.id if field == "id" else row.name)]  # MySQL overlooks blanks at the end
+        return _assemble(connection.execute(self._finders[field, number is not None], parameters).all())
 
     def insert(
         self,
@@ -276,9 +275,12 @@ class SecretIndex:
             secret_count.move(connection, known.workspace_id, known.private_to, columns["private_to"], known.id)
         return True
 
-    def forget_versions(self, connection: Connection, secret_id: str, up_to: int) -> list[tuple[str, str]]:
-        """Drops all versions numbered up to `up_to` but the current one. Their former placements: store id and locator."""
-        old = list(connection.execute(_OLD_VERSIONS, {"of": secret_id, "up_to": up_to}).scalars())
+    def forget_versions(self, connection: Connection, secret_id: str, up_to: int, keeping: int) -> list[tuple[str, str]]:
+        """Drops all versions numbered up to `up_to`, but neither `keeping` nor the current one.
+
+        Returns their former placements: store id and locator.
+        """
+        old = list(connection.execute(_OLD_VERSIONS, {"of": secret_id, "up_to": up_to, "keeping": keeping}).scalars())
         if not old:
             return []
         placed = connection.execute(_PLACED, {"of": secret_id, "numbers": old}).all()
@@ -382,6 +384,7 @@ _OLD_VERSIONS = (
     .where(
         versions.c.secret_id == _of,
         versions.c.number <= bindparam("up_to"),
+        versions.c.number != bindparam("keeping"),
         versions.c.number != secrets.c.current_version,
     )
 )

@@ -7,15 +7,17 @@ Each change runs in the transaction that adds or removes the secret.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from strongroom.db.tables import secret_counts, secrets
 
-LONGEST = 2_000
+LONGEST = 1_000
 """Secrets in a stretch before it is cut: what a far page may have to skip, against how many rows there are to add up."""
+
+NEAR = 60
+"""Secrets of several namespaces that are rather skipped than leapt over."""
 
 
 def add(connection: Connection, workspace_id: str, private_to: str, secret_id: str, longest: int = LONGEST) -> None:
@@ -50,44 +52,64 @@ def move(
             add(connection, workspace_id, namespace, secret_id, longest)
 
 
-@dataclass(frozen=True)
-class Position:
-    """In the merged order of some namespaces, `skip` ids after the first one that is at least `first_id`."""
-
-    first_id: str
-    skip: int
+def totals(connection: Connection, workspace_id: str, namespaces: Sequence[str]) -> dict[str, int]:
+    """How many secrets each of the namespaces holds; empty ones are left out."""
+    found = connection.execute(_TOTALS, {"workspace": workspace_id, "privates": list(namespaces)}).all()
+    return {private_to: int(total) for private_to, total in found if total}
 
 
-class Counts:
-    """The counts of some namespaces of a workspace, read once. Use it within one snapshot."""
+def position(connection: Connection, workspace_id: str, sizes: Mapping[str, int], index: int, near: int = NEAR) -> tuple[str, int]:
+    """Where the secret number `index` (from 0) is in the merged order of the ids of some namespaces, given with their sizes.
 
-    def __init__(self, connection: Connection, workspace_id: str, namespaces: Sequence[str]) -> None:
-        self._connection, self._workspace_id, self._namespaces = connection, workspace_id, namespaces
-        parameters = {"workspace": workspace_id, "privates": list(namespaces)}
-        self._rows = connection.execute(_READ, parameters).all()
+    Returns an id, and how many secrets to skip from there on: a stretch at most. Needs a snapshot.
+    """
+    rank = 0  # secrets in the stretches that lie wholly before the row at hand
+    around = 0  # secrets in the stretches of other namespaces that the row at hand falls into
+    within = dict.fromkeys(sizes, ("", 0))
+    best: tuple[str, int, str, dict[str, tuple[str, int]]] = ("", 0, "", {})
+    for private_to, first_id, size in connection.execute(_READ, {"workspace": workspace_id, "privates": list(sizes)}):
+        passed = within[private_to][1]
+        rank, around = rank + passed, around - passed
+        if rank + around <= index:
+            best = (first_id, rank, private_to, dict(within))
+        elif rank > index:
+            break
+        within[private_to] = (first_id, size)
+        around += size
+    first_id, rank, own, within = best
+    partly = {private_to: start for private_to, (start, size) in within.items() if size and private_to != own}
+    rank += _count_between(connection, workspace_id, partly, first_id)
+    if len(sizes) == 1:
+        return first_id, index - rank
+    return _closer(connection, workspace_id, sizes, first_id, index - rank, near)
 
-    @property
-    def total(self) -> int:
-        """How many secrets the namespaces hold together."""
-        return sum(count for _, _, count in self._rows)
 
-    def position(self, index: int) -> Position:
-        """Where the secret number `index` (from 0) in the order of ids is, to within a stretch or two."""
-        before = dict.fromkeys(self._namespaces, 0)  # secrets in the stretches that lie wholly before the row at hand
-        within = dict.fromkeys(self._namespaces, ("", 0))  # the stretch of each namespace that the row at hand falls into
-        best: tuple[str, int, dict[str, str]] = ("", 0, {})
-        for private_to, first_id, count in self._rows:
-            before[private_to] += within[private_to][1]
-            within[private_to] = (first_id, count)
-            others = {other: stretch for other, stretch in within.items() if other != private_to}
-            if sum(before.values()) + sum(size for _, size in others.values()) > index:
-                continue
-            best = (first_id, sum(before.values()), {other: start for other, (start, size) in others.items() if size})
-        first_id, rank, partly = best
-        for private_to, start in partly.items():
-            bounds = {"workspace": self._workspace_id, "private": private_to, "low": start, "high": first_id}
-            rank += self._connection.execute(_BETWEEN, bounds).scalar_one()
-        return Position(first_id, index - rank)
+def _closer(
+    connection: Connection, workspace_id: str, sizes: Mapping[str, int], first_id: str, skip: int, near: int
+) -> tuple[str, int]:
+    """A position nearer to its goal. Skipping over several namespaces means to merge them, which is dearer than a guess or two."""
+    largest = max(sizes, key=lambda private_to: sizes[private_to])
+    share = sizes[largest] / sum(sizes.values())
+    for caution in (0.9, 0.8, 0.6):
+        leap = int(skip * share * caution)
+        if leap < near:
+            break
+        landing = {"workspace": workspace_id, "private": largest, "low": first_id, "leap": leap}
+        goal = connection.execute(_LEAP, landing).scalar()
+        if goal is None:
+            break
+        passed = leap + _count_between(connection, workspace_id, dict.fromkeys(sizes.keys() - {largest}, first_id), goal)
+        if passed <= skip:
+            first_id, skip = goal, skip - passed
+    return first_id, skip
+
+
+def _count_between(connection: Connection, workspace_id: str, starts: Mapping[str, str], end: str) -> int:
+    """How many secrets lie between an id of each namespace and one common end."""
+    return sum(
+        connection.execute(_BETWEEN, {"workspace": workspace_id, "private": private_to, "low": start, "high": end}).scalar_one()
+        for private_to, start in starts.items()
+    )
 
 
 def _stretch(connection: Connection, namespace: dict[str, str], secret_id: str) -> tuple[str | None, int]:
@@ -144,6 +166,21 @@ _NEXT = (
 _in_stretch = (*_secrets_here, secrets.c.id >= bindparam("first"), secrets.c.id < bindparam("before"))
 _LAST = select(func.max(secrets.c.id)).where(*_in_stretch)
 _AT = select(secrets.c.id).where(*_in_stretch).order_by(secrets.c.id).offset(bindparam("skip")).limit(1)
+_LEAP = (
+    select(secrets.c.id)
+    .where(*_secrets_here, secrets.c.id >= bindparam("low"))
+    .order_by(secrets.c.id)
+    .limit(1)
+    .offset(bindparam("leap"))
+)
+_TOTALS = (
+    select(secret_counts.c.private_to, func.sum(secret_counts.c.size))
+    .where(
+        secret_counts.c.workspace_id == bindparam("workspace"),
+        secret_counts.c.private_to.in_(bindparam("privates", expanding=True)),
+    )
+    .group_by(secret_counts.c.private_to)
+)
 _READ = (
     select(secret_counts.c.private_to, secret_counts.c.first_id, secret_counts.c.size)
     .where(

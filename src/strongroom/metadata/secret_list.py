@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, exists, false, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, bindparam, exists, false, func, select, union_all
 from sqlalchemy.sql.selectable import Select
 
 from strongroom.db.tables import secret_labels, secrets, users
-from strongroom.metadata.conditions import can_be_stored, exactly, text_condition, time_condition
+from strongroom.metadata import secret_count
+from strongroom.metadata.conditions import can_be_stored, text_condition, time_condition
 from strongroom.metadata.secret import SECRET_COLUMNS, SecretRow, secret_row, with_version
-from strongroom.metadata.secret_count import Counts
 from strongroom.models.filter import TextFilter, TimeFilter
 
 SORTABLE = {
@@ -45,65 +46,82 @@ def list_secrets(connection: Connection, query: SecretQuery) -> tuple[list[Secre
     Without filters, pages in the order of creation cost the same wherever they lie and however many secrets there are; other
     orders skip index entries from the nearer end; filters read what they filter.
     """
-    if not (query.text or query.labels or query.created or query.updated):
-        counts = Counts(connection, query.workspace_id, query.namespaces)
-        total = counts.total
+    sizes = dict.fromkeys(query.namespaces, 0)
+    filters = _filters(query, connection.dialect.name)
+    if filters:
+        wanted = (secrets.c.workspace_id == query.workspace_id, secrets.c.private_to.in_(query.namespaces), *filters)
+        total = connection.execute(select(func.count()).select_from(secrets).where(*wanted)).scalar_one()
     else:
-        counts = None
-        total = connection.execute(select(func.count()).select_from(secrets).where(_condition(connection, query))).scalar_one()
+        sizes = secret_count.totals(connection, query.workspace_id, query.namespaces)
+        total = sum(sizes.values())
+    # Positions in the sort order, from 0; a page of the descending order is the mirror image of one of the ascending order.
     first, last = query.offset, min(query.offset + query.size, total)
     if first >= last:
         return [], total
-    # Count from the nearer end; in the order of creation always from the front, for which there are counts.
-    backwards = query.descending
-    if backwards:
+    if query.descending:
         first, last = total - last, total - first
-    if counts and query.sort_by == "created":
-        position = counts.position(first)
-        ids = _ids(connection, query, SORTABLE["created"], False, position.skip, last - first, position.first_id)
+    count = last - first
+    from_id, skip, backwards = "", first, False
+    if first > total - last:  # skip from the nearer end
+        skip, backwards = total - last, True
+    if skip > secret_count.LONGEST and query.sort_by == "created" and not filters:
+        backwards = False
+        from_id, skip = secret_count.position(connection, query.workspace_id, sizes, first)
+    shape = (query.sort_by, backwards, len(sizes))
+    statement = _page(*shape, filters) if filters else _page_without_filters(*shape)
+    parameters: dict[str, Any] = {"workspace": query.workspace_id, "skip": skip, "count": count}
+    if query.sort_by == "created":
+        parameters["from_id"] = from_id
+    if len(sizes) > 1:
+        parameters["until"] = skip + count
+    parameters |= {f"private{number}": namespace for number, namespace in enumerate(sizes)}
+    rows = [secret_row(row) for row in connection.execute(statement, parameters)]
+    if query.descending != backwards:
+        rows.reverse()
+    return rows, total
+
+
+def _page(sort_by: str, backwards: bool, namespaces: int, filters: Sequence[ColumnElement[bool]] = ()) -> Select[Any]:
+    """The statement for a page: `count` secrets after the first `skip` from `from_id` on.
+
+    Each namespace is read in the order of its index, then they are merged, then the rest of each secret is looked up.
+    """
+    column = SORTABLE[sort_by]
+
+    def order(position: ColumnElement[Any], secret_id: ColumnElement[str]) -> list[ColumnElement[Any]]:
+        # In the order of creation the position is the id; naming it twice would make SQLite sort what is sorted.
+        columns = [secret_id] if sort_by == "created" else [position, secret_id]
+        return [column.desc() for column in columns] if backwards else columns
+
+    parts = [
+        select(column.label("position"), secrets.c.id)
+        .where(
+            secrets.c.workspace_id == bindparam("workspace"),
+            secrets.c.private_to == bindparam(f"private{number}"),
+            *([secrets.c.id >= bindparam("from_id")] if sort_by == "created" else []),
+            *filters,
+        )
+        .order_by(*order(column, secrets.c.id))
+        for number in range(namespaces)
+    ]
+    if len(parts) == 1:
+        page = parts[0].offset(bindparam("skip")).limit(bindparam("count")).subquery()
     else:
-        flip = first > total - last
-        if flip:
-            first, last = total - last, total - first
-        ids = _ids(connection, query, SORTABLE[query.sort_by], flip, first, last - first)
-        if flip:
-            ids.reverse()
-    if backwards:
-        ids.reverse()
-    rows = {row[0]: secret_row(row) for row in connection.execute(_ROWS, {"ids": ids})}
-    return [rows[secret_id] for secret_id in ids], total
+        merged = union_all(*(select(part.limit(bindparam("until")).subquery()) for part in parts)).subquery()
+        ordered = select(merged.c.position, merged.c.id).order_by(*order(merged.c.position, merged.c.id))
+        page = ordered.offset(bindparam("skip")).limit(bindparam("count")).subquery()
+    source = with_version(secrets.c.current_version).join(page, page.c.id == secrets.c.id)
+    return select(*SECRET_COLUMNS).select_from(source).order_by(*order(page.c.position, page.c.id))
 
 
-def _ids(
-    connection: Connection,
-    query: SecretQuery,
-    column: ColumnElement[str],
-    descending: bool,
-    skip: int,
-    count: int,
-    from_id: str = "",
-) -> list[str]:
-    """The ids of `count` secrets after the first `skip`. Each namespace is read in its index's order, then they are merged."""
-    order: tuple[ColumnElement[Any], ...] = (column.desc(), secrets.c.id.desc()) if descending else (column, secrets.c.id)
-    parts: list[Select[tuple[str, str]]] = []
-    for namespace in query.namespaces:
-        part = select(column.label("position"), secrets.c.id).where(_condition(connection, query, [namespace]))
-        if from_id:
-            part = part.where(secrets.c.id >= from_id)
-        part = part.order_by(*order)
-        if len(query.namespaces) == 1:
-            return list(connection.execute(part.offset(skip).limit(count).with_only_columns(secrets.c.id)).scalars())
-        parts.append(select(part.limit(skip + count).subquery()))
-    merged = union_all(*parts).subquery()
-    merged_order = (merged.c.position.desc(), merged.c.id.desc()) if descending else (merged.c.position, merged.c.id)
-    return list(connection.execute(select(merged.c.id).order_by(*merged_order).offset(skip).limit(count)).scalars())
+@cache
+def _page_without_filters(sort_by: str, backwards: bool, namespaces: int) -> Select[Any]:
+    """The same, made once: that costs more than running it."""
+    return _page(sort_by, backwards, namespaces)
 
 
-def _condition(connection: Connection, query: SecretQuery, namespaces: Sequence[str] | None = None) -> ColumnElement[bool]:
-    dialect = connection.dialect.name
-    wanted = namespaces or query.namespaces
-    private = secrets.c.private_to == wanted[0] if len(wanted) == 1 else secrets.c.private_to.in_(wanted)
-    conditions = [secrets.c.workspace_id == query.workspace_id, private]
+def _filters(query: SecretQuery, dialect: str) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
     for name, text in query.text.items():
         if name == "owner":
             owners = select(users.c.id).where(text_condition(users.c.name, text, dialect))
@@ -111,17 +129,10 @@ def _condition(connection: Connection, query: SecretQuery, namespaces: Sequence[
         else:
             conditions.append(text_condition(secrets.c[name], text, dialect))
     for key, value in query.labels.items():
-        if not can_be_stored(key) or not value.isprintable():  # no such label is ever stored
-            return false()
-        same = exactly(secret_labels.c.key, key, dialect) & exactly(secret_labels.c.value, value, dialect)
+        if not can_be_stored(key) or value != value.strip() or not value.isprintable():
+            return [false()]
+        same = (secret_labels.c.key == key) & (secret_labels.c.value == value)
         conditions.append(exists().where(secret_labels.c.secret_id == secrets.c.id, same))
     conditions += [time_condition(secrets.c.created, wanted_time) for wanted_time in query.created]
     conditions += [time_condition(secrets.c.updated, wanted_time) for wanted_time in query.updated]
-    return and_(*conditions)
-
-
-_ROWS = (
-    select(*SECRET_COLUMNS)
-    .select_from(with_version(secrets.c.current_version))
-    .where(secrets.c.id.in_(bindparam("ids", expanding=True)))
-)
+    return conditions

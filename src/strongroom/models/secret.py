@@ -194,8 +194,8 @@ def check_labels(labels: Mapping[str, str]) -> dict[str, str]:
     for key, value in labels.items():
         if not isinstance(key, str) or not _LABEL.fullmatch(key):
             raise InvalidInput("a label's key has 1 to 63 characters: letters, digits, '_', '-', '.' and '/'")
-        if not isinstance(value, str) or len(value) > 255 or not value.isprintable():
-            raise InvalidInput(f"the label '{key}' needs a printable text of at most 255 characters")
+        if not isinstance(value, str) or len(value) > 255 or not value.isprintable() or value != value.strip():
+            raise InvalidInput(f"the label '{key}' needs a printable text of at most 255 characters, without blanks around it")
     return dict(labels)
 
 

@@ -45,7 +45,7 @@ def open_deployment(settings: Settings) -> Deployment:
         if not schema.is_current(database):
             _check_key(database, settings, source)
             schema.upgrade(database, lambda connection: _begin(connection, source))
-        keys = EncryptionKeys(database, _where_the_key_is(source, settings))
+        keys = EncryptionKeys(database, lambda: _where_the_key_is(settings))
         with database.read() as connection:
             identity = rows.local_identity(connection)
         actor = Actor(identity.user_id, DEFAULT, identity.workspace_id, DEFAULT, Role.ADMIN)
@@ -77,8 +77,9 @@ def _begin(connection: Connection, source: KeySource) -> None:
     rows.create_deployment(connection, deployment_id, *make_digest_key(keyring, deployment_id), now=now())
 
 
-def _where_the_key_is(source: KeySource, settings: Settings) -> KeySource:
-    """The source itself, or the system's keyring where a rotation has moved the key into it."""
+def _where_the_key_is(settings: Settings) -> KeySource:
+    """The source that the settings name, or the system's keyring where a rotation has moved the key into it."""
+    source = find_key_source(settings)
     if source.managed and not isinstance(source, SystemKeyring) and not source.load():
         keyring = SystemKeyring(str(settings.folder))
         try:

@@ -20,6 +20,11 @@ class Dispatcher:
     def __init__(self, handlers: Mapping[str, Handler]) -> None:
         self._handlers = dict(handlers)
 
+    @property
+    def operations(self) -> frozenset[str]:
+        """The names of all operations that it runs."""
+        return frozenset(self._handlers)
+
     def call(self, operation: Operation[Request, Response], request: Request, actor: Actor) -> Response:
         """The operation's response, or a `StrongroomError`."""
         authorise(actor.role, operation.permission)

@@ -24,6 +24,7 @@ from strongroom.errors import (
     NothingToChange,
     StaleVersion,
     Unavailable,
+    ValuesCorrupt,
     ValuesMissing,
 )
 from strongroom.metadata.secret import PRESENT, SecretIndex, SecretRow, decode_labels
@@ -274,7 +275,7 @@ class SecretService:
                 )
                 self._store.insert(connection, place, sealed)
                 if number > self._keep:
-                    forgotten = self._index.forget_versions(connection, known.id, number - self._keep)
+                    forgotten = self._index.forget_versions(connection, known.id, number - self._keep, keeping=known.current_version)
                     self._store.delete(connection, [locator for _, locator in forgotten])
 
         self._attempt(write, actor, changes.get("private_to", known.private_to), changes.get("name", known.name), known.id)
@@ -375,6 +376,11 @@ class SecretService:
         for placement in row.placements:
             if placement.store_id == STORE_ID and placement.state == PRESENT:
                 values = self._store.unseal(Place(row.id, row.number, placement.locator), placement.beside)
+                if values.keys() != set(row.key_names):
+                    raise ValuesCorrupt(
+                        f"version {row.number} of '{row.name}' has other keys than the index says",
+                        hint="roll back to another version, or restore the database from a backup",
+                    )
                 return {key: values[key] for key in row.key_names}
         raise ValuesMissing(f"no store holds version {row.number} of '{row.name}'", hint="restore it from a backup")
 

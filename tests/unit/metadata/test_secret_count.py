@@ -16,7 +16,6 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from strongroom.db.identifiers import new_id
 from strongroom.db.tables import secret_counts, secrets
 from strongroom.metadata import secret_count
-from strongroom.metadata.secret_count import Counts
 from strongroom.models.secret import Scope
 from strongroom.service.wiring import Service
 from tests.people import Person, add_person
@@ -62,12 +61,13 @@ def check(connection: Connection, person: Person, model: Model) -> None:
     both = sorted(model)
     for namespaces in ([both[0]], [both[1]], both, both[::-1]):
         wanted = sorted(secret_id for namespace in namespaces for secret_id in model[namespace])
-        counts = Counts(connection, person.actor.workspace_id, namespaces)
-        assert counts.total == len(wanted)
+        sizes = secret_count.totals(connection, person.actor.workspace_id, namespaces)
+        assert sizes == {namespace: len(model[namespace]) for namespace in namespaces if model[namespace]}
         for index, secret_id in enumerate(wanted):
-            position = counts.position(index)
-            assert position.skip >= 0
-            assert wanted[bisect.bisect_left(wanted, position.first_id) + position.skip] == secret_id
+            for near in (1, secret_count.NEAR):
+                first_id, skip = secret_count.position(connection, person.actor.workspace_id, sizes, index, near)
+                assert skip >= 0
+                assert wanted[bisect.bisect_left(wanted, first_id) + skip] == secret_id
 
 
 def run(service: Service, person: Person, longest: int, steps: list[tuple[str, int, int]]) -> None:
@@ -129,8 +129,9 @@ def test_a_far_position_skips_little(service: Service, alice: Person) -> None:
         namespaces = ["", alice.actor.user_id]
         for number in range(200):
             insert_secret(connection, alice, namespaces[number % 3 == 0], new_id(), 10)
-        counts = Counts(connection, alice.actor.workspace_id, namespaces)
-        assert max(counts.position(index).skip for index in range(200)) <= 20
+        sizes = secret_count.totals(connection, alice.actor.workspace_id, namespaces)
+        positions = [secret_count.position(connection, alice.actor.workspace_id, sizes, index) for index in range(200)]
+        assert max(skip for _, skip in positions) <= 20
 
 
 @pytest.mark.parametrize("settings", ["sqlite"], indirect=True)

@@ -27,7 +27,7 @@ def populate(service: Service, alice: Person) -> list[Secret]:
         labels = {"team": "ml" if number % 2 else "ops", "n": str(number % 3)} if number % 4 else {}
         ids.append(person.create(name, {"k": "v"}, labels=labels).id)
         if number % 3 == 0:
-            ids.append(alice.create(f"own{number}", {"k": "v"}, Scope.USER, labels={"team": "ml", "blank": "x "}).id)
+            ids.append(alice.create(f"own{number}", {"k": "v"}, Scope.USER, labels={"team": "ml", "blank": "x y"}).id)
             bob.create(f"own{number}", {"k": "v"}, Scope.USER, labels={"team": "ml"})
             stranger.create(name, {"k": "v"}, labels={"team": "ml"})
     ids += [alice.create(name, {"k": "v"}, Scope.USER, labels={"team": "ML"}).id for name in SHARED]
@@ -145,9 +145,9 @@ LABELS: list[dict[str, str]] = [
     {"team": "m%"},
     {"team": "ml", "n": "1"},
     {"team": "ml", "n": "9"},
-    {"blank": "x "},
-    {"blank": "x"},
-    {"blank ": "x "},
+    {"blank": "x y"},
+    {"blank": "x y "},
+    {"blank ": "x y"},
     {"absent": "x"},
     {"ä": "x"},
     {"team": "\0"},

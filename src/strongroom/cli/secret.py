@@ -282,7 +282,7 @@ def update(
     values = _read(pairs, document, env_file)
     keys_to_remove = _keys_to_remove(removed, values)
     with _client() as client:
-        known = client.get_secret_metadata(name, scope=scope) if interactive or labels else None
+        known = client.get_secret_metadata_exactly(name, scope=scope) if interactive or labels else None
         if interactive and known is not None:
             ask_changed_keys(known, values, keys_to_remove)
         new_labels = None

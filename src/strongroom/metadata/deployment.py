@@ -37,10 +37,15 @@ _LOCAL = (
 )
 
 
-def find_deployment(connection: Connection, *, lock: bool = False) -> Deployment | None:
-    """The deployment's row, or None in a database that was never used; locked until the transaction ends if asked."""
-    row = connection.execute(_DEPLOYMENT.with_for_update() if lock else _DEPLOYMENT).one_or_none()
+def find_deployment(connection: Connection) -> Deployment | None:
+    """The deployment's row, or None in a database that was never used."""
+    row = connection.execute(_DEPLOYMENT).one_or_none()
     return Deployment(*row) if row else None
+
+
+def lock_deployment(connection: Connection) -> Deployment:
+    """The deployment's row, locked until the transaction ends."""
+    return Deployment(*connection.execute(_DEPLOYMENT.with_for_update()).one())
 
 
 def create_deployment(

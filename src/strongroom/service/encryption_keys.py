@@ -7,11 +7,9 @@ moves in small steps, each of which leaves everything readable, so it can be cut
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-
-from sqlalchemy import Connection
 
 from strongroom.config import PREFIX, Settings
 from strongroom.crypto import aead, envelope
@@ -25,7 +23,6 @@ from strongroom.metadata.deployment import Deployment
 from strongroom.secrets_stores.sql import SqlSecretsStore
 
 _BATCH = 200
-_ATTEMPTS = 5
 
 
 class EncryptionKeys:
@@ -44,38 +41,42 @@ class EncryptionKeys:
 
     def digest_key(self) -> bytes:
         """The key for digests of values. It outlives rotations."""
-        for _ in range(_ATTEMPTS):
+        missing = None
+        while True:
             with self._database.read() as connection:
                 row = rows.find_deployment(connection)
             assert row is not None, "opened databases have a deployment"
             try:
                 return unwrap_digest_key(self.keyring, row)
-            except UnknownKey:  # another process has rotated the key since ours was read
+            except UnknownKey as error:  # another process has rotated the key since ours was read
+                if error.key_id == missing:
+                    raise _changed() from None
+                missing = error.key_id
                 self.reload()
-        raise _changed()
 
     def _read(self) -> Keyring:
-        for _ in range(_ATTEMPTS):
-            with self._database.read() as connection:
-                known = rows.list_keys(connection)
-            self.source = self._find_source()
+        while True:
+            active, self.source = self._active(), self._find_source()
             keys = self.source.load()
-            active = next((known_id for known_id, is_active in known.items() if is_active), "none")
-            if active in map(key_id, keys):
+            ids = [key_id(key) for key in keys]
+            if active in ids:
                 return Keyring(keys, active)
-            with self._database.read() as connection:
-                if rows.list_keys(connection) == known:
-                    break  # else a rotation moved on between the two looks: look again
+            if active == self._active():
+                break  # else another process has rotated the key between the two looks
         if not keys:
             raise EncryptionKeyError(
                 f"the encryption key of this database is gone: {self.source.description} is empty or missing",
                 hint=f"put it back, or give it in {PREFIX}ENCRYPTION_KEY; without it the values cannot be read",
             )
-        held = ", ".join(map(key_id, keys))
         raise EncryptionKeyError(
-            f"wrong encryption key: the database uses {active}, but {self.source.description} holds {held}",
+            f"wrong encryption key: the database uses {active}, but {self.source.description} holds {', '.join(ids)}",
             hint="give the key that the database was made with; if it was rotated, give both, the newer one first",
         )
+
+    def _active(self) -> str:
+        with self._database.read() as connection:
+            known = rows.list_keys(connection)
+        return next((known_id for known_id, is_active in known.items() if is_active), "none")
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,20 @@ def rotate(
     if not source.managed and target is not source:
         raise EncryptionKeyError(f"the key comes from {source.description}", hint="unset it to let strongroom keep the key")
     with database.write() as connection, _missing_key_named():
-        keyring, former = _activate_next(connection, source, target)
+        # Under one lock: of two rotations that begin at once, the second one has to find the key of the first.
+        row = rows.lock_deployment(connection)
+        known = rows.list_keys(connection)
+        key, others = _next_key(known, source)
+        new_id = key_id(key)
+        keyring = Keyring([key, *others], new_id)
+        if source.managed:
+            for each in {id(place): place for place in (source, target)}.values():
+                each.replace([key, *others])
+        if new_id not in known:
+            wrapped = envelope.rewrap(keyring, row.key_id, row.wrapped_key, _digest_place(row.id))[1]
+            rows.activate_key(connection, new_id, wrapped, now())
     keys.reload()
+    former = sorted(known.keys() - {new_id})
     done = 0
     while True:
         rewrapped, corrupt = _rewrap_all(database, store, keyring, former, progress)
@@ -115,64 +128,27 @@ def rotate(
         if len(retired) == len(former) or corrupt:
             break  # else somebody who had not heard of the new key yet wrote behind our back: go once more
     if source.managed:
-        with database.write() as connection:
-            _drop_retired(connection, source, target)
+        _forget_keys(database, source, target)
     keys.reload()
-    return Rotation(keyring.active_id, done, retired, corrupt, operator_given=not source.managed)
+    return Rotation(new_id, done, retired, corrupt, operator_given=not source.managed)
 
 
-def _activate_next(connection: Connection, source: KeySource, target: KeySource) -> tuple[Keyring, list[str]]:
-    """Finds or makes the key that is to be in charge, keeps it safe, then registers it. Also gives the ids of the former keys.
-
-    Source and database change under the lock of the deployment's row: of two rotations at once, the later one joins the earlier.
-    """
-    row = rows.find_deployment(connection, lock=True)
-    assert row is not None, "opened databases have a deployment"
-    known = rows.list_keys(connection)
+def _next_key(known: Mapping[str, bool], source: KeySource) -> tuple[bytes, list[bytes]]:
+    """The key that is to be in charge, and the others that are still needed."""
     keys = source.load()
     if not keys:
         raise EncryptionKeyError(f"{source.description} is empty", hint="was the key moved by another rotation? try again")
-    first, others = keys[0], [key for key in keys[1:] if key_id(key) in known]
-    if key_id(first) not in known or (known[key_id(first)] and len(known) > 1):
-        key = first  # given by the operator, or left by a rotation that was cut off
-    elif source.managed:
-        key, others = aead.new_key(), [first, *others]
-    else:
-        raise EncryptionKeyError(
-            f"{source.description} holds no new key to rotate to",
-            hint="put a new key before the current one, separated by a comma; make one with: strongroom server generate-key",
-        )
+    first, rest = keys[0], [key for key in keys[1:] if key_id(key) in known]
+    if key_id(first) not in known:
+        return first, rest  # given by the operator, or left by a rotation that was cut off before its first step
+    if len(known) > 1 and known[key_id(first)]:
+        return first, rest  # a rotation was cut off later
     if source.managed:
-        for each in (source, target) if source is not target else (source,):
-            each.replace([key, *others])
-    keyring = Keyring([key, *others], key_id(key))
-    if keyring.active_id not in known:
-        wrapped = envelope.rewrap(keyring, row.key_id, row.wrapped_key, _digest_place(row.id))[1]
-        rows.activate_key(connection, keyring.active_id, wrapped, now())
-    # Only these are rewrapped: a key that another rotation puts in charge before this one ends is none of its business.
-    return keyring, sorted(known.keys() - {keyring.active_id})
-
-
-def _drop_retired(connection: Connection, source: KeySource, target: KeySource) -> None:
-    """Removes keys that the database knows no more, under the same lock."""
-    rows.find_deployment(connection, lock=True)
-    known = rows.list_keys(connection)
-    kept = [key for key in source.load() if key_id(key) in known]
-    if kept:  # else another rotation has moved them
-        target.replace(kept)
-        if source is not target:
-            source.clear()
-
-
-@contextmanager
-def _missing_key_named() -> Iterator[None]:
-    try:
-        yield
-    except UnknownKey as error:
-        raise EncryptionKeyError(
-            f"the rotation needs the former key {error.key_id}, which is not at hand",
-            hint="add it behind the current one, then rotate again",
-        ) from None
+        return aead.new_key(), [first, *rest]
+    raise EncryptionKeyError(
+        f"{source.description} holds no new key to rotate to",
+        hint="put a new key before the current one, separated by a comma; make one with: strongroom server generate-key",
+    )
 
 
 def _rewrap_all(
@@ -190,6 +166,29 @@ def _rewrap_all(
         corrupt += batch.corrupt
         progress(done, total)
     return done, corrupt
+
+
+def _forget_keys(database: Database, source: KeySource, target: KeySource) -> None:
+    """Leaves only those keys in the target that the database knows; these may include the next one of another rotation."""
+    with database.write() as connection:
+        rows.lock_deployment(connection)
+        known = rows.list_keys(connection)
+        kept = [key for key in source.load() if key_id(key) in known]
+        if kept:
+            target.replace(kept)
+            if source is not target:
+                source.clear()
+
+
+@contextmanager
+def _missing_key_named() -> Iterator[None]:
+    try:
+        yield
+    except UnknownKey as error:
+        raise EncryptionKeyError(
+            f"the rotation needs the former key {error.key_id}, which is not at hand",
+            hint="add it behind the current one, then rotate again",
+        ) from None
 
 
 def _retire(database: Database, former_id: str) -> bool:

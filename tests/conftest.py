@@ -11,12 +11,11 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from sqlalchemy import select
+from sqlalchemy import inspect, text
 
 from strongroom.client import Client
 from strongroom.config import PREFIX, Settings, read_settings
 from strongroom.db.engine import Database
-from strongroom.db.tables import metadata
 from strongroom.service.wiring import Service
 from tests.people import Person, add_person
 from tests.servers import DatabaseServer
@@ -157,11 +156,10 @@ def _look_for_canary(url: str) -> None:
     database = Database(url)
     try:
         with database.snapshot() as connection:
-            for table in metadata.sorted_tables if connection.dialect.has_table(connection, "secrets") else ():
-                for row in connection.execute(select(table)):
-                    texts = [field if isinstance(field, bytes) else str(field) for field in row]
-                    if any(map(holds_canary, texts)):
-                        pytest.fail(f"A value leaked: the canary is in a row of the table {table.name}", pytrace=False)
+            for table in inspect(connection).get_table_names():
+                for row in connection.execute(text(f"SELECT * FROM {table}")):
+                    if any(holds_canary(field if isinstance(field, bytes) else str(field)) for field in row):
+                        pytest.fail(f"A value leaked: the canary is in a row of the table {table}", pytrace=False)
     finally:
         database.close()
 

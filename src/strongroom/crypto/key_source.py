@@ -58,7 +58,9 @@ class GivenKeys:
             text = self._path.read_text()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
-            raise EncryptionKeyError(f"cannot read the file in {self.description}: {reason}") from None
+            raise EncryptionKeyError(
+                f"cannot read the file in {self.description}: {reason}", hint="check its path and its permissions"
+            ) from None
         return parse_keys(text, self.description)
 
     def add_first(self, key: bytes) -> list[bytes]:

@@ -207,11 +207,12 @@ def check_values(values: Mapping[str, SecretText]) -> None:
     for key, value in values.items():
         check_key(key)
         try:
-            size += len(key) + len(value.reveal().encode())
+            encoded = value.reveal().encode()
         except UnicodeEncodeError:
-            raise InvalidInput(
-                f"the value of '{key}' is not valid Unicode text", hint="encode binary data, for example as base64"
-            ) from None
+            encoded = None  # that error holds the value: ours is raised outside of it
+        if encoded is None:
+            raise InvalidInput(f"the value of '{key}' is not valid Unicode text", hint="encode binary data, for example as base64")
+        size += len(key) + len(encoded)
     if size > MAX_SECRET_BYTES:
         raise TooLarge(
             f"keys and values take {size} bytes; the limit is {MAX_SECRET_BYTES}",

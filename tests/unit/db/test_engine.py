@@ -119,7 +119,7 @@ def test_a_plain_read_sees_each_commit(service: Service) -> None:
 def test_a_database_that_stays_locked_is_unavailable(local_service: Service) -> None:
     """A writer that never gets its turn says that the database is locked."""
     database = local_service.deployment.database
-    with database.read() as connection:
+    with database.write() as connection:
         connection.exec_driver_sql("PRAGMA busy_timeout = 0")
     other = sqlite3.connect(str(database.url.database), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

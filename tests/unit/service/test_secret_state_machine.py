@@ -159,10 +159,10 @@ class SecretMachine(RuleBasedStateMachine):
         known.description = known.description if description is None else description
         known.labels = known.labels if labels is None else labels
         if list(values.items()) != list(known.values.items()):
-            known.last += 1
+            former, known.last = known.current, known.last + 1
             known.current = known.last
             known.versions[known.current] = values
-            for number in [number for number in known.versions if number <= known.last - KEPT]:
+            for number in [number for number in known.versions if number <= known.last - KEPT and number != former]:
                 del known.versions[number]
         assert (changed.version, changed.keys, changed.name, changed.scope) == (known.current, list(values), known.name, known.scope)
         assert (changed.description, changed.labels) == (known.description, known.labels)

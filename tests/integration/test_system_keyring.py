@@ -14,8 +14,9 @@ SCRIPT = """
 printf '\\n' | gnome-keyring-daemon --unlock --components=secrets --foreground >/dev/null 2>&1 &
 daemon=$!
 trap 'kill $daemon' EXIT
-until dbus-send --session --print-reply --dest=org.freedesktop.secrets /org/freedesktop/secrets \
-    org.freedesktop.DBus.Peer.Ping >/dev/null 2>&1; do kill -0 $daemon; done
+# Asking for the name's owner, unlike calling it, starts no second daemon that nobody has unlocked.
+until dbus-send --session --print-reply --dest=org.freedesktop.DBus /org/freedesktop/DBus \
+    org.freedesktop.DBus.NameHasOwner string:org.freedesktop.secrets | grep -q 'boolean true'; do kill -0 $daemon; done
 key="$STRONGROOM_CONFIG_PATH/encryption.key"
 
 STRONGROOM_ENCRYPTION_KEY_STORE=keyring strongroom secret create s --k=v

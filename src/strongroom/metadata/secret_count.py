@@ -67,7 +67,7 @@ def position(connection: Connection, workspace_id: str, sizes: Mapping[str, int]
     around = 0  # secrets in the stretches of other namespaces that the row at hand falls into
     within = dict.fromkeys(sizes, ("", 0))
     best: tuple[str, int, str, dict[str, tuple[str, int]]] = ("", 0, "", {})
-    for private_to, first_id, size in connection.execute(_READ, {"workspace": workspace_id, "privates": list(sizes)}):
+    for private_to, first_id, size in connection.execute(_READ, {"workspace": workspace_id, "privates": list(sizes)}).all():
         passed = within[private_to][1]
         rank, around = rank + passed, around - passed
         if rank + around <= index:

@@ -238,8 +238,8 @@ def _translated(error: DBAPIError | PoolTimeout) -> StrongroomError:
 
 
 def _is_deadlock(error: OperationalError) -> bool:
-    code = getattr(error.orig, "sqlstate", None) or next(iter(getattr(error.orig, "args", ())), None)
-    return code in ("40P01", 1213)  # PostgreSQL, MySQL
+    # PostgreSQL's and MySQL's SQLSTATE, and MySQL's own number for drivers that give no SQLSTATE.
+    return getattr(error.orig, "sqlstate", None) in ("40P01", "40001") or getattr(error.orig, "args", ())[:1] == (1213,)
 
 
 def _reason(error: OperationalError) -> str:

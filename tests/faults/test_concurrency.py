@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import insert, text, update
 
 from strongroom.client import Client
 from strongroom.config import Settings
 from strongroom.crypto.keyring import parse_keys
+from strongroom.db.tables import secret_labels, secrets
 from strongroom.errors import AlreadyExists
 from strongroom.models.secret import Scope
 from strongroom.service.wiring import Service
@@ -100,6 +103,36 @@ def test_crossing_changes_do_not_block_each_other(settings: Settings) -> None:
     service.close()
 
 
+_WAITING = {
+    "postgresql": "SELECT count(*) FROM pg_locks WHERE NOT granted",
+    "mariadb": "SELECT variable_value > 0 FROM information_schema.global_status WHERE variable_name LIKE 'innodb_row_lock_curr%'",
+}
+
+
+@pytest.mark.parametrize("settings", ["postgresql", "mariadb"], indirect=True)
+def test_a_change_that_a_deadlock_undid_is_repeated(settings: Settings) -> None:
+    """When the server undoes a change because another transaction waits for it and it for that one, the change is made again."""
+    service = Service(settings)
+    database = service.deployment.database
+    alice = add_person(service, "alice")
+    one, two = alice.create("one", {"k": CANARY}), alice.create("two", {"k": CANARY})
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as other, database.read() as reader:
+            if database.dialect == "postgresql":
+                other.execute(text("SET LOCAL deadlock_timeout = '30s'"))  # who waits longest looks first, and gives way
+            labels = [{"secret_id": one.id, "key": f"k{number}", "value": "x"} for number in range(50)]
+            other.execute(insert(secret_labels), labels)  # MariaDB spares who has changed more
+            other.execute(update(secrets).where(secrets.c.id == one.id).values(name="three"))
+            renaming = pool.submit(alice.update, two.id, name="one")
+            deadline = time.monotonic() + 30
+            while not reader.execute(text(_WAITING[database.dialect])).scalar():
+                assert time.monotonic() < deadline
+            other.execute(update(secrets).where(secrets.c.id == two.id).values(description="changed"))
+        assert renaming.result(30).name == "one"
+    assert {(secret.id, secret.name) for secret in alice.list()} == {(one.id, "three"), (two.id, "one")}
+    service.close()
+
+
 def test_delete_and_update_at_once(settings: Settings) -> None:
     """A secret that is deleted while others update it is gone as a whole; updates either happened before or find nothing."""
     with Client(settings) as client:
@@ -109,8 +142,8 @@ def test_delete_and_update_at_once(settings: Settings) -> None:
 
             def update(name: str = made.name, outcomes: list[str] = outcomes) -> None:
                 try:
-                    for text in range(10):
-                        client.update_secret(name, add_or_update_values={"k": f"{CANARY}-{text}"})
+                    for each in range(10):
+                        client.update_secret(name, add_or_update_values={"k": f"{CANARY}-{each}"})
                 except KeyError:
                     outcomes.append("gone")
 
@@ -153,13 +186,32 @@ def test_rotation_while_four_writers_write(rotatable: Callable[[], Settings]) ->
     assert len(written) >= 4
 
 
+def test_rotations_to_a_given_key_at_once(rotatable: Callable[[], Settings]) -> None:
+    """Of four processes that rotate to the same given key, some do the work and the others find it done, on every database."""
+    settings = rotatable()
+    with Client(settings) as client:
+        wanted = {f"s{number}": f"{CANARY}-{number}" for number in range(30)}
+        for name, text in wanted.items():
+            client.create_secret(name, {"k": text})
+        for _ in range(3):
+            settings = rotatable()
+            outcomes = run_together(children.rotate, [(settings,)] * 4)
+            done = [outcome for outcome in outcomes if outcome.error is None]
+            assert done
+            assert all("holds no new key to rotate to" in outcome.message for outcome in outcomes if outcome not in done)
+    if settings.encryption_key is not None:
+        settings = replace(settings, encryption_key=settings.encryption_key.split(",")[0])
+    with Client(settings) as client:
+        assert {name: client.get_secret(name).secret_values["k"] for name in wanted} == wanted
+
+
 def test_rotations_at_once(local_settings: Settings) -> None:
     """Four processes that rotate the key at once, some of them killed on the way, lose no value and leave one key."""
     with Client(local_settings) as client:
         wanted = {f"s{number}": f"{CANARY}-{number}" for number in range(30)}
         for name, text in wanted.items():
             client.create_secret(name, {"k": text})
-    for _ in range(5):
+    for _ in range(3):
         doomed = [Child(children.rotate_until_killed, local_settings) for _ in range(2)]
         for child in doomed:
             child.receive()

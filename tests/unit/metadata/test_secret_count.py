@@ -155,7 +155,7 @@ def test_counts_stay_exact_under_concurrent_writers(service: Service, alice: Per
 
     def work(seed: int) -> dict[str, str]:
         choose, mine = random.Random(seed), {}
-        for _ in range(20):
+        for _ in range(40):
             with service.deployment.database.write() as connection:
                 if len(mine) < 4 or choose.random() < 0.4:
                     secret_id, here = new_id(), choose.choice(namespaces)

@@ -15,8 +15,11 @@ from typing import Any
 import pytest
 
 from strongroom.cli.main import execute
+from tests.canary import CANARY
 
 BIN = Path(sys.executable).parent
+VALUE = "hunter22"
+"""Stands for a value in the parameters of tests, whose ids are shown. Commands get the canary in its place."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ def strongroom(monkeypatch: pytest.MonkeyPatch) -> CommandLine:
     """Runs a command line in this process: `strongroom("secret", "list", stdin=b"")`."""
 
     def run(*arguments: str, stdin: bytes = b"") -> Outcome:
+        arguments = tuple(word.replace(VALUE, CANARY) for word in arguments)
+        stdin = stdin.replace(VALUE.encode(), CANARY.encode())
         streams = {name: io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for name in ("stdout", "stderr")}
         with monkeypatch.context() as patch:
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), encoding="utf-8"))
@@ -71,6 +76,7 @@ def strongroom(monkeypatch: pytest.MonkeyPatch) -> CommandLine:
                 patch.setattr(sys, name, stream)
             code = execute(arguments)
         out, err = (stream.buffer.getvalue() for stream in streams.values())  # type: ignore[attr-defined]
+        assert CANARY not in err.decode(), "a value was repeated on standard error"
         return Outcome(code, out, err.decode())
 
     return run
@@ -82,13 +88,14 @@ def process(store: Path) -> CommandLine:
 
     def run(*arguments: str, stdin: bytes = b"", **environment: str) -> Outcome:
         done = subprocess.run(
-            [BIN / "strongroom", *arguments],
+            [BIN / "strongroom", *(word.replace(VALUE, CANARY) for word in arguments)],
             input=stdin,
             capture_output=True,
             check=False,
             timeout=60,
             env={**os.environ, **environment},
         )
+        assert CANARY not in done.stderr.decode(), "a value was repeated on standard error"
         return Outcome(done.returncode, done.stdout, done.stderr.decode())
 
     return run

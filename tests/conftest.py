@@ -59,9 +59,10 @@ def postgresql(key: str) -> Iterator[DatabaseServer]:
 @pytest.fixture(scope="session")
 def mariadb(key: str) -> Iterator[DatabaseServer]:
     """A MariaDB server with such a `template`."""
-    if shutil.which("mariadbd") is None:
+    from tests.servers.mariadb import MariaDBServer, find_mariadbd
+
+    if find_mariadbd() is None:
         pytest.skip("mariadbd is not installed; with Debian: apt-get install mariadb-server")
-    from tests.servers.mariadb import MariaDBServer
 
     yield from _with_template(MariaDBServer(), key)
 

@@ -14,10 +14,17 @@ from pathlib import Path
 import pymysql
 
 
+def find_mariadbd() -> str | None:
+    """The server's program; not every user's PATH has the folder where Debian puts it."""
+    return shutil.which("mariadbd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
+
+
 class MariaDBServer:
     """One server in a folder of its own under /tmp, reachable through a Unix socket there."""
 
     def __init__(self) -> None:
+        program = find_mariadbd()
+        assert program is not None
         self._folder = Path(tempfile.mkdtemp(prefix="strongroom-mariadb-", dir="/tmp"))
         self._socket = self._folder / "socket"
         self._copies: dict[str, list[str]] = {}
@@ -43,7 +50,7 @@ class MariaDBServer:
             ]
             place = [data, f"--socket={self._socket}", f"--pid-file={self._folder / 'pid'}", "--skip-networking"]
             self._process = subprocess.Popen(
-                ["mariadbd", "--no-defaults", *user, *place, *quick, "--max-connections=300"],
+                [program, "--no-defaults", *user, *place, *quick, "--max-connections=300"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -58,37 +58,16 @@ def totals(connection: Connection, workspace_id: str, namespaces: Sequence[str])
     return {private_to: int(total) for private_to, total in found if total}
 
 
-Stretch = tuple[str, str, int]
-"""A namespace, the first id of one of its stretches, and how many secrets are in it."""
-
-
-def stretches(connection: Connection, workspace_id: str, namespaces: Sequence[str]) -> list[Stretch]:
-    """All stretches of some namespaces, in the order of their first ids."""
-    found = connection.execute(_READ, {"workspace": workspace_id, "privates": list(namespaces)}).all()
-    return [(private_to, first_id, size) for private_to, first_id, size in found]
-
-
-def sizes_of(counted: Sequence[Stretch]) -> dict[str, int]:
-    """What `totals` says, from all stretches."""
-    sizes: dict[str, int] = {}
-    for private_to, _, size in counted:
-        sizes[private_to] = sizes.get(private_to, 0) + size
-    return {private_to: total for private_to, total in sizes.items() if total}
-
-
-def position(connection: Connection, workspace_id: str, counted: Sequence[Stretch], index: int, near: int = NEAR) -> tuple[str, int]:
-    """Where the secret number `index` (from 0) is in the merged order of the ids of some namespaces, given by all their stretches.
+def position(connection: Connection, workspace_id: str, sizes: Mapping[str, int], index: int, near: int = NEAR) -> tuple[str, int]:
+    """Where the secret number `index` (from 0) is in the merged order of the ids of some namespaces, given with their sizes.
 
     Returns an id, and how many secrets to skip from there on: a stretch at most. Needs a snapshot.
     """
     rank = 0  # secrets in the stretches that lie wholly before the row at hand
     around = 0  # secrets in the stretches of other namespaces that the row at hand falls into
-    sizes = sizes_of(counted)
     within = dict.fromkeys(sizes, ("", 0))
     best: tuple[str, int, str, dict[str, tuple[str, int]]] = ("", 0, "", {})
-    for private_to, first_id, size in counted:
-        if private_to not in sizes:
-            continue
+    for private_to, first_id, size in connection.execute(_READ, {"workspace": workspace_id, "privates": list(sizes)}).all():
         passed = within[private_to][1]
         rank, around = rank + passed, around - passed
         if rank + around <= index:

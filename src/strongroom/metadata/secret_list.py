@@ -47,18 +47,12 @@ def list_secrets(connection: Connection, query: SecretQuery) -> tuple[list[Secre
     orders skip index entries from the nearer end; filters read what they filter.
     """
     sizes = dict.fromkeys(query.namespaces, 0)
-    counted: list[secret_count.Stretch] = []
     filters = _filters(query, connection.dialect.name)
     if filters:
         wanted = (secrets.c.workspace_id == query.workspace_id, secrets.c.private_to.in_(query.namespaces), *filters)
         total = connection.execute(select(func.count()).select_from(secrets).where(*wanted)).scalar_one()
     else:
-        # A page near the front needs the totals alone.
-        if query.offset > secret_count.LONGEST:
-            counted = secret_count.stretches(connection, query.workspace_id, query.namespaces)
-            sizes = secret_count.sizes_of(counted)
-        else:
-            sizes = secret_count.totals(connection, query.workspace_id, query.namespaces)
+        sizes = secret_count.totals(connection, query.workspace_id, query.namespaces)
         total = sum(sizes.values())
     # Positions in the sort order, from 0; a page of the descending order is the mirror image of one of the ascending order.
     first, last = query.offset, min(query.offset + query.size, total)
@@ -72,7 +66,7 @@ def list_secrets(connection: Connection, query: SecretQuery) -> tuple[list[Secre
         skip, backwards = total - last, True
     if skip > secret_count.LONGEST and query.sort_by == "created" and not filters:
         backwards = False
-        from_id, skip = secret_count.position(connection, query.workspace_id, counted, first)
+        from_id, skip = secret_count.position(connection, query.workspace_id, sizes, first)
     shape = (query.sort_by, backwards, len(sizes))
     statement = _page(*shape, filters) if filters else _page_without_filters(*shape)
     parameters: dict[str, Any] = {"workspace": query.workspace_id, "skip": skip, "count": count}

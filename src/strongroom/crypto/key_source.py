@@ -110,8 +110,11 @@ class KeyFile:
             _sync_folder(self._path.parent)
         except FileExistsError:
             pass
+        except OSError:  # a file system without links; the database's lock keeps others away
+            if not self._path.exists():
+                draft.replace(self._path)
         finally:
-            draft.unlink()
+            draft.unlink(missing_ok=True)
         return self.load()
 
     def replace(self, keys: Sequence[bytes]) -> None:

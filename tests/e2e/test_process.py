@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.canary import CANARY
+
 from .conftest import BIN, CommandLine
 
 
@@ -73,10 +75,20 @@ def test_damaged_and_foreign_files(process: CommandLine, store: Path) -> None:
     (store / "strongroom.db").write_bytes(b"this is no database" * 100)
     outcome = process("secret", "list")
     assert outcome.code == 1
-    assert len(outcome.err.splitlines()) <= 2
+    assert outcome.err.startswith("Error: the database did not do it: file is not a database\nhint: ")
     outcome = process("secret", "list", STRONGROOM_CONFIG_PATH="/dev/null/x")
     assert outcome.code == 1
     assert outcome.err.startswith("Error: cannot open the database")
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_dead_database(process: CommandLine, kind: str) -> None:
+    """A database that nobody serves is one line with what to check, and without the password of its URL."""
+    key = process("server", "generate-key").out.strip()
+    url = f"{kind}://user:{CANARY}@127.0.0.1:1/strongroom"
+    outcome = process("secret", "list", STRONGROOM_DATABASE_URL=url, STRONGROOM_ENCRYPTION_KEY=key)
+    assert outcome.code == 1
+    assert outcome.err.startswith("Error: the database cannot be reached\nhint: ")
 
 
 def test_settings_are_checked(process: CommandLine) -> None:

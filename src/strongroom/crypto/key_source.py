@@ -107,7 +107,6 @@ class KeyFile:
         draft = self._draft([key])
         try:
             os.link(draft, self._path)
-            _sync_folder(self._path.parent)
         except FileExistsError:
             pass
         except OSError:  # a file system without links; the database's lock keeps others away
@@ -115,6 +114,7 @@ class KeyFile:
                 draft.replace(self._path)
         finally:
             draft.unlink(missing_ok=True)
+        _sync_folder(self._path.parent)
         return self.load()
 
     def replace(self, keys: Sequence[bytes]) -> None:

@@ -230,11 +230,15 @@ def _translated(error: DBAPIError | PoolTimeout) -> StrongroomError:
         return ConstraintViolated("the database refused a conflicting change", hint="look at the current state and try again")
     if isinstance(error, PoolTimeout):
         return Unavailable("all connections to the database are busy", hint="try again later")
-    if isinstance(error, OperationalError):
-        if _is_deadlock(error):
-            return Deadlocked("the database undid this change in favour of another one", hint="try again")
-        return Unavailable(f"the database did not do it: {_reason(error)}", hint="try again later")
-    return Unavailable(f"the database failed: {type(error.orig).__name__}")
+    if isinstance(error, OperationalError) and _is_deadlock(error):
+        return Deadlocked("the database undid this change in favour of another one", hint="try again")
+    said = str(error.orig)
+    for reason, hint in _KNOWN_REASONS.items():
+        if reason in said:
+            return Unavailable(f"the database did not do it: {reason}", hint=hint)
+    if error.statement is None:
+        return Unavailable("the database cannot be reached", hint="check its URL and its credentials, and whether it runs")
+    return Unavailable(f"the database failed: {type(error.orig).__name__}", hint="try again later")
 
 
 def _is_deadlock(error: OperationalError) -> bool:
@@ -242,14 +246,13 @@ def _is_deadlock(error: OperationalError) -> bool:
     return getattr(error.orig, "sqlstate", None) in ("40P01", "40001") or getattr(error.orig, "args", ())[:1] == (1213,)
 
 
-def _reason(error: OperationalError) -> str:
-    """What the driver says, where it is known to name nothing of ours."""
-    text = str(error.orig)
-    known = (
-        "database is locked",
-        "disk I/O error",
-        "database or disk is full",
-        "attempt to write a readonly database",
-        "unable to open database file",
-    )
-    return next((reason for reason in known if reason in text), type(error.orig).__name__)
+_KNOWN_REASONS = {
+    "database is locked": "try again later",
+    "database or disk is full": "make room, then try again",
+    "disk I/O error": "look at the disk, then try again",
+    "attempt to write a readonly database": "check the permissions of the file and its folder",
+    "unable to open database file": "check the permissions of the file and its folder",
+    "file is not a database": "check that it is the right file; restore it from a backup if it is",
+    "database disk image is malformed": "restore it from a backup",
+}
+"""What SQLite says, where it names nothing of ours, and what to do then."""

@@ -62,7 +62,7 @@ def parse_time(field: str, text: str) -> datetime:
         pass
     raise InvalidInput(
         f"'{field}' takes a time in ISO 8601 with its zone",
-        hint="for example 2026-01-31T09:00:00Z or gte:2026-01-31T10:00:00+01:00",
+        hint="for example 2026-01-31T09:00:00Z",
     )
 
 

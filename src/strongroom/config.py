@@ -7,6 +7,7 @@ mean the default.
 from __future__ import annotations
 
 import difflib
+import enum
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from strongroom.errors import ConfigurationError
 
 PREFIX = "STRONGROOM_"
 VARIABLES = {
+    "ACTIVE_STACK": "the name of the stack to use, instead of the one chosen with `strongroom stack set`",
     "CONFIG_PATH": "the folder of the local store (default: the platform's own place for it)",
     "DATABASE_URL": "an SQLAlchemy URL of the database (default: SQLite in the local folder)",
     "DEBUG": "1 shows tracebacks on errors",
@@ -25,7 +27,16 @@ VARIABLES = {
     "ENCRYPTION_KEY_FILE": "a file with the same",
     "ENCRYPTION_KEY_STORE": "where a key made at first use is kept: file (default) or keyring",
     "KEEP_VERSIONS": "how many versions of each secret are kept (default: 10)",
+    "SECRET_VALIDATION_LEVEL": "what is checked before a run starts: NONE, SECRET_EXISTS or SECRET_AND_KEY_EXISTS (default)",
 }
+
+
+class ValidationLevel(enum.StrEnum):
+    """How references are validated before a run starts. With NONE, what is missing shows when it is used."""
+
+    NONE = "NONE"
+    SECRET_EXISTS = "SECRET_EXISTS"
+    SECRET_AND_KEY_EXISTS = "SECRET_AND_KEY_EXISTS"
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,8 @@ class Settings:
     encryption_key_file: Path | None = None
     encryption_key_store: Literal["file", "keyring"] = "file"
     keep_versions: int = 10
+    active_stack: str | None = None
+    secret_validation_level: ValidationLevel = ValidationLevel.SECRET_AND_KEY_EXISTS
 
     @property
     def is_local_database(self) -> bool:
@@ -64,6 +77,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     keep = values.get("KEEP_VERSIONS", "10")
     if not (keep.isascii() and keep.isdigit() and len(keep) <= 5 and 1 <= int(keep) <= 10_000):
         raise ConfigurationError(f"{PREFIX}KEEP_VERSIONS is a number from 1 to 10000")
+    level = values.get("SECRET_VALIDATION_LEVEL", ValidationLevel.SECRET_AND_KEY_EXISTS)
+    if level not in list(ValidationLevel):
+        raise ConfigurationError(
+            f"{PREFIX}SECRET_VALIDATION_LEVEL is one of {', '.join(ValidationLevel)}", hint="unset it for SECRET_AND_KEY_EXISTS"
+        )
     folder = _path(values, "CONFIG_PATH") or _default_folder()
     return Settings(
         folder=folder,
@@ -72,6 +90,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         encryption_key_file=_path(values, "ENCRYPTION_KEY_FILE"),
         encryption_key_store="keyring" if store == "keyring" else "file",
         keep_versions=int(keep),
+        active_stack=values.get("ACTIVE_STACK"),
+        secret_validation_level=ValidationLevel(level),
     )
 
 

@@ -10,6 +10,8 @@
     ├── NotFound (a KeyError too)   404  also for what the caller may not see
     ├── AlreadyExists               409
     ├── StaleVersion                412  somebody else was faster
+    ├── Unresolved                  422  references lead to no value; no step was started
+    ├── StepFailed                  500  a step of a pipeline raised an error
     ├── Unavailable                 503  try again later; nothing was changed, unless the message says otherwise
     ├── Unreadable                  500  the values are there or should be, but cannot be turned into text
     │   ├── ValuesMissing           500  no store has them
@@ -104,6 +106,19 @@ class StaleVersion(StrongroomError):
     status = 412
 
 
+class Unresolved(StrongroomError):
+    """References that lead to no value. The message names every one of them and where it stands."""
+
+    code = "unresolved"
+    status = 422
+
+
+class StepFailed(StrongroomError):
+    """A step of a pipeline raised an error, which is the cause of this one; values are masked in both."""
+
+    code = "step_failed"
+
+
 class Unavailable(StrongroomError):
     """The index or a store did not answer in time."""
 
@@ -151,3 +166,13 @@ class MissingExtra(ConfigurationError):
     """A feature whose libraries are not installed."""
 
     code = "missing_extra"
+
+
+class StrongroomWarning(UserWarning):
+    """Something works and is probably not what was meant. Never contains a value."""
+
+
+def printable(text: str) -> str:
+    """User input for a message: one line, no control characters, not endless."""
+    shown = text if text.isprintable() else ascii(text)[1:-1]
+    return shown if len(shown) <= 80 else shown[:77] + "..."

@@ -17,9 +17,9 @@ class Role(enum.StrEnum):
     VIEWER = "viewer"
 
 
-_VIEWER = frozenset({Permission.SECRET_READ_METADATA})
-_READER = _VIEWER | {Permission.SECRET_READ_VALUES}
-_EDITOR = _READER | {Permission.SECRET_CREATE, Permission.SECRET_DELETE, Permission.SECRET_UPDATE}
+_VIEWER = frozenset({Permission.RUN_READ, Permission.SECRET_READ_METADATA, Permission.STACK_READ})
+_READER = _VIEWER | {Permission.RUN_WRITE, Permission.SECRET_READ_VALUES, Permission.STACK_USE}
+_EDITOR = _READER | {Permission.SECRET_CREATE, Permission.SECRET_DELETE, Permission.SECRET_UPDATE, Permission.STACK_WRITE}
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {
     Role.VIEWER: _VIEWER,
@@ -29,9 +29,14 @@ PERMISSIONS: dict[Role, frozenset[Permission]] = {
 }
 
 
+def allows(role: Role, permission: Permission) -> bool:
+    """Whether the role has the permission."""
+    return permission in PERMISSIONS[role]
+
+
 def authorise(role: Role, permission: Permission) -> None:
     """Returns if the role allows it, else raises `Forbidden`."""
-    if permission not in PERMISSIONS[role]:
+    if not allows(role, permission):
         raise Forbidden(
             f"this needs the permission {permission}",
             hint="ask an administrator of the workspace for a role that has it",

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from strongroom.client.component import ComponentClient
+from strongroom.client.run import RunClient
 from strongroom.client.secret import SecretClient
+from strongroom.client.stack import StackClient
 
 
-class Client(SecretClient):
+class Client(SecretClient, StackClient, ComponentClient, RunClient):
     """Everything that strongroom does, from Python.
 
     Without arguments it works on the embedded store of this machine. Opening is lazy: the first call pays for it, and clients of

@@ -10,11 +10,13 @@ from uuid import UUID
 
 from msgspec import UNSET, UnsetType
 
+from strongroom.client.observers import ValuesRead, tell
 from strongroom.client.transports.base import Transport
 from strongroom.client.transports.local import LocalTransport
 from strongroom.config import Settings, read_settings
 from strongroom.errors import AmbiguousId, InvalidInput, NotFound
 from strongroom.models.page import DEFAULT_PAGE_SIZE, Page
+from strongroom.models.run import ListSecretUsage, SecretUse
 from strongroom.models.secret import (
     CreateSecret,
     DeleteSecret,
@@ -48,7 +50,8 @@ class SecretClient:
 
     def __init__(self, settings: Settings | None = None) -> None:
         """Takes the settings of the environment unless others are given. Touches neither disk nor network."""
-        self._transport: Transport = LocalTransport(settings or read_settings())
+        self.settings = settings or read_settings()
+        self._transport: Transport = LocalTransport(self.settings)
 
     def create_secret(
         self,
@@ -73,7 +76,9 @@ class SecretClient:
 
     def get_secret(self, name_or_id: str | UUID, *, scope: Scope | str | None = None, version: int | None = None) -> Secret:
         """The secret with its values. A unique prefix of an id, 8 characters or more, is enough. `NotFound`, `AmbiguousId`."""
-        return self._look_up(operations.GET, operations.GET_BY_NAME, name_or_id, scope, version, allow_prefix=True)
+        secret = self._look_up(operations.GET, operations.GET_BY_NAME, name_or_id, scope, version, allow_prefix=True)
+        tell(ValuesRead.of(secret))
+        return secret
 
     def get_secret_metadata(self, name_or_id: str | UUID, *, scope: Scope | str | None = None, version: int | None = None) -> Secret:
         """The same without values, for those who may not read them."""
@@ -162,6 +167,20 @@ class SecretClient:
         """Makes a kept version the current one again; the new metadata."""
         request = RollbackSecret(id=self._metadata(name_or_id, scope).id, version=version)
         return self._transport.call(operations.ROLLBACK, request)
+
+    def list_secret_usage(
+        self,
+        name_or_id: str | UUID,
+        *,
+        scope: Scope | str | None = None,
+        version: int | None = None,
+        page: int = 1,
+        size: int = DEFAULT_PAGE_SIZE,
+    ) -> Page[SecretUse]:
+        """A page of which run and step read which version of a secret, newest first. `NotFound`."""
+        secret_id = self.get_secret_metadata(name_or_id, scope=scope).id
+        request = ListSecretUsage(id=secret_id, version=version, page=page, size=size)
+        return self._transport.call(operations.LIST_USAGE, request)
 
     def _metadata(
         self,

@@ -214,3 +214,119 @@ sql_values = Table(
     Index("ix_sql_values_secret_id", "secret_id", "number"),
     Index("ix_sql_values_key_id", "key_id"),
 )
+
+flavors = Table(
+    "flavors",
+    metadata,
+    # Custom flavors; the built-in ones belong to the program.
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), primary_key=True),
+    Column("type", exact(32), primary_key=True),
+    Column("name", exact(255), primary_key=True),
+    Column("description", prose(), nullable=False),
+    Column("created", BigInteger, nullable=False),
+)
+
+components = Table(
+    "components",
+    metadata,
+    Column("id", exact(ID), primary_key=True),
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), nullable=False),
+    Column("type", exact(32), nullable=False),
+    Column("name", exact(255), nullable=False),
+    Column("flavor", exact(255), nullable=False),
+    # Attributes as JSON, references as they are written.
+    Column("configuration", prose(), nullable=False),
+    Column("owner_id", exact(ID), ForeignKey("users.id"), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Index("uq_components_name", "workspace_id", "type", "name", unique=True),
+    Index("ix_components_owner_id", "owner_id"),
+)
+
+stacks = Table(
+    "stacks",
+    metadata,
+    Column("id", exact(ID), primary_key=True),
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), nullable=False),
+    Column("name", exact(255), nullable=False),
+    Column("owner_id", exact(ID), ForeignKey("users.id"), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Index("uq_stacks_name", "workspace_id", "name", unique=True),
+    Index("ix_stacks_owner_id", "owner_id"),
+)
+
+stack_components = Table(
+    "stack_components",
+    metadata,
+    Column("stack_id", exact(ID), ForeignKey("stacks.id"), primary_key=True),
+    Column("type", exact(32), primary_key=True),
+    Column("component_id", exact(ID), ForeignKey("components.id"), nullable=False),
+    Index("ix_stack_components_component_id", "component_id"),
+    sqlite_with_rowid=False,
+)
+
+active_stacks = Table(
+    "active_stacks",
+    metadata,
+    # Whoever has no row here uses the stack called 'default'.
+    Column("user_id", exact(ID), ForeignKey("users.id"), primary_key=True),
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), primary_key=True),
+    Column("stack_id", exact(ID), ForeignKey("stacks.id"), nullable=False),
+    Index("ix_active_stacks_stack_id", "stack_id"),
+    Index("ix_active_stacks_workspace_id", "workspace_id"),
+    sqlite_with_rowid=False,
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", exact(ID), primary_key=True),
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), nullable=False),
+    Column("name", exact(255), nullable=False),
+    Column("pipeline", exact(255), nullable=False),
+    Column("stack", exact(255), nullable=False),
+    Column("status", exact(16), nullable=False),
+    Column("owner_id", exact(ID), ForeignKey("users.id"), nullable=False),
+    Column("parameters", prose(), nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("finished", BigInteger),
+    Column("error", prose()),
+    Index("uq_runs_name", "workspace_id", "name", unique=True),
+    Index("ix_runs_workspace_id", "workspace_id", "id"),
+    Index("ix_runs_owner_id", "owner_id"),
+)
+
+run_steps = Table(
+    "run_steps",
+    metadata,
+    Column("run_id", exact(ID), ForeignKey("runs.id"), primary_key=True),
+    Column("name", exact(255), primary_key=True),
+    Column("position", Integer, nullable=False),
+    Column("status", exact(16), nullable=False),
+    # Parameters, inputs and settings as JSON; then outputs, and what the step said about itself.
+    Column("plan", prose(), nullable=False),
+    Column("outputs", prose(), nullable=False),
+    Column("facts", prose(), nullable=False),
+    Column("cache_key", exact(64)),
+    Column("cached_from", exact(ID)),
+    Column("started", BigInteger),
+    Column("finished", BigInteger),
+    Column("error", prose()),
+    Index("ix_run_steps_cache_key", "cache_key", "finished"),
+)
+
+secret_reads = Table(
+    "secret_reads",
+    metadata,
+    # Which run and step read which key of which version; '' for the run as a whole. Stays when the secret is deleted.
+    Column("run_id", exact(ID), ForeignKey("runs.id"), primary_key=True),
+    Column("step", exact(255), primary_key=True),
+    Column("secret_id", exact(ID), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("key_name", exact(255), primary_key=True),
+    Column("secret_name", exact(255), nullable=False),
+    Column("moment", BigInteger, nullable=False),
+    Index("ix_secret_reads_secret_id", "secret_id", "moment"),
+    sqlite_with_rowid=False,
+)

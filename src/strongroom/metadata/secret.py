@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 from sqlalchemy import (
@@ -28,6 +28,10 @@ from strongroom.metadata.conditions import can_be_stored
 
 PRESENT = "present"
 _MAX_NUMBER = 2**31 - 1
+_BATCH = 1_000
+
+_of: BindParameter[str] = bindparam("of")
+_values: BindParameter[str] = bindparam("values", expanding=True)
 
 _owner = users.alias("owner")
 _creator = users.alias("creator")
@@ -93,6 +97,22 @@ class VersionRow:
     placements: list[tuple[str, str]]
 
 
+@dataclass(frozen=True, slots=True)
+class KeysRow:
+    """A secret's current version by its key names alone."""
+
+    id: str
+    private_to: str
+    name: str
+    number: int
+    keys: str
+
+    @property
+    def key_names(self) -> list[str]:
+        """The version's keys, in the order in which they were given."""
+        return decode_keys(self.keys)
+
+
 decode_keys = msgspec.json.Decoder(list[str]).decode
 decode_labels = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -146,6 +166,7 @@ class SecretIndex:
             for field in ("id", "name")
             for versioned in (False, True)
         }
+        self._by_names = _finder(beside, secrets.c.name, current, several=True)
 
     def find_by_id(
         self, connection: Connection, workspace_id: str, user_id: str, secret_id: str, number: int | None = None
@@ -159,6 +180,35 @@ class SecretIndex:
         """The secret of exactly this name in the first of the namespaces that has one ('' is the workspace)."""
         found = self._find(connection, "name", name, workspace_id, namespaces, number)
         return min(found, key=lambda row: namespaces.index(row.private_to), default=None)
+
+    def find_by_names(
+        self, connection: Connection, workspace_id: str, namespaces: Sequence[str], names: Sequence[str]
+    ) -> dict[str, SecretRow]:
+        """The secrets of exactly these names, with all that a read needs; each from the first namespace that has one.
+
+        One query for each thousand names.
+        """
+        found: list[SecretRow] = []
+        for some in _batches(names):
+            found += _assemble(connection.execute(self._by_names, _among(workspace_id, namespaces, some)).all())
+        return _first_of_each(found, namespaces)
+
+    def find_keys(
+        self, connection: Connection, workspace_id: str, namespaces: Sequence[str], names: Sequence[str]
+    ) -> dict[str, KeysRow]:
+        """The same by key names alone: asks no store and reads no sealed value."""
+        found: list[KeysRow] = []
+        for some in _batches(names):
+            found += [KeysRow(*row) for row in connection.execute(_KEYS, _among(workspace_id, namespaces, some))]
+        return _first_of_each(found, namespaces)
+
+    def visible(self, connection: Connection, workspace_id: str, user_id: str, secret_ids: Collection[str]) -> set[str]:
+        """Which of these ids are those of secrets that the user may see."""
+        wanted = [secret_id for secret_id in secret_ids if can_be_stored(secret_id)]
+        found: set[str] = set()
+        for some in _batches(wanted):
+            found.update(connection.execute(_VISIBLE, _among(workspace_id, ("", user_id), some)).scalars())
+        return found
 
     def _find(
         self,
@@ -329,7 +379,23 @@ class SecretIndex:
         return names
 
 
-def _finder(beside: Beside, field: ColumnElement[Any], number: ColumnElement[int]) -> Select[Any]:
+_Row = TypeVar("_Row", SecretRow, KeysRow)
+
+
+def _batches(names: Sequence[str]) -> list[Sequence[str]]:
+    return [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
+
+
+def _among(workspace_id: str, namespaces: Sequence[str], names: Sequence[str]) -> dict[str, Any]:
+    return {"workspace_id": workspace_id, "namespace": namespaces[0], "other": namespaces[-1], "values": list(names)}
+
+
+def _first_of_each(rows: Sequence[_Row], namespaces: Sequence[str]) -> dict[str, _Row]:
+    """By name, the row of the namespace that comes first."""
+    return {row.name: row for row in sorted(rows, key=lambda row: namespaces.index(row.private_to), reverse=True)}
+
+
+def _finder(beside: Beside, field: ColumnElement[Any], number: ColumnElement[int], *, several: bool = False) -> Select[Any]:
     source = with_version(number).outerjoin(
         placements, and_(placements.c.secret_id == secrets.c.id, placements.c.number == versions.c.number)
     )
@@ -337,7 +403,7 @@ def _finder(beside: Beside, field: ColumnElement[Any], number: ColumnElement[int
         select(*SECRET_COLUMNS, placements.c.store_id, placements.c.locator, placements.c.state, *beside.columns)
         .select_from(beside.join(source))
         .where(
-            field == bindparam("value"),
+            field.in_(_values) if several else field == bindparam("value"),
             secrets.c.workspace_id == bindparam("workspace_id"),
             secrets.c.private_to.in_([bindparam("namespace"), bindparam("other")]),
         )
@@ -372,8 +438,21 @@ def _encode(data: object) -> str:
     return msgspec.json.encode(data).decode()
 
 
-_of: BindParameter[str] = bindparam("of")
 _numbers: BindParameter[int] = bindparam("numbers", expanding=True)
+_KEYS = (
+    select(secrets.c.id, secrets.c.private_to, secrets.c.name, versions.c.number, versions.c.key_names)
+    .join(versions, and_(versions.c.secret_id == secrets.c.id, versions.c.number == secrets.c.current_version))
+    .where(
+        secrets.c.name.in_(_values),
+        secrets.c.workspace_id == bindparam("workspace_id"),
+        secrets.c.private_to.in_([bindparam("namespace"), bindparam("other")]),
+    )
+)
+_VISIBLE = select(secrets.c.id).where(
+    secrets.c.id.in_(_values),
+    secrets.c.workspace_id == bindparam("workspace_id"),
+    secrets.c.private_to.in_([bindparam("namespace"), bindparam("other")]),
+)
 _INSERT_SECRET = insert(secrets)
 _INSERT_LABEL = insert(secret_labels)
 _INSERT_VERSION = insert(versions)

@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from strongroom.errors import InvalidInput
+
 Item = TypeVar("Item")
 
 DEFAULT_PAGE_SIZE = 20
@@ -35,3 +37,11 @@ class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
 
     def __len__(self) -> int:
         return len(self.items)
+
+
+def check_page(page: int, size: int) -> None:
+    """Refuses page numbers and sizes that make no sense."""
+    if page < 1:
+        raise InvalidInput("pages are counted from 1")
+    if not 1 <= size <= MAX_PAGE_SIZE:
+        raise InvalidInput(f"a page has 1 to {MAX_PAGE_SIZE} items")

@@ -8,8 +8,13 @@ import enum
 class Permission(enum.StrEnum):
     """In alphabetical order. Reading metadata and reading values are different things."""
 
+    RUN_READ = "run:read"
+    RUN_WRITE = "run:write"
     SECRET_CREATE = "secret:create"
     SECRET_DELETE = "secret:delete"
     SECRET_READ_METADATA = "secret:read-metadata"
     SECRET_READ_VALUES = "secret:read-values"
     SECRET_UPDATE = "secret:update"
+    STACK_READ = "stack:read"
+    STACK_USE = "stack:use"
+    STACK_WRITE = "stack:write"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from strongroom.models.page import Page
+from strongroom.models.reference import CheckedReferences, CheckReferences, ResolvedReferences, ResolveReferences
+from strongroom.models.run import ListSecretUsage, SecretUse
 from strongroom.models.secret import (
     CreateSecret,
     DeleteSecret,
@@ -18,6 +20,7 @@ from strongroom.models.secret import (
 from strongroom.operations.operation import Operation
 from strongroom.operations.permission import Permission
 
+CHECK = Operation("secret.check", "POST", "/secrets/check", Permission.SECRET_READ_METADATA, CheckReferences, CheckedReferences)
 CREATE = Operation("secret.create", "POST", "/secrets", Permission.SECRET_CREATE, CreateSecret, Secret)
 DELETE = Operation("secret.delete", "DELETE", "/secrets/{id}", Permission.SECRET_DELETE, DeleteSecret, type(None))
 GET = Operation("secret.get", "GET", "/secrets/{id}", Permission.SECRET_READ_VALUES, GetSecret, Secret)
@@ -42,10 +45,17 @@ LIST_VERSIONS = Operation(
     ListSecretVersions,
     Page[SecretVersion],
 )
+LIST_USAGE = Operation(
+    "secret.list-usage", "GET", "/secrets/{id}/usage", Permission.SECRET_READ_METADATA, ListSecretUsage, Page[SecretUse]
+)
+RESOLVE = Operation(
+    "secret.resolve", "POST", "/secrets/resolve", Permission.SECRET_READ_VALUES, ResolveReferences, ResolvedReferences
+)
 ROLLBACK = Operation("secret.rollback", "POST", "/secrets/{id}/rollback", Permission.SECRET_UPDATE, RollbackSecret, Secret)
 UPDATE = Operation("secret.update", "PATCH", "/secrets/{id}", Permission.SECRET_UPDATE, UpdateSecret, Secret)
 
 SECRET_OPERATIONS = (
+    CHECK,
     CREATE,
     DELETE,
     GET,
@@ -53,7 +63,9 @@ SECRET_OPERATIONS = (
     GET_METADATA,
     GET_METADATA_BY_NAME,
     LIST,
+    LIST_USAGE,
     LIST_VERSIONS,
+    RESOLVE,
     ROLLBACK,
     UPDATE,
 )

@@ -19,6 +19,7 @@ from strongroom.db.identifiers import new_id
 from strongroom.errors import EncryptionKeyError
 from strongroom.metadata import deployment as rows
 from strongroom.metadata.deployment import DEFAULT
+from strongroom.metadata.stack import create_defaults
 from strongroom.service.encryption_keys import EncryptionKeys, make_digest_key
 
 
@@ -68,13 +69,14 @@ def _check_key(database: Database, settings: Settings, source: KeySource) -> Non
 
 
 def _begin(connection: Connection, source: KeySource) -> None:
-    """Writes the first rows of a new database. Runs under the database's lock."""
-    if rows.find_deployment(connection) is not None:
-        return
-    keys = source.load() or source.add_first(new_key())
-    keyring = Keyring(keys, key_id(keys[0]))
-    deployment_id = new_id()
-    rows.create_deployment(connection, deployment_id, *make_digest_key(keyring, deployment_id), now=now())
+    """Writes the first rows of a new database, and those that a former version did not know. Runs under the database's lock."""
+    if rows.find_deployment(connection) is None:
+        keys = source.load() or source.add_first(new_key())
+        keyring = Keyring(keys, key_id(keys[0]))
+        deployment_id = new_id()
+        rows.create_deployment(connection, deployment_id, *make_digest_key(keyring, deployment_id), now=now())
+    identity = rows.local_identity(connection)
+    create_defaults(connection, identity.workspace_id, identity.user_id, now())
 
 
 def _where_the_key_is(settings: Settings) -> KeySource:

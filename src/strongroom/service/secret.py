@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
+from sqlalchemy import Connection
 
 from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
@@ -26,11 +27,12 @@ from strongroom.errors import (
     Unavailable,
     ValuesCorrupt,
     ValuesMissing,
+    printable,
 )
 from strongroom.metadata.secret import PRESENT, SecretIndex, SecretRow, decode_labels
 from strongroom.metadata.secret_list import SORTABLE, SecretQuery, list_secrets
 from strongroom.models.filter import from_microseconds, parse_text_filter, parse_time_filter, to_microseconds
-from strongroom.models.page import MAX_PAGE_SIZE, Page
+from strongroom.models.page import Page, check_page
 from strongroom.models.secret import (
     CreateSecret,
     DeleteSecret,
@@ -128,12 +130,12 @@ class SecretService:
     def get(self, actor: Actor, request: GetSecret) -> Secret:
         """The secret with the values of its current version, or of the one asked for. `NotFound`."""
         row = self._version(actor, self._known(actor, request.id), request.version)
-        return _secret(row, self._values(row))
+        return _secret(row, read_values(self._store, row))
 
     def get_by_name(self, actor: Actor, request: GetSecretByName) -> Secret:
         """The same by exact name: the actor's own one first, then the workspace's."""
         row = self._version(actor, self._named(actor, request), request.version)
-        return _secret(row, self._values(row))
+        return _secret(row, read_values(self._store, row))
 
     def get_metadata(self, actor: Actor, request: GetSecret) -> Secret:
         """The secret without values. `NotFound`."""
@@ -145,10 +147,7 @@ class SecretService:
 
     def list(self, actor: Actor, request: ListSecrets) -> Page[Secret]:
         """A page of metadata in one consistent state; a page past the end is empty."""
-        if request.page < 1:
-            raise InvalidInput("pages are counted from 1")
-        if not 1 <= request.size <= MAX_PAGE_SIZE:
-            raise InvalidInput(f"a page has 1 to {MAX_PAGE_SIZE} items")
+        check_page(request.page, request.size)
         direction, colon, sort_field = request.sort_by.partition(":")
         if not colon:
             direction, sort_field = "asc", request.sort_by
@@ -157,7 +156,7 @@ class SecretService:
         texts = {"id": request.id, "name": request.name, "owner": request.owner}
         query = SecretQuery(
             workspace_id=actor.workspace_id,
-            namespaces=_namespaces(actor, request.scope),
+            namespaces=namespaces_of(actor, request.scope),
             text={name: parse_text_filter(text) for name, text in texts.items() if text is not None},
             labels=dict(_label_filter(text) for text in request.label),
             created=[parse_time_filter("created", text) for text in request.created],
@@ -241,7 +240,7 @@ class SecretService:
         changes = self._changes(actor, request, known)
         values = None
         if request.values is not UNSET:
-            before = self._values(known)
+            before = read_values(self._store, known)
             values = _merged(before, request.values)
             check_values({key: SecretText(value) for key, value in values.items()})
             if values == before:
@@ -354,7 +353,7 @@ class SecretService:
 
     def _named(self, actor: Actor, request: GetSecretByName) -> SecretRow:
         """The visible secret of this name, as it is now."""
-        namespaces = _namespaces(actor, request.scope)
+        namespaces = namespaces_of(actor, request.scope)
         with self._database.read() as connection:
             row = self._index.find_by_name(connection, actor.workspace_id, namespaces, request.name)
         if row is None:
@@ -371,19 +370,6 @@ class SecretService:
             raise self._no_such_version(row, version)
         return older
 
-    def _values(self, row: SecretRow) -> dict[str, str]:
-        """The values of the row's version, in the order of its keys."""
-        for placement in row.placements:
-            if placement.store_id == STORE_ID and placement.state == PRESENT:
-                values = self._store.unseal(Place(row.id, row.number, placement.locator), placement.beside)
-                if values.keys() != set(row.key_names):
-                    raise ValuesCorrupt(
-                        f"version {row.number} of '{row.name}' has other keys than the index says",
-                        hint="roll back to another version, or restore the database from a backup",
-                    )
-                return {key: values[key] for key in row.key_names}
-        raise ValuesMissing(f"no store holds version {row.number} of '{row.name}'", hint="restore it from a backup")
-
     def _digest(self, values: Mapping[str, str]) -> bytes:
         return hmac.digest(self._digest_key, msgspec.json.encode(values, order="deterministic"), hashlib.sha256)
 
@@ -395,24 +381,41 @@ class SecretService:
     def _no_such_name(self, actor: Actor, namespaces: Sequence[str], name: str) -> NotFound:
         where = {"": "the workspace", actor.user_id: "your user scope"}
         places = "" if len(namespaces) > 1 else f" in {where[namespaces[0]]}"
-        near: list[str] = []
-        if name and name.isascii() and name.isprintable():
-            letters = {name[0].lower(), name[0].upper()}
-            with self._database.read() as connection:
-                names = self._index.names_starting_with(
-                    connection, actor.workspace_id, namespaces, "".join(sorted(letters)), limit=500
-                )
-            folded = {each.lower(): each for each in names}
-            near = [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 3, 0.7)]
+        with self._database.read() as connection:
+            near = near_names(self._index, connection, actor, namespaces, name)
         hint = f"did you mean {' or '.join(near)}?" if near else "see them with: strongroom secret list"
-        return NotFound(f"there is no secret '{_printable(name)}'{places}", hint=hint)
+        return NotFound(f"there is no secret '{printable(name)}'{places}", hint=hint)
+
+
+def near_names(index: SecretIndex, connection: Connection, actor: Actor, namespaces: Sequence[str], name: str) -> list[str]:
+    """Up to three names that the actor may see and that look like this one."""
+    if not (name and name.isascii() and name.isprintable()):
+        return []
+    letters = {name[0].lower(), name[0].upper()}
+    names = index.names_starting_with(connection, actor.workspace_id, namespaces, "".join(sorted(letters)), limit=500)
+    folded = {each.lower(): each for each in names}
+    return [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 3, 0.7)]
+
+
+def read_values(store: SqlSecretsStore, row: SecretRow) -> dict[str, str]:
+    """The values of the row's version, in the order of its keys. `Unreadable` with the reason."""
+    for placement in row.placements:
+        if placement.store_id == STORE_ID and placement.state == PRESENT:
+            values = store.unseal(Place(row.id, row.number, placement.locator), placement.beside)
+            if values.keys() != set(row.key_names):
+                raise ValuesCorrupt(
+                    f"version {row.number} of '{row.name}' has other keys than the index says",
+                    hint="roll back to another version, or restore the database from a backup",
+                )
+            return {key: values[key] for key in row.key_names}
+    raise ValuesMissing(f"no store holds version {row.number} of '{row.name}'", hint="restore it from a backup")
 
 
 def _namespace(actor: Actor, scope: Scope) -> str:
     return actor.user_id if scope is Scope.USER else ""
 
 
-def _namespaces(actor: Actor, scope: Scope | None) -> list[str]:
+def namespaces_of(actor: Actor, scope: Scope | None) -> list[str]:
     """The namespaces to look in, the first of which wins."""
     return [actor.user_id, ""] if scope is None else [_namespace(actor, scope)]
 
@@ -449,7 +452,7 @@ def _merged(before: Mapping[str, str], changes: Mapping[str, SecretText | None])
         elif key in before:
             del after[key]
         else:
-            raise InvalidInput(f"there is no key '{_printable(key)}' to remove", hint=f"the keys are: {', '.join(before)}")
+            raise InvalidInput(f"there is no key '{printable(key)}' to remove", hint=f"the keys are: {', '.join(before)}")
     return after
 
 
@@ -484,10 +487,4 @@ def _stale(wanted: int, current: int) -> StaleVersion:
 
 
 def _no_such_id(secret_id: str) -> NotFound:
-    return NotFound(f"there is no secret with the id {_printable(secret_id)}", hint="see them with: strongroom secret list")
-
-
-def _printable(text: str) -> str:
-    """User input for a message: one line, no control characters, not endless."""
-    shown = text if text.isprintable() else ascii(text)[1:-1]
-    return shown if len(shown) <= 80 else shown[:77] + "..."
+    return NotFound(f"there is no secret with the id {printable(secret_id)}", hint="see them with: strongroom secret list")

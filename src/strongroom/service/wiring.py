@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from strongroom.config import Settings
-from strongroom.operations import secret as operations
+from strongroom.operations import component as of_component
+from strongroom.operations import run as of_run
+from strongroom.operations import secret as of_secret
+from strongroom.operations import stack as of_stack
 from strongroom.secrets_stores.sql import SqlSecretsStore
+from strongroom.service.component import ComponentService
 from strongroom.service.deployment import Deployment, open_deployment
 from strongroom.service.dispatcher import Dispatcher
 from strongroom.service.encryption_keys import Rotation, key_target, rotate
+from strongroom.service.reference import ReferenceService
+from strongroom.service.run import RunService
 from strongroom.service.secret import SecretService
+from strongroom.service.stack import StackService
 
 
 class Service:
@@ -20,18 +27,47 @@ class Service:
         self.deployment: Deployment = open_deployment(settings)
         self.store = SqlSecretsStore(self.deployment.keys)
         secrets = SecretService(self.deployment, self.store)
+        components, stacks = ComponentService(self.deployment), StackService(self.deployment)
+        runs = RunService(self.deployment, self.store)
+        references = ReferenceService(self.deployment, self.store, runs.record)
         self.dispatcher = Dispatcher(
             {
-                operations.CREATE.name: secrets.create,
-                operations.DELETE.name: secrets.delete,
-                operations.GET.name: secrets.get,
-                operations.GET_BY_NAME.name: secrets.get_by_name,
-                operations.GET_METADATA.name: secrets.get_metadata,
-                operations.GET_METADATA_BY_NAME.name: secrets.get_metadata_by_name,
-                operations.LIST.name: secrets.list,
-                operations.LIST_VERSIONS.name: secrets.list_versions,
-                operations.ROLLBACK.name: secrets.rollback,
-                operations.UPDATE.name: secrets.update,
+                of_component.CREATE.name: components.create,
+                of_component.DELETE.name: components.delete,
+                of_component.DELETE_FLAVOR.name: components.delete_flavor,
+                of_component.GET.name: components.get,
+                of_component.GET_FLAVOR.name: components.get_flavor,
+                of_component.LIST.name: components.list,
+                of_component.LIST_FLAVORS.name: components.list_flavors,
+                of_component.REGISTER_FLAVOR.name: components.register_flavor,
+                of_component.UPDATE.name: components.update,
+                of_run.CREATE.name: runs.create,
+                of_run.FIND_CACHED_STEP.name: runs.find_cached_step,
+                of_run.FINISH.name: runs.finish,
+                of_run.GET.name: runs.get,
+                of_run.LIST.name: runs.list,
+                of_run.RECORD_READS.name: runs.record_reads,
+                of_run.UPDATE_STEP.name: runs.update_step,
+                of_secret.CHECK.name: references.check,
+                of_secret.CREATE.name: secrets.create,
+                of_secret.DELETE.name: secrets.delete,
+                of_secret.GET.name: secrets.get,
+                of_secret.GET_BY_NAME.name: secrets.get_by_name,
+                of_secret.GET_METADATA.name: secrets.get_metadata,
+                of_secret.GET_METADATA_BY_NAME.name: secrets.get_metadata_by_name,
+                of_secret.LIST.name: secrets.list,
+                of_secret.LIST_USAGE.name: runs.list_usage,
+                of_secret.LIST_VERSIONS.name: secrets.list_versions,
+                of_secret.RESOLVE.name: references.resolve,
+                of_secret.ROLLBACK.name: secrets.rollback,
+                of_secret.UPDATE.name: secrets.update,
+                of_stack.ACTIVATE.name: stacks.activate,
+                of_stack.CREATE.name: stacks.create,
+                of_stack.DELETE.name: stacks.delete,
+                of_stack.GET.name: stacks.get,
+                of_stack.LIST.name: stacks.list,
+                of_stack.UPDATE.name: stacks.update,
+                of_stack.USE.name: stacks.use,
             }
         )
 

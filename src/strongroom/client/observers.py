@@ -1,0 +1,54 @@
+"""Who else is told when this process reads values: a pipeline run records the read and keeps the values out of its output."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from strongroom.models.secret import Secret
+from strongroom.redaction import SecretText
+
+
+@dataclass(frozen=True)
+class ValuesRead:
+    """Values of one version of a secret that this process has read. `recorded` says that a run's record has them already."""
+
+    secret_id: str
+    secret: str
+    version: int
+    values: dict[str, SecretText]
+    recorded: bool = False
+
+    @classmethod
+    def of(cls, secret: Secret) -> ValuesRead:
+        """All values of a secret that was read with them."""
+        return cls(secret.id, secret.name, secret.version, secret.values or {})
+
+
+Observer = Callable[[ValuesRead], None]
+
+_lock = threading.Lock()
+_observers: tuple[Observer, ...] = ()
+
+
+@contextmanager
+def observing(observer: Observer) -> Iterator[None]:
+    """Within the block, the observer gets whatever values any client of this process reads, before the caller does."""
+    global _observers
+    with _lock:
+        _observers = (*_observers, observer)
+    try:
+        yield
+    finally:
+        with _lock:
+            remaining = list(_observers)
+            remaining.remove(observer)
+            _observers = tuple(remaining)
+
+
+def tell(read: ValuesRead) -> None:
+    """Tells all observers of values that were read."""
+    for observer in _observers:
+        observer(read)

@@ -1,0 +1,160 @@
+"""The index of components and custom flavors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from strongroom.db.tables import components, flavors, stack_components, stacks, users, workspaces
+from strongroom.metadata.conditions import can_be_stored, text_condition
+from strongroom.models.filter import TextFilter
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentRow:
+    """A component; `configuration` is JSON, times are in microseconds since 1970."""
+
+    id: str
+    workspace_id: str
+    type: str
+    name: str
+    flavor: str
+    configuration: str
+    created: int
+    updated: int
+    workspace: str
+    owner: str
+
+
+COMPONENT_COLUMNS = (
+    components.c.id,
+    components.c.workspace_id,
+    components.c.type,
+    components.c.name,
+    components.c.flavor,
+    components.c.configuration,
+    components.c.created,
+    components.c.updated,
+    workspaces.c.name,
+    users.c.name,
+)
+WITH_OWNER = components.join(workspaces, workspaces.c.id == components.c.workspace_id).join(
+    users, users.c.id == components.c.owner_id
+)
+_SELECT = select(*COMPONENT_COLUMNS).select_from(WITH_OWNER)
+
+
+def component_row(columns: Sequence[Any]) -> ComponentRow:
+    """The row of `COMPONENT_COLUMNS`."""
+    return ComponentRow(*columns)
+
+
+def find_component(connection: Connection, workspace_id: str, component_type: str, name_or_id: str) -> ComponentRow | None:
+    """The component of this type and exact name, or of this id."""
+    if not can_be_stored(name_or_id):
+        return None
+    mine = (components.c.workspace_id == workspace_id) & (components.c.type == component_type)
+    rows = connection.execute(_SELECT.where(mine, (components.c.name == name_or_id) | (components.c.id == name_or_id))).all()
+    found = [component_row(row) for row in rows]
+    return next((row for row in found if row.name == name_or_id), found[0] if found else None)
+
+
+def lock_component(connection: Connection, workspace_id: str, component_id: str) -> ComponentRow | None:
+    """The component of this id, locked until the transaction ends (outside of one: just read)."""
+    if not can_be_stored(component_id):
+        return None
+    statement = _SELECT.where(components.c.workspace_id == workspace_id, components.c.id == component_id)
+    row = connection.execute(statement.with_for_update(of=components)).one_or_none()
+    return component_row(row) if row else None
+
+
+def list_components(
+    connection: Connection,
+    workspace_id: str,
+    *,
+    component_type: str | None,
+    name: TextFilter | None,
+    flavor: TextFilter | None,
+    offset: int,
+    size: int,
+) -> tuple[list[ComponentRow], int]:
+    """A page of components by type and name, and how many there are in all."""
+    wanted = [components.c.workspace_id == workspace_id]
+    wanted += [components.c.type == component_type] if component_type else []
+    for column, given in ((components.c.name, name), (components.c.flavor, flavor)):
+        wanted += [text_condition(column, given, connection.dialect.name)] if given else []
+    total = connection.execute(select(func.count()).select_from(components).where(*wanted)).scalar_one()
+    statement = _SELECT.where(*wanted).order_by(components.c.type, components.c.name).offset(offset).limit(size)
+    return [component_row(row) for row in connection.execute(statement)], total
+
+
+def insert_component(connection: Connection, **columns: Any) -> None:
+    """Adds a component. `ConstraintViolated` when its type has one of that name."""
+    connection.execute(insert(components).values(**columns))
+
+
+def update_component(connection: Connection, component_id: str, **columns: Any) -> None:
+    """Changes columns of a component. `ConstraintViolated` when the new name is taken."""
+    connection.execute(update(components).where(components.c.id == component_id).values(**columns))
+
+
+def delete_component(connection: Connection, component_id: str) -> None:
+    """Deletes a component. `ConstraintViolated` when a stack has it."""
+    connection.execute(delete(components).where(components.c.id == component_id))
+
+
+def stacks_with(connection: Connection, component_id: str) -> Sequence[str]:
+    """The names of the stacks that have this component."""
+    statement = select(stacks.c.name).join(stack_components, stack_components.c.stack_id == stacks.c.id)
+    return (
+        connection.execute(statement.where(stack_components.c.component_id == component_id).order_by(stacks.c.name)).scalars().all()
+    )
+
+
+def names_of_type(connection: Connection, workspace_id: str, component_type: str, limit: int) -> Sequence[str]:
+    """Some names of components of this type."""
+    statement = select(components.c.name).where(components.c.workspace_id == workspace_id, components.c.type == component_type)
+    return connection.execute(statement.order_by(components.c.name).limit(limit)).scalars().all()
+
+
+def put_flavor(connection: Connection, workspace_id: str, component_type: str, name: str, description: str, now: int) -> None:
+    """Writes the description (JSON) of a custom flavor, over a former one of that name."""
+    key = _flavor_key(workspace_id, component_type, name)
+    changed = connection.execute(update(flavors).where(*key).values(description=description))
+    if not changed.rowcount and find_flavor(connection, workspace_id, component_type, name) is None:
+        connection.execute(
+            insert(flavors).values(workspace_id=workspace_id, type=component_type, name=name, description=description, created=now)
+        )
+
+
+def find_flavor(connection: Connection, workspace_id: str, component_type: str, name: str) -> str | None:
+    """The description of a custom flavor, or None."""
+    if not can_be_stored(name):
+        return None
+    return connection.execute(select(flavors.c.description).where(*_flavor_key(workspace_id, component_type, name))).scalar()
+
+
+def list_flavors(connection: Connection, workspace_id: str) -> Sequence[str]:
+    """The descriptions of all custom flavors, by type and name."""
+    statement = select(flavors.c.description).where(flavors.c.workspace_id == workspace_id)
+    return connection.execute(statement.order_by(flavors.c.type, flavors.c.name)).scalars().all()
+
+
+def delete_flavor(connection: Connection, workspace_id: str, component_type: str, name: str) -> bool:
+    """Deletes a custom flavor; whether there was one."""
+    return bool(connection.execute(delete(flavors).where(*_flavor_key(workspace_id, component_type, name))).rowcount)
+
+
+def components_of_flavor(connection: Connection, workspace_id: str, component_type: str, flavor: str) -> Sequence[str]:
+    """The names of the components of this flavor."""
+    statement = select(components.c.name).where(
+        components.c.workspace_id == workspace_id, components.c.type == component_type, components.c.flavor == flavor
+    )
+    return connection.execute(statement.order_by(components.c.name)).scalars().all()
+
+
+def _flavor_key(workspace_id: str, component_type: str, name: str) -> tuple[Any, ...]:
+    return flavors.c.workspace_id == workspace_id, flavors.c.type == component_type, flavors.c.name == name

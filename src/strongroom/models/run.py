@@ -1,0 +1,175 @@
+"""Runs of pipelines: what ran when, with what result, and which secrets it read. Never a value."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from strongroom.models.page import DEFAULT_PAGE_SIZE
+
+
+class RunStatus(enum.StrEnum):
+    """How a run or a step stands. `cached` and `pending` are for steps alone."""
+
+    CACHED = "cached"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    PENDING = "pending"
+    RUNNING = "running"
+    STOPPED = "stopped"
+
+
+class ArtifactRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An output of a step: where it lies, in which format, and the type of what it holds. `size` is in bytes."""
+
+    name: str
+    uri: str
+    format: str
+    type: str
+    size: int
+
+
+class RunStep(msgspec.Struct, frozen=True, kw_only=True):
+    """One step of a run. `inputs` maps parameters to `step.output`; settings and parameters are as written."""
+
+    name: str
+    status: RunStatus
+    parameters: dict[str, Any] = {}
+    inputs: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+    outputs: list[ArtifactRecord] = []
+    metadata: dict[str, Any] = {}
+    cached_from: str | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+    error: str | None = None
+
+
+class SecretRead(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of a secret's version that was read; `step` is None for what the run as a whole resolved."""
+
+    secret_id: str
+    secret: str
+    version: int
+    key: str
+    step: str | None = None
+    moment: datetime | None = None
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of a pipeline. Lists leave `steps` and `reads` out."""
+
+    id: str
+    name: str
+    pipeline: str
+    stack: str
+    status: RunStatus
+    workspace: str
+    owner: str
+    parameters: dict[str, Any]
+    started: datetime
+    finished: datetime | None
+    error: str | None
+    steps: list[RunStep] | UnsetType = UNSET
+    reads: list[SecretRead] | UnsetType = UNSET
+
+
+class SecretUse(msgspec.Struct, frozen=True, kw_only=True):
+    """That a step of a run read a key of some version of a secret."""
+
+    run_id: str
+    run: str
+    pipeline: str
+    owner: str
+    step: str | None
+    version: int
+    key: str
+    moment: datetime
+
+
+class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that a run is going to take."""
+
+    name: str
+    parameters: dict[str, Any] = {}
+    inputs: dict[str, str] = {}
+    settings: dict[str, Any] = {}
+
+
+class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Records that a run begins. Without a name it gets one."""
+
+    pipeline: str
+    stack: str
+    name: str | None = None
+    parameters: dict[str, Any] = {}
+    steps: list[PlannedStep] = []
+
+
+class UpdateRunStep(msgspec.Struct, frozen=True, kw_only=True):
+    """Records how a step of one's own run stands. What is left out stays."""
+
+    id: str
+    step: str
+    status: RunStatus
+    cache_key: str | None = None
+    cached_from: str | None = None
+    outputs: list[ArtifactRecord] = []
+    metadata: dict[str, Any] = {}
+    error: str | None = None
+
+
+class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Records the end of one's own run."""
+
+    id: str
+    status: RunStatus
+    error: str | None = None
+
+
+class RecordReads(msgspec.Struct, frozen=True, kw_only=True):
+    """Records what one's own run has read; what is recorded already is no error."""
+
+    id: str
+    reads: list[SecretRead]
+
+
+class FindCachedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """Looks for the latest completed step with this cache key."""
+
+    cache_key: str
+
+
+class CachedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """A completed step: the run that took it (None: there is none), and its outputs."""
+
+    run_id: str | None = None
+    outputs: list[ArtifactRecord] = []
+
+
+class GetRun(msgspec.Struct, frozen=True, kw_only=True):
+    """Reads a run by its full id or its exact name."""
+
+    name: str
+
+
+class ListRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of runs, newest first."""
+
+    pipeline: str | None = None
+    status: RunStatus | None = None
+    page: int = 1
+    size: int = DEFAULT_PAGE_SIZE
+
+
+class ListSecretUsage(msgspec.Struct, frozen=True, kw_only=True):
+    """A page of who read a secret, newest first."""
+
+    id: str
+    version: int | None = None
+    page: int = 1
+    size: int = DEFAULT_PAGE_SIZE

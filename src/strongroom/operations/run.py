@@ -1,0 +1,30 @@
+"""The operations on runs of pipelines."""
+
+from __future__ import annotations
+
+from strongroom.models.page import Page
+from strongroom.models.run import (
+    CachedStep,
+    CreateRun,
+    FindCachedStep,
+    FinishRun,
+    GetRun,
+    ListRuns,
+    RecordReads,
+    Run,
+    UpdateRunStep,
+)
+from strongroom.operations.operation import Operation
+from strongroom.operations.permission import Permission
+
+CREATE = Operation("run.create", "POST", "/runs", Permission.RUN_WRITE, CreateRun, Run)
+FIND_CACHED_STEP = Operation(
+    "run.find-cached-step", "GET", "/cached-steps/{cache_key}", Permission.RUN_READ, FindCachedStep, CachedStep
+)
+FINISH = Operation("run.finish", "POST", "/runs/{id}/finish", Permission.RUN_WRITE, FinishRun, type(None))
+GET = Operation("run.get", "GET", "/runs/{name}", Permission.RUN_READ, GetRun, Run)
+LIST = Operation("run.list", "GET", "/runs", Permission.RUN_READ, ListRuns, Page[Run])
+RECORD_READS = Operation("run.record-reads", "POST", "/runs/{id}/reads", Permission.RUN_WRITE, RecordReads, type(None))
+UPDATE_STEP = Operation("run.update-step", "PATCH", "/runs/{id}/steps/{step}", Permission.RUN_WRITE, UpdateRunStep, type(None))
+
+RUN_OPERATIONS = (CREATE, FIND_CACHED_STEP, FINISH, GET, LIST, RECORD_READS, UPDATE_STEP)

@@ -1,0 +1,119 @@
+"""What references lead to. Checking and resolving share their look-up, so that they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from strongroom.auth.actor import Actor
+from strongroom.auth.policy import allows
+from strongroom.errors import InvalidInput, Unreadable
+from strongroom.metadata.secret import KeysRow, SecretIndex, SecretRow
+from strongroom.models.reference import (
+    MAX_REFERENCES,
+    CheckedReference,
+    CheckedReferences,
+    CheckReferences,
+    Reference,
+    ReferenceStatus,
+    ResolvedReference,
+    ResolvedReferences,
+    ResolveReferences,
+)
+from strongroom.models.run import SecretRead
+from strongroom.operations.permission import Permission
+from strongroom.redaction import SecretText
+from strongroom.secrets_stores.sql import SqlSecretsStore
+from strongroom.service.deployment import Deployment
+from strongroom.service.secret import namespaces_of, near_names, read_values
+
+_NEAR = 20
+"""For so many missing names at most, names like them are looked for."""
+
+
+class ReferenceService:
+    """Checks and resolves references for an actor: their user scope first, then the workspace; names are exact. Thread-safe."""
+
+    def __init__(
+        self, deployment: Deployment, store: SqlSecretsStore, record: Callable[[Actor, str, Sequence[SecretRead]], None]
+    ) -> None:
+        self._database, self._store, self._record = deployment.database, store, record
+        self._index = SecretIndex(store)
+
+    def check(self, actor: Actor, request: CheckReferences) -> CheckedReferences:
+        """Says of each reference whether it would resolve. Reads the index alone, in one query for a thousand names."""
+        names = _names(request.references)
+        near: dict[str, list[str]] = {}
+        with self._database.snapshot() as connection:
+            found = self._index.find_keys(connection, actor.workspace_id, namespaces_of(actor, None), names)
+            for name in [name for name in names if name not in found][:_NEAR]:
+                near[name] = near_names(self._index, connection, actor, namespaces_of(actor, None), name)
+        items = []
+        for reference in request.references:
+            row = found.get(reference.name)
+            items.append(
+                CheckedReference(
+                    name=reference.name,
+                    key=reference.key,
+                    status=_status(row, reference),
+                    secret_id=row.id if row else None,
+                    version=row.number if row else None,
+                    keys=row.key_names if row else [],
+                    near=near.get(reference.name, []),
+                )
+            )
+        return CheckedReferences(items=items, may_read=allows(actor.role, Permission.SECRET_READ_VALUES))
+
+    def resolve(self, actor: Actor, request: ResolveReferences) -> ResolvedReferences:
+        """Reads the values of all references in one snapshot. What leads nowhere says so in its item, and the others are still given.
+
+        With `run_id`, what is given is on that run's record before it is given.
+        """
+        names = _names(request.references)
+        with self._database.snapshot() as connection:
+            found = self._index.find_by_names(connection, actor.workspace_id, namespaces_of(actor, None), names)
+        values: dict[str, dict[str, str]] = {}
+        failures: dict[str, str] = {}
+        for name, row in found.items():
+            try:
+                values[name] = read_values(self._store, row)
+            except Unreadable as error:
+                failures[name] = error.message
+        items = [_resolved(reference, found.get(reference.name), values, failures) for reference in request.references]
+        if request.run_id is not None:
+            reads = [
+                SecretRead(secret_id=item.secret_id, secret=item.name, version=item.version, key=item.key)
+                for item in items
+                if item.status is ReferenceStatus.OK and item.secret_id is not None and item.version is not None
+            ]
+            self._record(actor, request.run_id, reads)
+        return ResolvedReferences(items=items)
+
+
+def _names(references: Sequence[Reference]) -> list[str]:
+    if len(references) > MAX_REFERENCES:
+        raise InvalidInput(f"one request takes at most {MAX_REFERENCES} references")
+    return list(dict.fromkeys(reference.name for reference in references))
+
+
+def _status(row: KeysRow | SecretRow | None, reference: Reference) -> ReferenceStatus:
+    if row is None:
+        return ReferenceStatus.NO_SECRET
+    return ReferenceStatus.OK if reference.key in row.key_names else ReferenceStatus.NO_KEY
+
+
+def _resolved(
+    reference: Reference, row: SecretRow | None, values: dict[str, dict[str, str]], failures: dict[str, str]
+) -> ResolvedReference:
+    status = _status(row, reference)
+    if row is None:
+        return ResolvedReference(name=reference.name, key=reference.key, status=status)
+    known = ResolvedReference(
+        name=reference.name, key=reference.key, status=status, secret_id=row.id, version=row.number, keys=row.key_names
+    )
+    if status is not ReferenceStatus.OK:
+        return known
+    if reference.name in failures:
+        return msgspec.structs.replace(known, status=ReferenceStatus.UNREADABLE, message=failures[reference.name])
+    return msgspec.structs.replace(known, value=SecretText(values[reference.name][reference.key]))

@@ -1,0 +1,256 @@
+"""The records of runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec import UNSET
+from sqlalchemy import Connection
+
+from strongroom.auth.actor import Actor
+from strongroom.db.clock import now
+from strongroom.db.engine import ConstraintViolated
+from strongroom.db.identifiers import new_id
+from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, printable
+from strongroom.metadata import run as index
+from strongroom.metadata.run import RunRow, StepRow
+from strongroom.metadata.secret import SecretIndex
+from strongroom.models.component import check_plain_name
+from strongroom.models.filter import from_microseconds
+from strongroom.models.page import Page, check_page
+from strongroom.models.run import (
+    ArtifactRecord,
+    CachedStep,
+    CreateRun,
+    FindCachedStep,
+    FinishRun,
+    GetRun,
+    ListRuns,
+    ListSecretUsage,
+    RecordReads,
+    Run,
+    RunStatus,
+    RunStep,
+    SecretRead,
+    SecretUse,
+    UpdateRunStep,
+)
+from strongroom.secrets_stores.sql import SqlSecretsStore
+from strongroom.service.deployment import Deployment
+
+MAX_RECORD_BYTES = 1_048_576
+"""Of JSON, for the parameters of a run or the metadata of a step."""
+
+_MAX_ERROR = 16_384
+_decode_plan = msgspec.json.Decoder(dict[str, Any]).decode
+_decode_outputs = msgspec.json.Decoder(list[ArtifactRecord]).decode
+
+
+class RunService:
+    """Records runs. Only who began a run may add to its record; everybody in the workspace may read it. Thread-safe."""
+
+    def __init__(self, deployment: Deployment, store: SqlSecretsStore) -> None:
+        self._database = deployment.database
+        self._secrets = SecretIndex(store)
+
+    def create(self, actor: Actor, request: CreateRun) -> Run:
+        """Records that a run begins. `AlreadyExists` when a name was given that is taken."""
+        run_id, moment = new_id(), now()
+        pipeline = check_plain_name(request.pipeline, "the pipeline")
+        stamp = from_microseconds(moment).strftime("%Y%m%d-%H%M%S")
+        name = f"{pipeline[:220]}-{stamp}-{run_id[-6:]}" if request.name is None else check_plain_name(request.name, "the run")
+        plans = [
+            (
+                check_plain_name(step.name, "the step"),
+                _encode({"parameters": step.parameters, "inputs": step.inputs, "settings": step.settings}),
+            )
+            for step in request.steps
+        ]
+        parameters = _encode(request.parameters)
+        try:
+            with self._database.write() as connection:
+                index.insert_run(
+                    connection,
+                    id=run_id,
+                    workspace_id=actor.workspace_id,
+                    name=name,
+                    pipeline=pipeline,
+                    stack=check_plain_name(request.stack, "the stack"),
+                    status=RunStatus.RUNNING.value,
+                    owner_id=actor.user_id,
+                    parameters=parameters,
+                    started=moment,
+                )
+                index.insert_steps(connection, run_id, RunStatus.PENDING, plans)
+        except ConstraintViolated:
+            raise AlreadyExists(f"a run '{name}' already exists", hint="give another name, or none") from None
+        return self.get(actor, GetRun(name=run_id))
+
+    def update_step(self, actor: Actor, request: UpdateRunStep) -> None:
+        """Records how a step stands. `NotFound`, `Forbidden`; `InvalidInput` when the run has ended."""
+        columns: dict[str, Any] = {"status": request.status.value}
+        if request.status is RunStatus.RUNNING:
+            columns["started"] = now()
+        else:
+            columns["finished"] = now()
+            columns["outputs"] = _encode(request.outputs)
+            columns["facts"] = _encode(request.metadata)
+            columns["error"] = None if request.error is None else request.error[:_MAX_ERROR]
+            columns["cached_from"] = request.cached_from
+        if request.cache_key is not None:
+            columns["cache_key"] = request.cache_key
+        with self._database.write() as connection:
+            self._own(connection, actor, request.id, running=True)
+            if not index.update_step(connection, request.id, request.step, **columns):
+                raise NotFound(f"this run has no step '{printable(request.step)}'")
+
+    def finish(self, actor: Actor, request: FinishRun) -> None:
+        """Records the end of a run; steps that were under way end with it. `NotFound`, `Forbidden`, `InvalidInput`."""
+        error = None if request.error is None else request.error[:_MAX_ERROR]
+        with self._database.write() as connection:
+            self._own(connection, actor, request.id, running=True)
+            index.end_steps(connection, request.id, RunStatus.RUNNING, RunStatus.STOPPED, now())
+            index.finish_run(connection, request.id, RunStatus.RUNNING, request.status, error, now())
+
+    def record_reads(self, actor: Actor, request: RecordReads) -> None:
+        """Records what a run read. `NotFound`, `Forbidden`."""
+        self.record(actor, request.id, request.reads)
+
+    def record(self, actor: Actor, run_id: str, reads: Sequence[SecretRead]) -> None:
+        """The same, for the service itself."""
+        rows = [(read.step or "", read.secret_id, read.version, read.key, read.secret) for read in reads]
+        for texts in rows:
+            if any(isinstance(text, str) and not (text.isascii() and text.isprintable() and len(text) <= 255) for text in texts):
+                raise InvalidInput("a read is recorded by the names and ids of what was read")
+        with self._database.write() as connection:
+            self._own(connection, actor, run_id)
+            index.add_reads(connection, run_id, rows, now())
+
+    def find_cached_step(self, actor: Actor, request: FindCachedStep) -> CachedStep:
+        """The latest completed step of the workspace with this cache key; without a run if there is none."""
+        with self._database.read() as connection:
+            found = index.find_cached(connection, actor.workspace_id, request.cache_key, RunStatus.COMPLETED)
+        return CachedStep() if found is None else CachedStep(run_id=found[0], outputs=_decode_outputs(found[1]))
+
+    def get(self, actor: Actor, request: GetRun) -> Run:
+        """The run of this name or id, with its steps and what it read of secrets that the actor may see. `NotFound`."""
+        with self._database.snapshot() as connection:
+            row = index.find_run(connection, actor.workspace_id, request.name)
+            if row is None:
+                recent, _ = index.list_runs(connection, actor.workspace_id, pipeline=None, status=None, offset=0, size=200)
+                near = difflib.get_close_matches(request.name, [each.name for each in recent], 1)
+                hint = f"did you mean {near[0]}?" if near else "see them with: strongroom run list"
+                raise NotFound(f"there is no run '{printable(request.name)}'", hint=hint)
+            steps = [_step(step) for step in index.list_steps(connection, row.id)]
+            reads = [
+                SecretRead(
+                    secret_id=secret_id, secret=secret, version=version, key=key, step=step or None, moment=from_microseconds(moment)
+                )
+                for step, secret_id, secret, version, key, moment in index.list_reads(connection, row.id)
+            ]
+            if row.owner_id != actor.user_id:  # another one's user-scoped secrets do not exist for anybody else
+                visible = self._secrets.visible(connection, actor.workspace_id, actor.user_id, {read.secret_id for read in reads})
+                reads = [read for read in reads if read.secret_id in visible]
+        return msgspec.structs.replace(_run(row), steps=steps, reads=reads)
+
+    def list(self, actor: Actor, request: ListRuns) -> Page[Run]:
+        """A page of runs, newest first."""
+        check_page(request.page, request.size)
+        with self._database.snapshot() as connection:
+            rows, total = index.list_runs(
+                connection,
+                actor.workspace_id,
+                pipeline=request.pipeline,
+                status=request.status,
+                offset=(request.page - 1) * request.size,
+                size=request.size,
+            )
+        return Page.of([_run(row) for row in rows], total=total, page=request.page, size=request.size)
+
+    def list_usage(self, actor: Actor, request: ListSecretUsage) -> Page[SecretUse]:
+        """A page of who read a secret that the actor may see, newest first. `NotFound`."""
+        check_page(request.page, request.size)
+        with self._database.snapshot() as connection:
+            if not self._secrets.visible(connection, actor.workspace_id, actor.user_id, {request.id}):
+                raise NotFound(
+                    f"there is no secret with the id {printable(request.id)}", hint="see them with: strongroom secret list"
+                )
+            rows, total = index.list_usage(
+                connection,
+                actor.workspace_id,
+                request.id,
+                version=request.version,
+                offset=(request.page - 1) * request.size,
+                size=request.size,
+            )
+        items = [
+            SecretUse(
+                run_id=run_id,
+                run=run,
+                pipeline=pipeline,
+                owner=owner,
+                step=step or None,
+                version=version,
+                key=key,
+                moment=from_microseconds(moment),
+            )
+            for run_id, run, pipeline, owner, step, version, key, moment in rows
+        ]
+        return Page.of(items, total=total, page=request.page, size=request.size)
+
+    @staticmethod
+    def _own(connection: Connection, actor: Actor, run_id: str, *, running: bool = False) -> None:
+        """Locks the run, which has to be the actor's."""
+        found = index.lock_run(connection, actor.workspace_id, run_id)
+        if found is None:
+            raise NotFound(f"there is no run with the id {printable(run_id)}")
+        owner_id, status = found
+        if owner_id != actor.user_id:
+            raise Forbidden("only who began a run may add to its record")
+        if running and status != RunStatus.RUNNING:
+            raise InvalidInput(f"this run has ended: it is {status}")
+
+
+def _run(row: RunRow) -> Run:
+    return Run(
+        id=row.id,
+        name=row.name,
+        pipeline=row.pipeline,
+        stack=row.stack,
+        status=RunStatus(row.status),
+        workspace=row.workspace,
+        owner=row.owner,
+        parameters=_decode_plan(row.parameters),
+        started=from_microseconds(row.started),
+        finished=None if row.finished is None else from_microseconds(row.finished),
+        error=row.error,
+        steps=UNSET,
+        reads=UNSET,
+    )
+
+
+def _step(row: StepRow) -> RunStep:
+    plan = _decode_plan(row.plan)
+    return RunStep(
+        name=row.name,
+        status=RunStatus(row.status),
+        parameters=plan["parameters"],
+        inputs=plan["inputs"],
+        settings=plan["settings"],
+        outputs=_decode_outputs(row.outputs),
+        metadata=_decode_plan(row.facts),
+        cached_from=row.cached_from,
+        started=None if row.started is None else from_microseconds(row.started),
+        finished=None if row.finished is None else from_microseconds(row.finished),
+        error=row.error,
+    )
+
+
+def _encode(data: object) -> str:
+    encoded = msgspec.json.encode(data)
+    if len(encoded) > MAX_RECORD_BYTES:
+        raise InvalidInput(f"the record of a run takes at most {MAX_RECORD_BYTES} bytes of parameters or metadata")
+    return encoded.decode()

@@ -27,6 +27,7 @@ No message ever contains a value.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -107,10 +108,14 @@ class StaleVersion(StrongroomError):
 
 
 class Unresolved(StrongroomError):
-    """References that lead to no value. The message names every one of them and where it stands."""
+    """References that lead to no value. The message names every one of them and where it stands; so do `problems`, one by one."""
 
     code = "unresolved"
     status = 422
+
+    def __init__(self, message: str, hint: str | None = None, problems: Sequence[object] = ()) -> None:
+        super().__init__(message, hint)
+        self.problems = list(problems)
 
 
 class StepFailed(StrongroomError):

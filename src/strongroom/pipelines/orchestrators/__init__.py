@@ -1,0 +1,1 @@
+"""Orchestrators, one per file."""

@@ -1,0 +1,18 @@
+"""The local orchestrator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from strongroom.stacks.orchestrator import Orchestrator, Task
+
+
+class LocalOrchestrator(Orchestrator):
+    """Executes one step after another, in this process and thread, in the order in which the pipeline called them."""
+
+    flavor = "local"
+
+    def execute(self, tasks: Sequence[Task], run_step: Callable[[str], None]) -> None:
+        """See `Orchestrator`."""
+        for task in tasks:
+            run_step(task.name)

@@ -1,0 +1,231 @@
+"""Artifact stores: where the outputs of steps lie, as bytes under a URI."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from strongroom.errors import ConfigurationError, NotFound, Unauthenticated, Unavailable
+from strongroom.models.flavor import ComponentType
+from strongroom.stacks.component import Component
+
+
+class ArtifactStore(Component):
+    """Keeps bytes under URIs. Nothing is ever overwritten: every run writes under paths of its own. Thread-safe."""
+
+    type = ComponentType.ARTIFACT_STORE
+
+    @abstractmethod
+    def write(self, path: str, data: bytes) -> str:
+        """Stores the data at the path below the store's root, as a whole or not at all; its URI. `Unavailable`."""
+
+    @abstractmethod
+    def read(self, uri: str) -> bytes:
+        """What was stored under the URI. `NotFound`, `Unavailable`."""
+
+    @abstractmethod
+    def exists(self, uri: str) -> bool:
+        """Whether something is stored under the URI. `Unavailable`."""
+
+
+class LocalArtifactStore(ArtifactStore):
+    """A folder on this machine, readable for its owner alone."""
+
+    flavor = "local"
+
+    @property
+    def root(self) -> Path:
+        """The folder."""
+        given = self.config.path
+        return Path(given).expanduser().absolute() if given else self.settings.folder / "artifacts"
+
+    def write(self, path: str, data: bytes) -> str:
+        """Writes a temporary file, makes it durable, then gives it its name."""
+        target = self.root / path
+        try:
+            target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).replace(target)
+            except BaseException:
+                with contextlib.suppress(FileNotFoundError):
+                    Path(temporary).unlink()
+                raise
+        except OSError as error:
+            raise Unavailable(f"{self.title} cannot write: {error.strerror}", hint=f"check the folder {self.root}") from error
+        return target.as_uri()
+
+    def read(self, uri: str) -> bytes:
+        """The content of the file."""
+        path = self._path(uri)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise NotFound(f"{self.title} has no artifact {uri}") from None
+        except OSError as error:
+            raise Unavailable(f"{self.title} cannot read {uri}: {error.strerror}") from error
+
+    def exists(self, uri: str) -> bool:
+        """Whether the file is there."""
+        return self._path(uri).is_file()
+
+    def _path(self, uri: str) -> Path:
+        """The file of a URI, which has to lie in this store."""
+        from urllib.request import url2pathname
+
+        parts = urlsplit(uri)
+        path = Path(url2pathname(parts.path))
+        if parts.scheme != "file" or not path.resolve().is_relative_to(self.root.resolve()):
+            raise NotFound(f"{self.title} has no artifact {uri}")
+        return path
+
+
+class FsspecArtifactStore(ArtifactStore):
+    """Any place that fsspec has a file system for. Subclasses say how attributes become the file system's arguments."""
+
+    flavor = "fsspec"
+
+    def options(self) -> dict[str, Any]:
+        """The arguments of the file system."""
+        return dict(self.config.options or {})
+
+    def write(self, path: str, data: bytes) -> str:
+        """Writes an object."""
+        uri = f"{self._root}/{path}"
+        with self._explained("write"):
+            self._filesystem.makedirs(uri.rsplit("/", 1)[0], exist_ok=True)
+            self._filesystem.pipe_file(uri, data)
+        return uri
+
+    def read(self, uri: str) -> bytes:
+        """The content of the object."""
+        with self._explained("read"):
+            data: bytes = self._filesystem.cat_file(self._inside(uri))
+            return data
+
+    def exists(self, uri: str) -> bool:
+        """Whether the object is there."""
+        with self._explained("look"):
+            return bool(self._filesystem.isfile(self._inside(uri)))
+
+    @property
+    def _root(self) -> str:
+        root = str(self.config.path).rstrip("/")
+        if "://" not in root:
+            raise ConfigurationError(f"the path of {self.title} is no URL", hint="for example s3://bucket/prefix")
+        return root
+
+    def _inside(self, uri: str) -> str:
+        if not uri.startswith(f"{self._root}/"):
+            raise NotFound(f"{self.title} has no artifact {uri}")
+        return uri
+
+    @property
+    def _filesystem(self) -> Any:
+        if not hasattr(self, "_opened"):
+            fsspec = self.needed("fsspec")
+            protocol = self._root.partition("://")[0]
+            try:
+                # Not from fsspec's cache, which other code of this process shares: this one carries credentials.
+                self._opened = fsspec.filesystem(protocol, skip_instance_cache=True, **self.options())
+            except ImportError:
+                self._missing(protocol)
+            except ValueError as error:
+                if "protocol" in str(error).lower():
+                    raise ConfigurationError(
+                        f"fsspec knows no file system for {protocol}://", hint=f"check the path of {self.title}"
+                    ) from None
+                raise ConfigurationError(
+                    f"{self.title} cannot be opened ({type(error).__name__})", hint="check its attributes"
+                ) from error
+            except TypeError as error:
+                raise ConfigurationError(
+                    f"{self.title} cannot be opened: wrong options", hint="check its attribute 'options'"
+                ) from error
+        return self._opened
+
+    def _missing(self, protocol: str) -> None:
+        from fsspec.registry import known_implementations
+
+        known = known_implementations.get(protocol, {})
+        self.needed(known.get("class", protocol).partition(".")[0])
+        raise ConfigurationError(f"the file system for {protocol}:// cannot be imported", hint=known.get("err"))
+
+    @contextlib.contextmanager
+    def _explained(self, what: str) -> Any:
+        """Turns the errors of drivers into ours, without their text: it may quote credentials."""
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise NotFound(f"{self.title} has no such artifact or bucket", hint="check its attribute 'path'") from error
+        except PermissionError as error:
+            raise Unauthenticated(
+                f"{self.title} refused to {what}: access denied", hint="check its credentials and the secrets they refer to"
+            ) from error
+        except (OSError, RuntimeError) as error:
+            raise Unavailable(
+                f"{self.title} failed to {what} ({type(error).__name__})", hint="check its address and whether it is up"
+            ) from error
+        except Exception as error:
+            if type(error).__module__.partition(".")[0] not in _DRIVERS:
+                raise
+            raise Unavailable(
+                f"{self.title} failed to {what} ({type(error).__name__})", hint="check its attributes and credentials"
+            ) from error
+
+
+_DRIVERS = ("adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs")
+
+
+class S3ArtifactStore(FsspecArtifactStore):
+    """A bucket of S3 or a compatible service. Without a key, boto's own chain of credentials is used."""
+
+    flavor = "s3"
+
+    def options(self) -> dict[str, Any]:
+        """Those of s3fs."""
+        config = self.config
+        client = {name: value for name, value in {"endpoint_url": config.endpoint_url, "region_name": config.region}.items() if value}
+        given = {"key": config.key, "secret": config.secret, "token": config.token, "client_kwargs": client or None}
+        return {**{name: value for name, value in given.items() if value}, **(config.options or {})}
+
+
+class GCSArtifactStore(FsspecArtifactStore):
+    """A bucket of Google Cloud Storage. Without a token, Google's own chain of credentials is used."""
+
+    flavor = "gcs"
+
+    def options(self) -> dict[str, Any]:
+        """Those of gcsfs; a service account's JSON is handed over as such."""
+        import json
+
+        config = self.config
+        token = config.token
+        if token and token.lstrip().startswith("{"):
+            try:
+                token = json.loads(token)
+            except ValueError:
+                raise ConfigurationError(f"the token of {self.title} is no JSON", hint="check the secret it refers to") from None
+        given = {"project": config.project, "token": token, "endpoint_url": config.endpoint_url}
+        return {**{name: value for name, value in given.items() if value}, **(config.options or {})}
+
+
+class AzureArtifactStore(FsspecArtifactStore):
+    """A container of Azure Blob Storage."""
+
+    flavor = "azure"
+
+    def options(self) -> dict[str, Any]:
+        """Those of adlfs."""
+        config = self.config
+        names = ("account_name", "account_key", "connection_string", "sas_token", "tenant_id", "client_id", "client_secret")
+        return {**{name: config[name] for name in names if config[name]}, **(config.options or {})}

@@ -1,0 +1,115 @@
+"""What all components are: a name, a flavor, and attributes that resolve when they are used."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+from typing import Any, ClassVar
+
+from strongroom.config import Settings
+from strongroom.errors import ConfigurationError, MissingExtra
+from strongroom.models.flavor import Attribute, ComponentType, Flavor, masked
+from strongroom.models.stack import ComponentUse
+from strongroom.stacks.resolution import Resolver
+
+
+class Config(Mapping[str, Any]):
+    """A component's attributes, by name or as attributes: `config.tracking_username`. References give their values, in clear.
+
+    Reading one resolves all references of the run together, once. Attributes that were not given have their defaults. Its repr shows
+    attributes as they are written, sensitive ones masked.
+    """
+
+    def __init__(self, flavor: Flavor, configuration: Mapping[str, Any], resolver: Resolver) -> None:
+        self._flavor, self._configuration, self._resolver = flavor, configuration, resolver
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self._configuration:
+            return self._resolver.resolve(self._configuration[name])
+        attribute = self._flavor.attribute(name)
+        if attribute is None:
+            raise KeyError(name)
+        return None if attribute.required else attribute.default
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"the {self._flavor.name} {self._flavor.type.words} has no attribute '{name}'") from None
+
+    def __iter__(self) -> Iterator[str]:
+        return (attribute.name for attribute in self._flavor.attributes)
+
+    def __len__(self) -> int:
+        return len(self._flavor.attributes)
+
+    def __repr__(self) -> str:
+        return f"Config({masked(self._flavor, self._configuration)})"
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a component's attributes are not pickled; they are resolved in the process that uses them")
+
+
+class Component:
+    """Base of all components; custom flavors derive from the class of their type.
+
+    A subclass says `flavor` (its name) and `attributes` (what it takes). It imports what it needs in its methods, with `needed`, so
+    that it can be registered where its package is not installed. Making one costs nothing and connects to nothing.
+    """
+
+    type: ClassVar[ComponentType]
+    flavor: ClassVar[str]
+    attributes: ClassVar[tuple[Attribute, ...]] = ()
+
+    def __init__(self, use: ComponentUse, config: Config, settings: Settings) -> None:
+        self.id, self.name, self.config, self.settings = use.id, use.name, config, settings
+        self._extra = use.flavor.extra
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    @property
+    def title(self) -> str:
+        """How messages call it: `experiment tracker 'mlflow'`."""
+        return f"{self.type.words} '{self.name}'"
+
+    def needed(self, module: str) -> ModuleType:
+        """Imports a third-party module, or says what to install (`MissingExtra`)."""
+        try:
+            return importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+                raise  # it is there, and something that it imports is not
+            package = f"'strongroom[{self._extra}]'" if self._extra else module.partition(".")[0]
+            raise MissingExtra(
+                f"{self.title} needs the package {module.partition('.')[0]}, which is not installed", hint=f"pip install {package}"
+            ) from None
+
+
+def load_class(flavor: Flavor) -> type[Component]:
+    """The class of a flavor. `ConfigurationError` when it cannot be imported here or is no component of that type."""
+    loaded = import_object(flavor.source, f"the {flavor.type.words} flavor '{flavor.name}'")
+    if not (isinstance(loaded, type) and issubclass(loaded, Component)) or getattr(loaded, "type", None) is not flavor.type:
+        raise ConfigurationError(f"{flavor.source} is no class of a {flavor.type.words}", hint="register the flavor again")
+    return loaded
+
+
+def import_object(source: str, what: str) -> Any:
+    """What `package.module:Name` (or with a dot) names. `ConfigurationError` says whether module or name is missing."""
+    module_name, colon, name = source.partition(":")
+    if not colon:
+        module_name, _, name = source.rpartition(".")
+    if not module_name or not name:
+        raise ConfigurationError(f"{what} has no proper import path", hint="it is written package.module:Class")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{what} cannot be loaded: there is no module {error.name}",
+            hint="install it where it is used, or add its folder to PYTHONPATH",
+        ) from None
+    try:
+        return getattr(module, name)
+    except AttributeError:
+        raise ConfigurationError(f"{what} cannot be loaded: the module {module_name} has no {name}") from None

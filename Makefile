@@ -39,9 +39,10 @@ check: $(VENV)/test ## Lint, types, import contract, then all the tests (what CI
 bench: $(VENV)/runtime ## Compare with other tools, side by side (installs them; slow)
 	@bench/run
 
+# The tests are resolved first: they need all the extras at once, and one version of everything has to suit them and the runtime.
 lock: $(VENV)/test ## Renew the pinned requirements from pyproject.toml
-	@cd $(CURDIR) && for set in runtime test; do \
-	  groups="--group build"; test $$set = runtime || groups="--all-extras --group build --group test -c requirements/runtime.txt"; \
+	@cd $(CURDIR) && for set in test runtime; do \
+	  groups="--all-extras --group build --group test"; test $$set = test || groups="--group build -c requirements/test.txt"; \
 	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	    pyproject.toml $$groups -o requirements/$$set.txt; done
 

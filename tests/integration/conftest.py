@@ -1,0 +1,50 @@
+"""Servers that stack components talk to: real ones where they can be had, fakes of Slack and of container registries.
+
+Passwords and keys are on the servers what they are in the tests: they start with the canary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.canary import CANARY
+from tests.fakes.container_registry import ContainerRegistry
+from tests.fakes.slack import SlackServer
+from tests.servers.s3 import S3Server
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet_clients() -> Iterator[None]:
+    """No client reports its use or its errors to its maker, or asks the machine that it runs on for credentials."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        patch.setenv("DO_NOT_TRACK", "true")
+        patch.setenv("WANDB_ERROR_REPORTING", "false")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        yield
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """A server that speaks S3 and checks signatures. One for many tests: each test creates a bucket of its own."""
+    server = S3Server(f"{CANARY}-s3/+")
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def slack_server() -> Iterator[SlackServer]:
+    """A fake of Slack, which takes the token `server.token`."""
+    server = SlackServer(f"{CANARY}-xoxb")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["basic", "bearer"])
+def container_registry(request: pytest.FixtureRequest) -> Iterator[ContainerRegistry]:
+    """A fake of a container registry, with each scheme of authentication in turn."""
+    server = ContainerRegistry("robot", f"{CANARY}-registry", request.param)
+    yield server
+    server.stop()

@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
 .PHONY: help demo test check bench lock clean
 
@@ -43,8 +44,8 @@ bench: $(VENV)/runtime ## Compare with other tools, side by side (installs them;
 lock: $(VENV)/test ## Renew the pinned requirements from pyproject.toml
 	@cd $(CURDIR) && for set in test runtime; do \
 	  groups="--all-extras --group build --group test"; test $$set = test || groups="--group build -c requirements/test.txt"; \
-	  $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-	    pyproject.toml $$groups -o requirements/$$set.txt; done
+	  $(COMPILE) pyproject.toml $$groups -o requirements/$$set.txt; done
+	@cd $(CURDIR) && for set in tests/requirements/*.in; do $(COMPILE) $$set -o $${set%.in}.txt; done
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis bench/.environments dist

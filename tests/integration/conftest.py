@@ -12,6 +12,7 @@ import pytest
 from tests.canary import CANARY
 from tests.fakes.container_registry import ContainerRegistry
 from tests.fakes.slack import SlackServer
+from tests.servers.mlflow import MLflowServer, NotBuilt, build_environment
 from tests.servers.s3 import S3Server
 
 
@@ -24,6 +25,18 @@ def _quiet_clients() -> Iterator[None]:
         patch.setenv("WANDB_ERROR_REPORTING", "false")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         yield
+
+
+@pytest.fixture(scope="session")
+def mlflow_server() -> Iterator[MLflowServer]:
+    """A real MLflow tracking server. The first run on a machine needs a network, to build the server's environment."""
+    try:
+        environment = build_environment()
+    except NotBuilt as error:
+        pytest.skip(f"the environment of MLflow's server cannot be built: {error}")
+    server = MLflowServer(environment, f"{CANARY}-mlflow")
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Text that must not be seen: the type that carries values through the program."""
+"""The type that carries values through the program."""
 
 from __future__ import annotations
 

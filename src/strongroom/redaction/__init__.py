@@ -1,0 +1,42 @@
+"""Text that must not be seen: the type that carries values, and what masks values in everything that a run shows.
+
+Every command imports this for `SecretText` and `MASK`; the rest is loaded when it is first asked for.
+
+- `redactor`: which text gives a value away, and masking it
+- `stream`: masking what is written to a stream, piece by piece
+- `installation`: masking `sys.stdout`, `sys.stderr` and logging while a run executes
+- `log`: masking one log record
+- `exception`: masking an exception with its causes
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from strongroom.redaction.secret_text import MASK, SecretText
+
+if TYPE_CHECKING:
+    from strongroom.redaction.exception import Redacted, redact_exception
+    from strongroom.redaction.installation import redacting
+    from strongroom.redaction.redactor import SHORTEST, Redactor
+    from strongroom.redaction.stream import RedactingStream
+
+__all__ = ["MASK", "SHORTEST", "Redacted", "RedactingStream", "Redactor", "SecretText", "redact_exception", "redacting"]
+
+_HOMES = {
+    "Redacted": "exception",
+    "redact_exception": "exception",
+    "redacting": "installation",
+    "SHORTEST": "redactor",
+    "Redactor": "redactor",
+    "RedactingStream": "stream",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = found
+    return found

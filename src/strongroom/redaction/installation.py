@@ -1,0 +1,147 @@
+"""Masking `sys.stdout`, `sys.stderr` and logging while a run executes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from strongroom.redaction.log import redact_record
+from strongroom.redaction.redactor import Redactor, Redactors
+from strongroom.redaction.stream import RedactingStream
+
+
+@contextmanager
+def redacting(redactor: Redactor) -> Iterator[None]:
+    """Masks the redactor's values in this process's `sys.stdout`, `sys.stderr` and logging; those added within, from then on.
+
+    May be nested, and entered by several threads at once, in any order: all redactors that are within apply to everything. When the
+    last one leaves, what was there before is put back, unless somebody replaced it meanwhile. Streams that somebody kept work on, and
+    mask again in the next run.
+
+    Not masked is what goes past Python's streams: child processes, extension modules and `os.write` on the file descriptors, and
+    `sys.__stdout__`. Nor are objects in a log record's `extra` that only a formatter turns into text.
+    """
+    _installation.enter(redactor)
+    try:
+        yield
+    finally:
+        _installation.leave(redactor)
+
+
+class _Installation:
+    """What is replaced in this process. There is one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._redactors = Redactors()
+        self._streams: weakref.WeakSet[RedactingStream] = weakref.WeakSet()
+        self._filter = _RecordFilter(self._redactors)
+        self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
+        os.register_at_fork(after_in_child=self._forked)
+
+    def enter(self, redactor: Redactor) -> None:
+        with self._lock:
+            self._redactors.join(redactor)
+            for name in ("stdout", "stderr"):
+                current = getattr(sys, name)
+                if current is not None and not self._is_ours(current):
+                    setattr(sys, name, self._stream_to(current))
+            factory = logging.getLogRecordFactory()
+            if not isinstance(factory, _RecordFactory):
+                logging.setLogRecordFactory(_RecordFactory(factory, self))
+            loggers = [one for one in list(logging.root.manager.loggerDict.values()) if isinstance(one, logging.Logger)]
+            for logger in (logging.root, *loggers):
+                self._watch(logger.handlers)
+            if logging.lastResort is not None:
+                self._watch([logging.lastResort])
+
+    def leave(self, redactor: Redactor) -> None:
+        with self._lock:
+            if len(self._redactors) > 1:
+                self._redactors.leave(redactor)  # what its values did to texts that are held back stays done
+                return
+            self._finish()
+            self._redactors.leave(redactor)
+            self._finish()  # what other threads wrote in between
+            for name in ("stdout", "stderr"):
+                if self._is_ours(current := getattr(sys, name)):
+                    setattr(sys, name, current.original)
+            if isinstance(factory := logging.getLogRecordFactory(), _RecordFactory):
+                logging.setLogRecordFactory(factory.previous)
+            for handler in list(self._handlers):
+                handler.removeFilter(self._filter)
+            self._handlers.clear()
+
+    def made(self, record: logging.LogRecord) -> None:
+        """Masks a new record, and sees to it that the handlers that will get it mask what is added to it."""
+        if not len(self._redactors):
+            return
+        redact_record(record, self._redactors)
+        known = logging.root.manager.loggerDict.get(record.name)
+        logger: logging.Logger | None = known if isinstance(known, logging.Logger) else logging.root
+        while logger is not None:
+            if any(self._filter not in handler.filters for handler in logger.handlers):
+                with self._lock:
+                    if len(self._redactors):
+                        self._watch(logger.handlers)
+            logger = logger.parent if logger.propagate else None
+
+    def _watch(self, handlers: list[logging.Handler]) -> None:
+        for handler in list(handlers):
+            handler.addFilter(self._filter)
+            self._handlers.add(handler)
+
+    def _is_ours(self, stream: Any) -> bool:
+        return isinstance(stream, RedactingStream) and stream.finder is self._redactors
+
+    def _stream_to(self, original: Any) -> RedactingStream:
+        # One that somebody kept from an earlier run is used again: two would not keep each other's order.
+        for stream in list(self._streams):
+            if stream.original is original:
+                return stream
+        stream = RedactingStream(original, self._redactors)
+        self._streams.add(stream)
+        return stream
+
+    def _finish(self) -> None:
+        for stream in list(self._streams):
+            # Closed, or nobody reads it any more: whoever owns it learns that by himself, and a run does not fail for it.
+            with suppress(OSError, ValueError):
+                stream.finish()
+
+    def _forked(self) -> None:
+        self._lock = threading.RLock()
+        self._redactors.renew_locks()
+        for stream in list(self._streams):
+            stream.forget()
+
+
+class _RecordFactory:
+    def __init__(self, previous: Callable[..., logging.LogRecord], installation: _Installation) -> None:
+        self.previous = previous
+        self._installation = installation
+
+    def __call__(self, *arguments: Any, **named: Any) -> logging.LogRecord:
+        record = self.previous(*arguments, **named)
+        self._installation.made(record)
+        return record
+
+
+class _RecordFilter(logging.Filter):
+    def __init__(self, redactors: Redactors) -> None:
+        super().__init__()
+        self._redactors = redactors
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if len(self._redactors):
+            redact_record(record, self._redactors)
+        return True
+
+
+_installation = _Installation()

@@ -1,0 +1,298 @@
+"""Masking what is written to a stream, piece by piece."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import threading
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
+
+from strongroom.redaction.redactor import Finder, Span, merged
+from strongroom.redaction.secret_text import MASK
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+
+class _Held(NamedTuple):
+    """Text that was written and not passed on yet, because it could be the beginning of a value."""
+
+    text: str = ""
+    spans: tuple[Span, ...] = ()
+    """Values that were found in it. One that starts before the text has its mask written."""
+    runs: tuple[tuple[int, bool], ...] = ()
+    """How many characters in a row came as text (False) or as bytes (True)."""
+
+
+class _Piece(NamedTuple):
+    text: str
+    binary: bool
+    upto: int
+
+
+class RedactingStream(io.TextIOBase):
+    """A text stream that masks values on their way to another one. Thread-safe.
+
+    What comes out in the end is the redaction of all that was written, however it was cut into writes. To that end the last
+    characters are held back while they could be the beginning of a value, over `flush()` too, until more is written or `finish()` is
+    called. Bytes written to `.buffer` are masked in the same way (as UTF-8; others pass unharmed) and keep their place among texts.
+
+    Errors are those of the original. A write that fails counts as not made; what was held before it is held still.
+    The original is never closed, and everything not concerned with writing is asked of it.
+    """
+
+    def __init__(self, original: Any, finder: Finder) -> None:
+        self._original = original
+        self._finder = finder
+        self._lock = threading.RLock()
+        self._held = _Held()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
+        self._text_first = True
+        """Whether the original may hold text that has to go before the next bytes."""
+
+    @property
+    def original(self) -> Any:
+        """Where the masked text goes."""
+        return self._original
+
+    @property
+    def finder(self) -> Finder:
+        """What finds the values."""
+        return self._finder
+
+    def write(self, text: str, /) -> int:
+        """Masks the text and passes it on, but for the end of it that could be the beginning of a value. Its length."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        with self._lock:
+            self._check(text)
+            if self._decoder.getstate()[0]:
+                self._pass_bytes(b"", final=True)
+            self._pass(text, binary=False)
+        return len(text)
+
+    def write_bytes(self, data: ReadableBuffer) -> int:
+        """The same for bytes, on behalf of `.buffer`."""
+        view = memoryview(data)
+        with self._lock:
+            self._pass_bytes(bytes(view))
+        return view.nbytes
+
+    def writelines(self, lines: Iterable[str], /) -> None:  # type: ignore[override]
+        """Writes each; other threads' writes may come between them."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Flushes the original. What is held back stays."""
+        with self._lock:
+            self._original.flush()
+            self._text_first = False
+
+    def finish(self) -> None:
+        """Passes on, masked, what was held back, and flushes. Further writes are possible."""
+        with self._lock:
+            self._pass_bytes(b"", final=True)
+            self._pass("", binary=False, last=True)
+            self.flush()
+
+    def close(self) -> None:
+        """The same: the original is for its owner to close."""
+        if not self.closed:
+            self.finish()
+
+    def forget(self) -> None:
+        """For a child process after a fork: what is held back is the parent's to write, and the lock may belong to nobody."""
+        self._lock = threading.RLock()
+        self._held = _Held()
+        self._decoder.reset()
+
+    def _check(self, text: str) -> None:
+        """Fails as the original would for a text that it cannot encode. Held back, that would make all later writes fail."""
+        encoding = getattr(self._original, "encoding", None)
+        if isinstance(encoding, str) and not text.isascii():
+            text.encode(encoding, getattr(self._original, "errors", None) or "strict")
+
+    def _pass_bytes(self, data: bytes, *, final: bool = False) -> None:
+        state = self._decoder.getstate()
+        text = self._decoder.decode(data, final)
+        try:
+            self._pass(text, binary=True)
+        except BaseException:
+            self._decoder.setstate(state)
+            raise
+
+    def _pass(self, text: str, *, binary: bool, last: bool = False) -> None:
+        before = self._held
+        if not text and not (last and before.text):
+            return
+        pending = before.text + text
+        runs = (*before.runs, (len(text), binary))
+        found, safe = self._finder.places(pending)
+        safe = len(pending) if last else safe
+        spans = merged((*before.spans, *found))
+        # Nothing to pass on: an empty write lets a closed original say so.
+        pieces = _cut(pending, spans, runs, safe) or [_Piece("", binary, 0)]
+        # Before it is passed on, so that whoever writes on the way (a signal handler) finds things in order.
+        self._held = _after(_Held(pending, tuple(spans), runs), safe)
+        done = 0
+        try:
+            for piece in pieces:
+                self._emit(piece)
+                done = piece.upto
+        except BaseException:
+            self._held = _after(before, done)
+            raise
+
+    def _emit(self, piece: _Piece) -> None:
+        if not piece.binary:
+            self._text_first = True
+            self._original.write(piece.text)
+            return
+        if self._text_first:
+            self._original.flush()
+            self._text_first = False
+        data = piece.text.encode(errors="surrogateescape")
+        while (written := self._original.buffer.write(data)) != len(data):  # an unbuffered one may take a part only
+            if written is None:
+                raise BlockingIOError("the stream takes no more at present")
+            data = data[written:]
+
+    @property
+    def buffer(self) -> RedactingBuffer:
+        """Takes bytes; only there if the original has one."""
+        return RedactingBuffer(self, self._original.buffer)
+
+    @property
+    def encoding(self) -> Any:  # type: ignore[override]
+        return self._original.encoding
+
+    @property
+    def errors(self) -> Any:  # type: ignore[override]
+        return self._original.errors
+
+    @property
+    def newlines(self) -> Any:  # type: ignore[override]
+        return self._original.newlines
+
+    @property
+    def closed(self) -> bool:
+        return bool(getattr(self._original, "closed", False))
+
+    def isatty(self) -> bool:
+        return bool(self._original.isatty())
+
+    def fileno(self) -> int:
+        number: int = self._original.fileno()
+        return number
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_original":  # not made yet
+            raise AttributeError(name)
+        return getattr(self._original, name)
+
+    def __repr__(self) -> str:
+        return f"<RedactingStream to {self._original!r}>"
+
+
+class RedactingBuffer(io.BufferedIOBase):
+    """The binary side of a `RedactingStream`."""
+
+    def __init__(self, stream: RedactingStream, original: IO[bytes]) -> None:
+        self._stream = stream
+        self._original = original
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Masks the bytes and passes them on, as `RedactingStream.write` does. Their number."""
+        if isinstance(data, str):
+            raise TypeError("a bytes-like object is required, not 'str'")
+        return self._stream.write_bytes(data)
+
+    def flush(self) -> None:
+        """Flushes text and bytes. What is held back stays."""
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Nothing: the stream is for its owner to close."""
+
+    @property
+    def raw(self) -> Any:
+        """Itself: there is no way around it."""
+        return self
+
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_original":
+            raise AttributeError(name)
+        return getattr(self._original, name)
+
+
+def _cut(text: str, spans: list[Span], runs: tuple[tuple[int, bool], ...], safe: int) -> list[_Piece]:
+    """What is to be passed on of the text before `safe`, in as few pieces as text and bytes allow."""
+    pieces: list[_Piece] = []
+
+    def add(part: str, binary: bool, upto: int) -> None:
+        if pieces and pieces[-1].binary == binary:
+            part = pieces.pop().text + part
+        pieces.append(_Piece(part, binary, upto))
+
+    def plain(start: int, end: int) -> None:
+        begin = 0
+        for length, binary in runs:
+            if max(start, begin) < min(end, begin + length):
+                add(text[max(start, begin) : min(end, begin + length)], binary, min(end, begin + length))
+            begin += length
+
+    def mask(start: int, upto: int) -> None:
+        begin = 0
+        for length, binary in runs:
+            if begin <= start < begin + length:
+                add(MASK, binary, upto)
+            begin += length
+
+    position = 0
+    for start, end in spans:
+        if start >= safe:
+            break
+        if start >= 0:
+            plain(position, start)
+            mask(start, min(end, safe))
+        position = min(end, safe)
+    plain(position, safe)
+    return pieces
+
+
+def _after(held: _Held, done: int) -> _Held:
+    """What is left when everything before `done` was passed on."""
+    if done >= len(held.text):
+        return _Held()
+    runs = []
+    begin = 0
+    for length, binary in held.runs:
+        if begin + length > done:
+            runs.append((begin + length - max(begin, done), binary))
+        begin += length
+    spans = tuple((start - done, end - done) for start, end in held.spans if end > done)
+    return _Held(held.text[done:], spans, tuple(runs))

@@ -16,6 +16,8 @@ from strongroom.redaction.secret_text import MASK, SecretText
 SHORTEST = 4
 """Values, and lines of values, with fewer characters than this (white space around them not counted) are not masked."""
 
+_WHITE = " \t\r\n\v\f"
+
 _FEW = 80
 """Up to so many different beginnings, searching each with `str.find` is faster than looking at each position; measured."""
 
@@ -107,8 +109,8 @@ class Redactor(Masking):
 
     def add(self, value: str | SecretText) -> None:
         """Masks this value from now on. Shorter ones than `SHORTEST` are left alone: they would mask half of every text."""
-        text = (value.reveal() if isinstance(value, SecretText) else value).strip()
-        if len(text) < SHORTEST or text in self._values:
+        text = (value.reveal() if isinstance(value, SecretText) else value).strip(_WHITE)
+        if len(text) < SHORTEST or text.isspace() or text in self._values:
             return
         forms = set(_forms(text))
         with self._lock:
@@ -215,8 +217,8 @@ def _forms(value: str) -> Iterator[str]:
     """All texts that give the value away; each has at least `SHORTEST` characters."""
     unix = value.replace("\r\n", "\n")
     endings = {value, unix, unix.replace("\n", "\r\n")}
-    lines = {line.strip() for line in unix.replace("\r", "\n").split("\n")}
-    for text in endings | {line for line in lines if len(line) >= SHORTEST}:
+    lines = {line.strip(_WHITE) for line in unix.replace("\r", "\n").split("\n")}
+    for text in endings | {line for line in lines if len(line) >= SHORTEST and not line.isspace()}:
         yield from _escaped(text)
     for text in endings:
         yield from _quoted(text)

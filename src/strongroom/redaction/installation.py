@@ -43,7 +43,8 @@ class _Installation:
         self._streams: weakref.WeakSet[RedactingStream] = weakref.WeakSet()
         self._filter = _RecordFilter(self._redactors)
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
-        os.register_at_fork(after_in_child=self._forked)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
 
     def enter(self, redactor: Redactor) -> None:
         with self._lock:

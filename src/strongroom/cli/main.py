@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import NoReturn
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import click
 
 import strongroom
 from strongroom.cli.command import LazyGroup
-from strongroom.errors import NothingToChange, StrongroomError
+from strongroom.errors import NothingToChange, StrongroomError, StrongroomWarning
+
+COMPONENT_GROUPS = {
+    "alerter": "alerters",
+    "artifact-store": "artifact stores",
+    "container-registry": "container registries",
+    "experiment-tracker": "experiment trackers",
+    "model-deployer": "model deployers",
+    "model-registry": "model registries",
+    "orchestrator": "orchestrators",
+    "step-operator": "step operators",
+}
+"""The groups for components, one per type."""
 
 main = LazyGroup(
     "strongroom",
@@ -28,9 +42,15 @@ main = LazyGroup(
     help="Keep the credentials of machine-learning pipelines out of code.",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     lazy={
+        **{
+            name: (f"strongroom.cli.component:{name.replace('-', '_')}", f"Register and change {plural}.")
+            for name, plural in COMPONENT_GROUPS.items()
+        },
         "completion": ("strongroom.cli.completion:completion", "Print the script that completes commands in a shell."),
+        "run": ("strongroom.cli.run:run", "Look at what pipelines did."),
         "secret": ("strongroom.cli.secret:secret", "Create, read, change and delete secrets."),
         "server": ("strongroom.cli.server:server", "Administer the store that this machine runs."),
+        "stack": ("strongroom.cli.stack:stack", "Put components together, validate their references, choose."),
         "version": ("strongroom.cli.version:version", "Say which version this is."),
     },
 )
@@ -58,7 +78,8 @@ def run() -> NoReturn:
 def execute(arguments: Sequence[str]) -> int:
     """Runs one command line in this process; its exit code. Never raises."""
     try:
-        result = main.main(args=list(arguments), prog_name="strongroom", standalone_mode=False)
+        with _warnings_shown():
+            result = main.main(args=list(arguments), prog_name="strongroom", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
@@ -87,6 +108,23 @@ def execute(arguments: Sequence[str]) -> int:
             1,
         )
     return result if isinstance(result, int) else 0
+
+
+@contextmanager
+def _warnings_shown() -> Iterator[None]:
+    """Our own warnings are lines for people; all others stay with Python."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", StrongroomWarning)
+        former = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
+            if issubclass(category, StrongroomWarning):
+                click.echo(f"warning: {message}", err=True)
+            else:
+                former(message, category, *rest)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield
 
 
 def _usage_message(error: click.UsageError) -> str:

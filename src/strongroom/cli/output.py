@@ -19,7 +19,13 @@ output_option: Callable[[Any], Any] = click.option(
 )
 
 
-_WHOLE = ("scope", "version", "created", "updated")
+def paging_options(command: Any) -> Any:
+    """`--page` and `--size`."""
+    size = click.option("--size", type=click.IntRange(1, 1000), metavar="N", default=20, help="How many, up to 1000.  [default: 20]")
+    return click.option("--page", type=click.IntRange(1), metavar="N", default=1, help="Which page.")(size(command))
+
+
+_WHOLE = ("scope", "version", "created", "updated", "when", "started", "status")
 """Columns that a narrow terminal does not break into pieces."""
 
 
@@ -40,6 +46,29 @@ def write(text: str) -> None:
     sys.stdout.flush()
     sys.stdout.buffer.write(text.encode())
     sys.stdout.buffer.flush()
+
+
+def plain(model: Any) -> Any:
+    """A model as plain data, in the shape of the HTTP API, with values masked."""
+    import msgspec
+
+    return msgspec.to_builtins(model, enc_hook=str)
+
+
+def local_time(moment: Any) -> str:
+    """A time as people read it where they are."""
+    text: str = moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return text
+
+
+def count(number: int, noun: str) -> str:
+    """`1 secret`, `2 secrets`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def say_page(page: Any, noun: str) -> None:
+    """Which page of how many was shown."""
+    say(f"Page {page.page} of {max(1, page.total_pages)}, {count(page.total, noun)} in all.")
 
 
 def show_data(data: Any, output: str) -> None:

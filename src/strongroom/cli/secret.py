@@ -9,7 +9,20 @@ import click
 
 from strongroom.cli.command import Group, HintedUsageError, KeyValueCommand
 from strongroom.cli.completion import complete_key, complete_secret
-from strongroom.cli.output import on_terminal, output_option, say, show_data, show_fields, show_table, write
+from strongroom.cli.output import (
+    count,
+    local_time,
+    on_terminal,
+    output_option,
+    paging_options,
+    plain,
+    say,
+    say_page,
+    show_data,
+    show_fields,
+    show_table,
+    write,
+)
 from strongroom.cli.prompts import confirm
 from strongroom.cli.secret_prompts import ask_changed_keys, ask_new_keys, refuse_taken, secret_texts
 
@@ -109,7 +122,7 @@ def create(
             expires_at=_time("--expires-at", expires_at),
         )
     keys = ", ".join(made.keys)
-    say(f"Created secret '{made.name}' {_where(made)} with {_count(len(made.keys), 'key')}: {keys}.")
+    say(f"Created secret '{made.name}' {_where(made)} with {count(len(made.keys), 'key')}: {keys}.")
     _show(made, output)
 
 
@@ -126,8 +139,7 @@ create.help = f"{create.help}\n{_VALUES_HELP}"
 @click.option(
     "--sort-by", default="asc:created", metavar="[asc:|desc:]FIELD", help="created, updated, name or scope.  [default: created]"
 )
-@click.option("--page", type=click.IntRange(1), metavar="N", default=1, help="Which page.")
-@click.option("--size", type=click.IntRange(1, 1000), metavar="N", default=20, help="Secrets on a page, up to 1000.  [default: 20]")
+@paging_options
 @click.option("--all", "everything", is_flag=True, help="All pages.")
 @output_option
 def list_(
@@ -162,14 +174,14 @@ def list_(
         from strongroom.models.page import Page
 
         shown = Page.of(items, total=len(items), page=1, size=max(1, len(items))) if everything else found
-        show_data(_plain(shown), output)
+        show_data(plain(shown), output)
         return
     show_table(
         ["name", "scope", "owner", "keys", "version", "updated"],
-        [[item.name, item.scope, item.owner, ", ".join(item.keys), str(item.version), _local_time(item.updated)] for item in items],
+        [[item.name, item.scope, item.owner, ", ".join(item.keys), str(item.version), local_time(item.updated)] for item in items],
     )
     if not everything:
-        say(f"Page {page} of {max(1, found.total_pages)}, {_count(found.total, 'secret')} in all.")
+        say_page(found, "secret")
 
 
 list_.name = "list"
@@ -197,7 +209,7 @@ def get(name: str, scope: str | None, key: str | None, version: int | None, outp
         else:
             write(values[key] + ("\n" if on_terminal() else ""))
     elif output in ("json", "yaml"):
-        show_data({**_plain(found), "values": values}, output)
+        show_data({**plain(found), "values": values}, output)
     else:
         show_table(["key", "value"], list(values.items()))
 
@@ -213,9 +225,9 @@ def describe(name: str, scope: str | None, output: str | None) -> None:
         versions = client.list_secret_versions(found.id)
     _warn_if_expired(found)
     if output in ("json", "yaml"):
-        show_data({**_plain(found), "versions": _plain(list(versions))}, output)
+        show_data({**plain(found), "versions": plain(list(versions))}, output)
         return
-    show_fields(_plain(found), output)
+    show_fields(plain(found), output)
     click.echo()
     _show_versions(list(versions))
 
@@ -354,7 +366,7 @@ def export(name: str, scope: str | None, path: str | None, format_: str, force: 
         write(text)
         return
     write_private_file(path, text, force=force)
-    say(f"Wrote {_count(len(found.keys), 'key')} of secret '{found.name}' in clear; delete the file when it has served.")
+    say(f"Wrote {count(len(found.keys), 'key')} of secret '{found.name}' in clear; delete the file when it has served.")
 
 
 @secret.command("history", short_help="List the kept versions, without values.")
@@ -366,7 +378,7 @@ def history(name: str, scope: str | None, output: str | None) -> None:
     with _client() as client:
         versions = client.list_secret_versions(name, scope=scope)
     if output in ("json", "yaml"):
-        show_data(_plain(versions), output)
+        show_data(plain(versions), output)
     else:
         _show_versions(list(versions))
 
@@ -382,6 +394,29 @@ def rollback(name: str, scope: str | None, to_version: int, output: str | None) 
         changed = client.rollback_secret(name, to_version, scope=scope)
     say(f"Secret '{changed.name}' is at version {changed.version} again, with the keys: {', '.join(changed.keys)}.")
     _show(changed, output)
+
+
+@secret.command("usage", short_help="List which run and step read which version.")
+@_name_argument()
+@_scope_option
+@click.option("--version", type=click.IntRange(1), metavar="N", help="Only reads of this version.")
+@paging_options
+@output_option
+def usage(name: str, scope: str | None, version: int | None, page: int, size: int, output: str | None) -> None:
+    """List which run and which step of it read which key of which version, newest first. Never shows a value."""
+    with _client() as client:
+        found = client.list_secret_usage(name, scope=scope, version=version, page=page, size=size)
+    if output in ("json", "yaml"):
+        show_data(plain(found), output)
+        return
+    show_table(
+        ["when", "run", "pipeline", "step", "version", "key", "by"],
+        [
+            [local_time(use.moment), use.run, use.pipeline, use.step or "(the run)", str(use.version), use.key, use.owner]
+            for use in found
+        ],
+    )
+    say_page(found, "read")
 
 
 def _client() -> Client:
@@ -432,17 +467,10 @@ def _uuid(text: str) -> Any:
     return UUID(text)
 
 
-def _plain(model: Any) -> Any:
-    """A model as plain data, in the shape of the HTTP API, with values masked."""
-    import msgspec
-
-    return msgspec.to_builtins(model, enc_hook=str)
-
-
 def _show(shown: Secret, output: str | None) -> None:
     """The metadata after a write, where somebody asked for it."""
     if output:
-        show_fields(_plain(shown), output)
+        show_fields(plain(shown), output)
 
 
 def _show_versions(versions: list[SecretVersion]) -> None:
@@ -450,7 +478,7 @@ def _show_versions(versions: list[SecretVersion]) -> None:
         [
             f"{version.version}{' (current)' if version.current else ''}",
             ", ".join(version.keys),
-            _local_time(version.created),
+            local_time(version.created),
             version.created_by,
             ", ".join(
                 placement.store if placement.state == "present" else f"{placement.store} ({placement.state})"
@@ -466,17 +494,8 @@ def _where(shown: Secret) -> str:
     return "in your user scope" if shown.scope == "user" else f"in workspace '{shown.workspace}'"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _local_time(moment: Any) -> str:
-    text: str = moment.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return text
-
-
 def _warn_if_expired(shown: Secret) -> None:
     from datetime import UTC, datetime
 
     if shown.expires_at is not None and shown.expires_at <= datetime.now(UTC):
-        say(f"warning: secret '{shown.name}' expired on {_local_time(shown.expires_at)}")
+        say(f"warning: secret '{shown.name}' expired on {local_time(shown.expires_at)}")

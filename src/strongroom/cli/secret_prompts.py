@@ -36,7 +36,7 @@ def ask_new_keys(values: dict[str, str | None], existing: tuple[str, ...] = ()) 
 
     while True:
         key = ask_until_good("Key", bad)
-        values[key] = _ask_value(f"Value of '{key}' (hidden)")
+        values[key] = ask_value(f"Value of '{key}' (hidden)")
         if not confirm("Another key?"):
             return
 
@@ -45,14 +45,14 @@ def ask_changed_keys(known: Secret, values: dict[str, str | None], removed: list
     """Asks for a new value of each key that is not changed already, then for new keys."""
     for key in known.keys:
         if key not in values and key not in removed:
-            answer = _ask_value(f"New value of '{key}' (hidden, Enter keeps it)")
+            answer = ask_value(f"New value of '{key}' (hidden, Enter keeps it)")
             if answer:
                 values[key] = answer
     if confirm("Add a key?"):
         ask_new_keys(values, (*known.keys, *removed))
 
 
-def _ask_value(question: str) -> str:
+def ask_value(question: str) -> str:
     """A hidden value that can be stored; asked again if it is no Unicode text."""
     from strongroom.errors import InvalidInput
     from strongroom.models.secret import check_values

@@ -36,14 +36,14 @@ class ValueReader:
 
     def add_document(self, argument: str) -> None:
         """`-v`: a JSON or YAML mapping, `@FILE` with one, or `-`."""
-        if argument == "-":
-            text = self._standard_input("-v", READ_LIMIT)
-        elif argument.startswith("@"):
-            text = _read_file(argument[1:], "-v", READ_LIMIT)
-        else:
-            text = argument
+        text = self._document(argument)
         for key, value in _parse_document(text).items():
             self._add(key, None if value is None else value_text(key, value).reveal())
+
+    def _document(self, argument: str) -> str:
+        if argument == "-":
+            return self._standard_input("-v", READ_LIMIT)
+        return _read_file(argument[1:], "-v", READ_LIMIT) if argument.startswith("@") else argument
 
     def add_env_file(self, path: str) -> None:
         """A `.env` file, `-` for standard input. Variables in it are not expanded: a `$` in a password is a `$`."""
@@ -74,6 +74,26 @@ class ValueReader:
             raise InvalidInput("standard input can be read for one value only")
         self._input_used = True
         return _read_text(sys.stdin.buffer, "standard input", what, limit)
+
+
+class AttributeReader(ValueReader):
+    """The same for attributes of components, which may be numbers, lists and mappings too."""
+
+    values: dict[str, Any]
+
+    def add_document(self, argument: str) -> None:
+        """`-v`: a JSON or YAML mapping, `@FILE` with one, or `-`. Hyphens in the names of attributes are underscores."""
+        import yaml
+
+        text = self._document(argument)
+        try:
+            document = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+        except (ValueError, yaml.YAMLError, RecursionError):
+            raise InvalidInput("what -v was given is neither JSON nor YAML") from None
+        for name, value in _checked(document).items():
+            if value is None:
+                raise InvalidInput(f"the attribute '{check_key(name)}' is null", hint="leave it out, or remove it with -r")
+            self._add(name.replace("-", "_"), value)
 
 
 def _read_file(path: str, what: str, limit: int, hint: str | None = None) -> str:

@@ -13,7 +13,7 @@ import msgspec
 
 from strongroom.client import Client
 from strongroom.client.observers import observing
-from strongroom.errors import ConfigurationError, InvalidInput, StepFailed, StrongroomError, StrongroomWarning
+from strongroom.errors import InvalidInput, StepFailed, StrongroomError, StrongroomWarning
 from strongroom.models.reference import is_near_miss, parse_reference, walk_texts
 from strongroom.models.run import ArtifactRecord, CreateRun, PlannedStep, Run, RunStatus
 from strongroom.models.stack import Stack, StackUse
@@ -43,7 +43,7 @@ def run_pipeline(pipeline: Pipeline, arguments: Sequence[Any], named: Mapping[st
                 execution.execute()
                 record = client.get_run(execution.record.id)
             except Exception as error:  # noqa: BLE001 - raised again, without the values that its text may quote
-                safe = redact_exception(error, redactor)
+                safe = _without_values(error, redactor)
             else:
                 return PipelineRun(record, execution.artifact_store)
         raise safe
@@ -122,9 +122,7 @@ class _Execution:
         say(f"Run '{self.record.name}' on stack '{self._stack.name}' begins.")
         status, error = RunStatus.STOPPED, None
         try:
-            orchestrator = self._stack.orchestrator
-            if not isinstance(orchestrator, Orchestrator):
-                raise ConfigurationError(f"stack '{self._stack.name}' has no orchestrator")
+            orchestrator: Orchestrator = self._stack.orchestrator
             tasks = [Task(name, node.needs) for name, node in self._graph.nodes.items()]
             with within(self._stack), composing(None):
                 orchestrator.execute(tasks, self.run_step)
@@ -165,9 +163,7 @@ class _Execution:
         if former.run_id is None or not all(self.artifact_store.exists(record.uri) for record in former.outputs):
             return None
         self._outputs[node.name] = {record.name: record for record in former.outputs}
-        self._client.update_run_step(
-            self.record.id, node.name, RunStatus.CACHED, outputs=former.outputs, cached_from=former.run_id
-        )
+        self._client.update_run_step(self.record.id, node.name, RunStatus.CACHED, outputs=former.outputs, cached_from=former.run_id)
         return "cached"
 
     def _call(self, node: Node) -> str:
@@ -225,13 +221,15 @@ class _Execution:
         if not is_cached(node.step, pipeline=self._pipeline.enable_cache, run=self._pipeline.options.enable_cache):
             return None
         parameters = msgspec.to_builtins(node.parameters)
-        if self._redactor.redact_tree(parameters) != parameters:
+        if self._redactor.redact_nested(parameters) != parameters:
             return None  # a digest would tell whoever guesses the value that the guess is right
         return cache_key(
             node.step,
             parameters=parameters,
             inputs={
-                name: [self._outputs[source.step][source.output or ""].uri for source in (given if isinstance(given, list) else [given])]
+                name: [
+                    self._outputs[source.step][source.output or ""].uri for source in (given if isinstance(given, list) else [given])
+                ]
                 for name, given in node.inputs.items()
             },
             settings=self._settings[node.name],
@@ -251,6 +249,17 @@ def say(message: str) -> None:
     """A line of progress, on stderr."""
     if sys.stderr is not None:
         print(message, file=sys.stderr)  # noqa: T201
+
+
+def _without_values(error: Exception, redactor: Redactor) -> BaseException:
+    """The error to raise: ours as it is, with its causes masked; a foreign one or its stand-in."""
+    if not isinstance(error, StrongroomError) or redactor.redact(f"{error.message} {error.hint}") != f"{error.message} {error.hint}":
+        return redact_exception(error, redactor)
+    cause, context = error.__cause__, error.__context__
+    error.__cause__ = None if cause is None else redact_exception(cause, redactor)
+    error.__context__ = error.__cause__ if context is cause or context is None else redact_exception(context, redactor)
+    error.__suppress_context__ = True if cause is not None else error.__suppress_context__
+    return error
 
 
 def _line(error: BaseException) -> str:
@@ -318,7 +327,7 @@ def _recorded(redactor: Redactor, data: Mapping[str, Any], what: str) -> dict[st
         raise InvalidInput(
             f"{what} has a parameter or entry that is no plain data", hint="make it the output of a step, or pass a name or a path"
         ) from None
-    masked: dict[str, Any] = redactor.redact_tree(plain)
+    masked: dict[str, Any] = redactor.redact_nested(plain)
     return masked
 
 

@@ -1,0 +1,298 @@
+"""`strongroom stack`: components that work together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from strongroom.cli.command import Group, HintedUsageError
+from strongroom.cli.component import attributes_text, complete_component
+from strongroom.cli.output import (
+    count,
+    local_time,
+    output_option,
+    paging_options,
+    plain,
+    say,
+    say_page,
+    show_data,
+    show_fields,
+    show_table,
+)
+from strongroom.cli.prompts import confirm
+
+if TYPE_CHECKING:
+    from strongroom.client import Client
+    from strongroom.models.stack import Stack
+
+# The short options are those of the guide's system; -o names the orchestrator here, so --output has no short form.
+_OPTIONS = {
+    "orchestrator": "-o",
+    "artifact-store": "-a",
+    "alerter": "-al",
+    "container-registry": "-c",
+    "experiment-tracker": "-e",
+    "model-deployer": "-d",
+    "model-registry": "-r",
+    "step-operator": "-s",
+}
+_UNDERSCORES = {"token_normalize_func": lambda token: token.replace("_", "-") if token.startswith("-") else token}
+
+
+class StackGroup(Group):
+    """The group's help shows its commands in the order in which people meet them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group("stack", cls=StackGroup)
+def stack() -> None:
+    """Put components together, validate their references, choose.
+
+    A pipeline runs on a stack: an orchestrator, an artifact store, and what else its steps use. The stack called 'default' is there
+    from the start.
+    """
+
+
+def _component_options(command: Any) -> Any:
+    for name, short in reversed(_OPTIONS.items()):
+
+        def complete(ctx: click.Context, parameter: click.Parameter, incomplete: str, kind: str = name) -> list[CompletionItem]:
+            return complete_component(kind.replace("-", "_"), incomplete)
+
+        words = name.replace("-", " ")
+        command = click.option(
+            short, f"--{name}", name.replace("-", "_"), metavar="NAME", help=f"Its {words}.", shell_complete=complete
+        )(command)
+    return command
+
+
+def _complete_stack(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from strongroom.errors import StrongroomError
+
+    try:
+        with _client() as client:
+            page = client.list_stacks(name=f"startswith:{incomplete}", size=100)
+    except StrongroomError:
+        return []
+    return [CompletionItem(item.name) for item in page]
+
+
+_name_argument: Callable[[Any], Any] = click.argument("name", shell_complete=_complete_stack)
+_optional_name: Callable[[Any], Any] = click.argument("name", metavar="[STACK]", required=False, shell_complete=_complete_stack)
+_output_long = click.option("--output", type=click.Choice(["table", "json", "yaml"]), help="Show the result.")
+
+
+@stack.command("register", context_settings=_UNDERSCORES)
+@click.argument("name")
+@_component_options
+@click.option("--set", "activate", is_flag=True, help="Make it your active stack.")
+@_output_long
+def register(name: str, activate: bool, output: str | None, **components: str | None) -> None:
+    """Register a stack of existing components; it needs an orchestrator and an artifact store."""
+    with _client() as client:
+        made = client.create_stack(name, {kind: part for kind, part in components.items() if part}, activate=activate)
+    say(f"Registered stack '{made.name}'{', your active one now' if activate else ''}.")
+    _show(made, output)
+
+
+@stack.command("list")
+@click.option("--name", "name_filter", metavar="FILTER", help="A name, or startswith:, contains:, endswith:, oneof: and a text.")
+@paging_options
+@output_option
+def list_(name_filter: str | None, page: int, size: int, output: str | None) -> None:
+    """List stacks with their components."""
+    with _client() as client:
+        found = client.list_stacks(name=name_filter, page=page, size=size)
+    if output in ("json", "yaml"):
+        show_data(plain(found), output)
+        return
+    show_table(
+        ["name", "active", "components", "owner"],
+        [
+            [
+                item.name,
+                "yes" if item.active else "",
+                ", ".join(f"{part.type.words} '{part.name}'" for part in item.components),
+                item.owner,
+            ]
+            for item in found
+        ],
+    )
+    say_page(found, "stack")
+
+
+list_.name = "list"
+
+
+@stack.command("describe")
+@_optional_name
+@output_option
+def describe(name: str | None, output: str | None) -> None:
+    """Show a stack (the active one unless named), with its components' attributes as they are written."""
+    with _client() as client:
+        found = client.get_stack(name)
+    if output in ("json", "yaml"):
+        show_data(plain(found), output)
+        return
+    show_fields(
+        {"name": found.name, "active": "yes" if found.active else "no", "owner": found.owner, "updated": local_time(found.updated)},
+        output,
+    )
+    click.echo()
+    show_table(
+        ["component", "name", "flavor", "attributes"],
+        [[part.type.words, part.name, part.flavor, attributes_text(part)] for part in found.components],
+    )
+
+
+@stack.command("set")
+@_name_argument
+def set_(name: str) -> None:
+    """Make a stack your active one: the one that pipelines run on."""
+    with _client() as client:
+        chosen = client.activate_stack(name)
+        overruled = client.settings.active_stack
+    say(f"Your active stack is '{chosen.name}' now.")
+    if overruled and overruled != chosen.name:
+        say(f"warning: STRONGROOM_ACTIVE_STACK is set, so '{overruled}' is used here")
+
+
+set_.name = "set"
+
+
+@stack.command("update", context_settings=_UNDERSCORES)
+@_name_argument
+@_component_options
+@click.option("--remove", "removed", multiple=True, metavar="TYPE", help="Take the component of this type out; may be repeated.")
+@_output_long
+def update(name: str, removed: tuple[str, ...], output: str | None, **components: str | None) -> None:
+    """Put components into a stack, or take them out."""
+    changes = {kind: part for kind, part in components.items() if part}
+    for kind in removed:
+        if kind.replace("-", "_") in changes:
+            raise HintedUsageError("a component is both put in and taken out", "give its type once")
+    if not changes and not removed:
+        raise HintedUsageError("there is nothing to change", "give -o, -a, -e, ... or --remove")
+    with _client() as client:
+        changed = client.update_stack(name, components={**changes, **dict.fromkeys(removed)})
+    say(f"Updated stack '{changed.name}'.")
+    _show(changed, output)
+
+
+@stack.command("rename")
+@_name_argument
+@click.argument("new_name", metavar="NEW")
+def rename(name: str, new_name: str) -> None:
+    """Give a stack another name."""
+    with _client() as client:
+        changed = client.update_stack(name, new_name=new_name)
+    say(f"The stack is now called '{changed.name}'.")
+
+
+@stack.command("delete")
+@_name_argument
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+def delete(name: str, yes: bool) -> None:
+    """Delete a stack. Its components stay."""
+    with _client() as client:
+        found = client.get_stack(name)
+        if not yes and not confirm(f"Delete stack '{found.name}', id {found.id}?"):
+            say("Nothing was deleted.")
+            raise click.exceptions.Exit(1)
+        client.delete_stack(found.name)
+    say(f"Deleted stack '{found.name}'. Its components stay.")
+
+
+@stack.command("validate")
+@_optional_name
+@click.option(
+    "--level",
+    type=click.Choice(["NONE", "SECRET_EXISTS", "SECRET_AND_KEY_EXISTS"], case_sensitive=False),
+    help="What to check.  [default: STRONGROOM_SECRET_VALIDATION_LEVEL, else SECRET_AND_KEY_EXISTS]",
+)
+@output_option
+def validate(name: str | None, level: str | None, output: str | None) -> None:
+    """Check that all references of a stack resolve, as it is done before each run. Reads no value.
+
+    Ends with 1 when some do not; all of them are listed.
+    """
+    from strongroom.config import ValidationLevel
+    from strongroom.stacks.resolution import places_in_stack
+    from strongroom.stacks.validation import unresolved
+    from strongroom.stacks.validation import validate as find_problems
+
+    with _client() as client:
+        found = client.get_stack(name)
+        places = places_in_stack(found)
+        chosen = client.settings.secret_validation_level if level is None else ValidationLevel(level)
+        problems = find_problems(client, places, chosen)
+    rows = [
+        {"owner": problem.owner, "attribute": problem.attribute, "reference": problem.reference, "reason": problem.reason}
+        for problem in problems
+    ]
+    if output in ("json", "yaml"):
+        report = {"stack": found.name, "level": chosen.value, "references": len(places), "valid": not problems, "problems": rows}
+        show_data(report, output)
+    elif rows:
+        show_table(["component", "attribute", "reference", "problem"], [list(row.values()) for row in rows])
+    if problems:
+        missing = unresolved(found.name, problems)
+        say(f"Error: {count(len(problems), 'reference')} of stack '{found.name}' cannot be resolved")
+        say(f"hint: {missing.hint}")
+        raise click.exceptions.Exit(1)
+    if chosen is ValidationLevel.NONE:
+        say(f"Nothing was checked: the level is NONE. Stack '{found.name}' has {count(len(places), 'reference')}.")
+    else:
+        say(f"Stack '{found.name}' is valid: {count(len(places), 'reference')} checked ({chosen}).")
+
+
+@stack.command("register-secrets", short_help="Ask for the secrets that a stack refers to.")
+@_optional_name
+@click.option("--skip-existing", is_flag=True, help="Ask for what is missing only.")
+def register_secrets(name: str | None, skip_existing: bool) -> None:
+    """Ask for the values of all secrets that a stack refers to (Enter keeps one that exists), then store them.
+
+    Nothing is stored before all questions are answered. New secrets are visible in the workspace.
+    """
+    from strongroom.cli.secret_prompts import ask_value
+    from strongroom.stacks.registration import register_answers, wanted_secrets
+
+    with _client() as client:
+        found = client.get_stack(name)
+        wanted = wanted_secrets(client, found)
+        if not wanted:
+            say(f"Stack '{found.name}' refers to no secret.")
+            return
+        for secret in wanted:
+            for key in secret.keys:
+                exists = key in secret.existing
+                if exists and skip_existing:
+                    continue
+                question = f"Value of '{key}' of secret '{secret.name}' (hidden{', Enter keeps it' if exists else ''})"
+                answer = ask_value(question)
+                while not answer and not exists:
+                    say("  it is missing, so a value is needed")
+                    answer = ask_value(question)
+                if answer:
+                    secret.answers[key] = answer
+        stored = register_answers(client, wanted)
+    for line in stored:
+        say(line)
+    if not stored:
+        say(f"Nothing was changed: stack '{found.name}' has all the secrets that it refers to.")
+
+
+def _show(shown: Stack, output: str | None) -> None:
+    if output:
+        show_fields(plain(shown), output)
+
+
+def _client() -> Client:
+    from strongroom.client import Client
+
+    return Client()

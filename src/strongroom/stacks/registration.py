@@ -1,0 +1,52 @@
+"""Registering the secrets that a stack refers to and that are not there yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from strongroom.models.reference import ReferenceStatus
+from strongroom.models.stack import Stack
+from strongroom.stacks.resolution import places_in_stack
+
+if TYPE_CHECKING:
+    from strongroom.client import Client
+
+
+@dataclass
+class WantedSecret:
+    """A secret that a stack refers to: by which keys, which of them exist, and (to be filled in) new values for some."""
+
+    name: str
+    keys: list[str]
+    secret_id: str | None
+    existing: frozenset[str]
+    answers: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+def wanted_secrets(client: Client, stack: Stack) -> list[WantedSecret]:
+    """All secrets that the stack refers to, in the order in which they stand there. Reads no value."""
+    references = list(dict.fromkeys(place.reference for place in places_in_stack(stack)))
+    found: dict[str, WantedSecret] = {}
+    for item in client.check_references(references).items if references else ():
+        secret = found.setdefault(item.name, WantedSecret(item.name, [], item.secret_id, frozenset()))
+        secret.keys.append(item.key)
+        if item.status is ReferenceStatus.OK:
+            secret.existing |= {item.key}
+    return list(found.values())
+
+
+def register_answers(client: Client, wanted: list[WantedSecret]) -> list[str]:
+    """Stores the answers: adds them to secrets that exist, makes the others in the workspace. One line for each secret changed."""
+    done = []
+    for secret in wanted:
+        keys = ", ".join(secret.answers)
+        if not secret.answers:
+            continue
+        if secret.secret_id is None:
+            client.create_secret(secret.name, secret.answers)
+            done.append(f"Created secret '{secret.name}' with: {keys}.")
+        else:
+            changed = client.update_secret(secret.secret_id, add_or_update_values=secret.answers)
+            done.append(f"Updated secret '{secret.name}' with: {keys}; it is at version {changed.version}.")
+    return done

@@ -4,6 +4,7 @@ Every command imports this for `SecretText` and `MASK`; the rest is loaded when 
 
 - `redactor`: which text gives a value away, and masking it
 - `stream`: masking what is written to a stream, piece by piece
+- `held_text`: what such a stream holds back meanwhile
 - `installation`: masking `sys.stdout`, `sys.stderr` and logging while a run executes
 - `log`: masking one log record
 - `exception`: masking an exception with its causes

@@ -102,7 +102,8 @@ def _stand_in(error: BaseException, redactor: Masking, masked: set[int], stand_i
     if id(error) in stand_ins:
         return stand_ins[id(error)]
     kind = type(error)
-    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__}
+    names = {"__module__": kind.__module__, "__qualname__": redactor.redact(kind.__qualname__)}
+    name = redactor.redact(kind.__name__)
     text = redactor.redact(_text(error))
     made: Redacted
     if isinstance(error, BaseExceptionGroup):
@@ -111,10 +112,10 @@ def _stand_in(error: BaseException, redactor: Masking, masked: set[int], stand_i
             _stand_in(one, redactor, masked, stand_ins) if id(one) in masked or not isinstance(one, Exception) else one
             for one in error.exceptions
         ]
-        made = type(kind.__name__, (Redacted, ExceptionGroup), names)(redactor.redact(error.message), members)
+        made = type(name, (Redacted, ExceptionGroup), names)(redactor.redact(error.message), members)
         made._text = text
     else:
-        made = type(kind.__name__, (Redacted,), names)(text)
+        made = type(name, (Redacted,), names)(text)
     stand_ins[id(error)] = made
     made.__traceback__ = error.__traceback__
     for note in _notes(error):

@@ -7,7 +7,9 @@ import html
 import json
 import re
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Any, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, quote_plus
 
@@ -28,17 +30,21 @@ Span = tuple[int, int]
 class Finder(Protocol):
     """Finds values in text."""
 
-    def places(self, text: str) -> tuple[list[Span], int]:
-        """Where values are (start and end, in any order, possibly overlapping), and where the longest end of the text begins that
-        could be the beginning of a value (the text's length if none does)."""
+    @property
+    def version(self) -> object:
+        """Another one whenever other values are looked for than before."""
+
+    def places(self, text: str, since: int = 0, begun: Iterable[int] = ()) -> tuple[list[Span], list[int]]:
+        """Where values are (start and end, in any order, possibly overlapping), and each place from which on the rest of the text
+        could be the beginning of a value. Only values that start at `begun` places or not before `since` are looked for."""
 
 
-class Masking:
+class Masking(ABC):
     """What can be done with a `Finder`, for those that are one."""
 
-    def places(self, text: str) -> tuple[list[Span], int]:
+    @abstractmethod
+    def places(self, text: str, since: int = 0, begun: Iterable[int] = ()) -> tuple[list[Span], list[int]]:
         """As in `Finder`."""
-        raise NotImplementedError
 
     def redact(self, text: str) -> str:
         """The text with one mask in place of each value, or of values that overlap."""
@@ -122,33 +128,35 @@ class Redactor(Masking):
                     self._forms[form[:SHORTEST]] = tuple(sorted((*same, form), key=len, reverse=True))
             self._values.add(text)
 
-    def places(self, text: str) -> tuple[list[Span], int]:
+    @property
+    def version(self) -> int:
+        """As in `Finder`."""
+        return len(self._values)
+
+    def places(self, text: str, since: int = 0, begun: Iterable[int] = ()) -> tuple[list[Span], list[int]]:
         """As in `Finder`. The time it takes grows with the text and hardly with the number of values."""
         found: list[Span] = []
         length = len(text)
-        held = length
-        for size in range(1, min(SHORTEST, length + 1)):
-            if text[length - size :] in self._beginnings:
-                held = length - size
-        for start in self._starts(text):
-            for form in self._forms[text[start : start + SHORTEST]]:
+        open_ends = [length - size for size in range(1, min(SHORTEST, length + 1)) if text[length - size :] in self._beginnings]
+        for start in chain(begun, self._starts(text, since)):
+            for form in self._forms.get(text[start : start + SHORTEST], ()):
                 if len(form) > length - start:
-                    if start < held and form.startswith(text[start:]):
-                        held = start
+                    if form.startswith(text[start:]) and open_ends[-1:] != [start]:
+                        open_ends.append(start)
                 elif text.startswith(form, start):
                     found.append((start, start + len(form)))
                     break
-        return found, held
+        return found, open_ends
 
-    def _starts(self, text: str) -> Iterator[int]:
+    def _starts(self, text: str, since: int) -> Iterator[int]:
         forms = self._forms
         if len(forms) > _FEW:
-            for start in range(len(text) - SHORTEST + 1):
+            for start in range(since, len(text) - SHORTEST + 1):
                 if text[start : start + SHORTEST] in forms:
                     yield start
             return
         for beginning in tuple(forms):
-            start = text.find(beginning)
+            start = text.find(beginning, since)
             while start >= 0:
                 yield start
                 start = text.find(beginning, start + 1)
@@ -191,15 +199,21 @@ class Redactors(Masking):
     def __len__(self) -> int:
         return len(self._members)
 
-    def places(self, text: str) -> tuple[list[Span], int]:
+    @property
+    def version(self) -> tuple[tuple[Redactor, ...], int]:
+        """As in `Finder`."""
+        members = self._members
+        return members, sum(member.version for member in members)
+
+    def places(self, text: str, since: int = 0, begun: Iterable[int] = ()) -> tuple[list[Span], list[int]]:
         """As in `Finder`."""
         found: list[Span] = []
-        held = len(text)
+        open_ends: set[int] = set()
         for member in dict.fromkeys(self._members):
-            places, begin = member.places(text)
+            places, ends = member.places(text, since, begun)
             found += places
-            held = min(held, begin)
-        return found, held
+            open_ends.update(ends)
+        return found, list(open_ends)
 
 
 def merged(spans: Iterable[Span]) -> list[Span]:

@@ -6,29 +6,13 @@ import codecs
 import io
 import threading
 from collections.abc import Iterable
-from typing import IO, TYPE_CHECKING, Any, NamedTuple
+from typing import IO, TYPE_CHECKING, Any
 
-from strongroom.redaction.redactor import Finder, Span, merged
-from strongroom.redaction.secret_text import MASK
+from strongroom.redaction.held_text import Held, Piece, after, cut
+from strongroom.redaction.redactor import SHORTEST, Finder, merged
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-
-class _Held(NamedTuple):
-    """Text that was written and not passed on yet, because it could be the beginning of a value."""
-
-    text: str = ""
-    spans: tuple[Span, ...] = ()
-    """Values that were found in it. One that starts before the text has its mask written."""
-    runs: tuple[tuple[int, bool], ...] = ()
-    """How many characters in a row came as text (False) or as bytes (True)."""
-
-
-class _Piece(NamedTuple):
-    text: str
-    binary: bool
-    upto: int
 
 
 class RedactingStream(io.TextIOBase):
@@ -46,7 +30,7 @@ class RedactingStream(io.TextIOBase):
         self._original = original
         self._finder = finder
         self._lock = threading.RLock()
-        self._held = _Held()
+        self._held = Held()
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
         self._text_first = True
         """Whether the original may hold text that has to go before the next bytes."""
@@ -105,7 +89,7 @@ class RedactingStream(io.TextIOBase):
     def forget(self) -> None:
         """For a child process after a fork: what is held back is the parent's to write, and the lock may belong to nobody."""
         self._lock = threading.RLock()
-        self._held = _Held()
+        self._held = Held()
         self._decoder.reset()
 
     def _check(self, text: str) -> None:
@@ -128,24 +112,32 @@ class RedactingStream(io.TextIOBase):
         if not text and not (last and before.text):
             return
         pending = before.text + text
-        runs = (*before.runs, (len(text), binary))
-        found, safe = self._finder.places(pending)
-        safe = len(pending) if last else safe
+        if before.runs and before.runs[-1][1] == binary:
+            runs = (*before.runs[:-1], (before.runs[-1][0] + len(text), binary))
+        else:
+            runs = (*before.runs, (len(text), binary))
+        version = self._finder.version
+        if version == before.version:
+            found, open_ends = self._finder.places(pending, max(0, len(before.text) - SHORTEST + 1), before.open_ends)
+        else:
+            found, open_ends = self._finder.places(pending)
+        safe = len(pending) if last else min(open_ends, default=len(pending))
+        open_ends = [place for place in open_ends if place <= len(pending) - SHORTEST]
         spans = merged((*before.spans, *found))
         # Nothing to pass on: an empty write lets a closed original say so.
-        pieces = _cut(pending, spans, runs, safe) or [_Piece("", binary, 0)]
+        pieces = cut(pending, spans, runs, safe) or [Piece("", binary, 0)]
         # Before it is passed on, so that whoever writes on the way (a signal handler) finds things in order.
-        self._held = _after(_Held(pending, tuple(spans), runs), safe)
+        self._held = after(Held(pending, tuple(spans), runs, tuple(open_ends), version), safe)
         done = 0
         try:
             for piece in pieces:
                 self._emit(piece)
                 done = piece.upto
         except BaseException:
-            self._held = _after(before, done)
+            self._held = after(before, done)
             raise
 
-    def _emit(self, piece: _Piece) -> None:
+    def _emit(self, piece: Piece) -> None:
         if not piece.binary:
             self._text_first = True
             self._original.write(piece.text)
@@ -166,31 +158,39 @@ class RedactingStream(io.TextIOBase):
 
     @property
     def encoding(self) -> Any:  # type: ignore[override]
+        """The original's."""
         return self._original.encoding
 
     @property
     def errors(self) -> Any:  # type: ignore[override]
+        """The original's."""
         return self._original.errors
 
     @property
     def newlines(self) -> Any:  # type: ignore[override]
+        """The original's."""
         return self._original.newlines
 
     @property
     def closed(self) -> bool:
+        """Whether the original is."""
         return bool(getattr(self._original, "closed", False))
 
     def isatty(self) -> bool:
+        """Whether the original is a terminal."""
         return bool(self._original.isatty())
 
     def fileno(self) -> int:
+        """The original's. What is written to it directly is not masked."""
         number: int = self._original.fileno()
         return number
 
     def readable(self) -> bool:
+        """No."""
         return False
 
     def writable(self) -> bool:
+        """Yes."""
         return True
 
     def __getattr__(self, name: str) -> Any:
@@ -229,70 +229,26 @@ class RedactingBuffer(io.BufferedIOBase):
 
     @property
     def closed(self) -> bool:
+        """Whether the original is."""
         return self._stream.closed
 
     def isatty(self) -> bool:
+        """Whether the original is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
+        """The original's. What is written to it directly is not masked."""
         return self._stream.fileno()
 
     def readable(self) -> bool:
+        """No."""
         return False
 
     def writable(self) -> bool:
+        """Yes."""
         return True
 
     def __getattr__(self, name: str) -> Any:
         if name == "_original":
             raise AttributeError(name)
         return getattr(self._original, name)
-
-
-def _cut(text: str, spans: list[Span], runs: tuple[tuple[int, bool], ...], safe: int) -> list[_Piece]:
-    """What is to be passed on of the text before `safe`, in as few pieces as text and bytes allow."""
-    pieces: list[_Piece] = []
-
-    def add(part: str, binary: bool, upto: int) -> None:
-        if pieces and pieces[-1].binary == binary:
-            part = pieces.pop().text + part
-        pieces.append(_Piece(part, binary, upto))
-
-    def plain(start: int, end: int) -> None:
-        begin = 0
-        for length, binary in runs:
-            if max(start, begin) < min(end, begin + length):
-                add(text[max(start, begin) : min(end, begin + length)], binary, min(end, begin + length))
-            begin += length
-
-    def mask(start: int, upto: int) -> None:
-        begin = 0
-        for length, binary in runs:
-            if begin <= start < begin + length:
-                add(MASK, binary, upto)
-            begin += length
-
-    position = 0
-    for start, end in spans:
-        if start >= safe:
-            break
-        if start >= 0:
-            plain(position, start)
-            mask(start, min(end, safe))
-        position = min(end, safe)
-    plain(position, safe)
-    return pieces
-
-
-def _after(held: _Held, done: int) -> _Held:
-    """What is left when everything before `done` was passed on."""
-    if done >= len(held.text):
-        return _Held()
-    runs = []
-    begin = 0
-    for length, binary in held.runs:
-        if begin + length > done:
-            runs.append((begin + length - max(begin, done), binary))
-        begin += length
-    spans = tuple((start - done, end - done) for start, end in held.spans if end > done)
-    return _Held(held.text[done:], spans, tuple(runs))

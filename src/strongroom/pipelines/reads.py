@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 from strongroom.client import Client
 from strongroom.client.observers import ValuesRead
-from strongroom.models.reference import ResolvedReference
+from strongroom.models.reference import ResolvedReference, walk_texts
 from strongroom.models.run import SecretRead
-from strongroom.redaction import Redactor
+from strongroom.redaction import Redactor, SecretText
+
+_LONG = 20
+"""Shorter texts within a JSON value, such as the name of a project, stay visible."""
 
 _current: ContextVar[tuple[Reads, str] | None] = ContextVar("current_step", default=None)
 
@@ -51,7 +55,7 @@ class Reads:
     def observe(self, read: ValuesRead) -> None:
         """Hears of values that this process read: keeps them out of the output, and on record."""
         for value in read.values.values():
-            self._redactor.add(value)
+            hide(value, self._redactor)
         if not read.recorded:
             mine, step = self._step()
             if mine:
@@ -85,3 +89,14 @@ class Reads:
                 return
         if new:
             self._client.record_reads(self._run_id, new)
+
+
+def hide(value: SecretText, redactor: Redactor) -> None:
+    """Masks a value from now on; where it is JSON, also the longer texts in it, such as the private key of a service account."""
+    redactor.add(value)
+    text = value.reveal()
+    if text.lstrip().startswith(("{", "[")):
+        with suppress(ValueError, RecursionError):
+            for _, part in walk_texts(json.loads(text)):
+                if len(part) >= _LONG:
+                    redactor.add(part)

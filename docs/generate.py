@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import json
 from pathlib import Path
 
 import click
 
 from strongroom import errors
-from strongroom.cli.main import main
+from strongroom.cli.main import COMPONENT_GROUPS, main
 from strongroom.config import PREFIX, VARIABLES
+from strongroom.flavors import BUILTIN_FLAVORS
+
+_SHOWN = "experiment-tracker"
+"""The groups of components have the same commands; this one stands for all."""
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -22,7 +27,9 @@ def command_line() -> str:
         settings = {**command.context_settings, "terminal_width": 100, "max_content_width": 100}
         with click.Context(command, info_name=path.rpartition(" ")[2], parent=parent, **settings) as context:
             parts.append(f"## `{path}`\n\n```text\n{command.get_help(context)}\n```\n")
-            if isinstance(command, click.Group):
+            if command.name in COMPONENT_GROUPS and command.name != _SHOWN:
+                parts.append(f"Its commands are those of `strongroom {_SHOWN}`.\n")
+            elif isinstance(command, click.Group):
                 for name in command.list_commands(context):
                     child = command.get_command(context, name)
                     assert child is not None
@@ -68,7 +75,30 @@ All are in `strongroom.errors`. `code` is stable; `str(error)` is one line for p
 """
 
 
-PAGES = {"command-line.md": command_line, "configuration.md": configuration, "errors.md": error_codes}
+def flavors() -> str:
+    """Every built-in flavor with its attributes."""
+    parts = [
+        "# Built-in flavors\n\nAttributes in *italics* are sensitive: plain text in them is masked and warned about. "
+        "Texts may be references.\n"
+    ]
+    for flavor in BUILTIN_FLAVORS:
+        parts.append(f"## {flavor.type.words}: `{flavor.name}`\n\n{flavor.description}")
+        if flavor.extra:
+            parts[-1] += f" To use it: `pip install 'strongroom[{flavor.extra}]'`."
+        if flavor.attributes:
+            rows = "\n".join(
+                f"| {'*' if item.sensitive else ''}`{item.name}`{'*' if item.sensitive else ''} | {item.kind} "
+                f"| {'required' if item.required else '' if item.default is None else f'`{json.dumps(item.default)}`'} "
+                f"| {item.description} |"
+                for item in flavor.attributes
+            )
+            parts.append(f"| attribute | takes | default | |\n|---|---|---|---|\n{rows}\n")
+        else:
+            parts[-1] += " It takes no attributes.\n"
+    return "\n\n".join(part.rstrip() for part in parts) + "\n"
+
+
+PAGES = {"command-line.md": command_line, "configuration.md": configuration, "errors.md": error_codes, "flavors.md": flavors}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

@@ -19,5 +19,6 @@ def test_demo(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "Done in" in done.stdout
     assert list(tmp_path.iterdir()) == []
-    assert "BEGIN PRIVATE KEY" not in done.stdout + done.stderr
-    assert "abc $123" not in done.stdout + done.stderr
+    for value in ("BEGIN PRIVATE KEY", "abc $123", "r0bot-token"):
+        assert value not in done.stdout + done.stderr
+    assert "********" in done.stdout

@@ -87,7 +87,7 @@ _optional_name: Callable[[Any], Any] = click.argument("name", metavar="[STACK]",
 _output_long = click.option("--output", type=click.Choice(["table", "json", "yaml"]), help="Show the result.")
 
 
-@stack.command("register", context_settings=_UNDERSCORES)
+@stack.command("register", context_settings=_UNDERSCORES, short_help="Register a stack of existing components.")
 @click.argument("name")
 @_component_options
 @click.option("--set", "activate", is_flag=True, help="Make it your active stack.")
@@ -129,7 +129,7 @@ def list_(name_filter: str | None, page: int, size: int, output: str | None) -> 
 list_.name = "list"
 
 
-@stack.command("describe")
+@stack.command("describe", short_help="Show a stack with its components.")
 @_optional_name
 @output_option
 def describe(name: str | None, output: str | None) -> None:
@@ -150,7 +150,7 @@ def describe(name: str | None, output: str | None) -> None:
     )
 
 
-@stack.command("set")
+@stack.command("set", short_help="Make a stack your active one.")
 @_name_argument
 def set_(name: str) -> None:
     """Make a stack your active one: the one that pipelines run on."""
@@ -208,7 +208,7 @@ def delete(name: str, yes: bool) -> None:
     say(f"Deleted stack '{found.name}'. Its components stay.")
 
 
-@stack.command("validate")
+@stack.command("validate", short_help="Check that all references of a stack resolve.")
 @_optional_name
 @click.option(
     "--level",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from strongroom.client.transports.base import Transport
+from strongroom.errors import InvalidInput
 from strongroom.models.page import DEFAULT_PAGE_SIZE, Page
 from strongroom.models.run import (
     CachedStep,
@@ -40,7 +41,10 @@ class RunClient:
         size: int = DEFAULT_PAGE_SIZE,
     ) -> Page[Run]:
         """A page of runs, newest first, without their steps."""
-        wanted = None if status is None else RunStatus(status)
+        try:
+            wanted = None if status is None else RunStatus(status)
+        except ValueError:
+            raise InvalidInput("a run is completed, failed, running or stopped") from None
         return self._transport.call(operations.LIST, ListRuns(pipeline=pipeline, status=wanted, page=page, size=size))
 
     def create_run(self, request: CreateRun) -> Run:

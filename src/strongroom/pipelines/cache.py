@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Callable, Mapping
+from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -44,5 +45,9 @@ def _code(function: Callable[..., Any]) -> str:
     try:
         return inspect.getsource(function)
     except (OSError, TypeError):
-        code = function.__code__
-        return repr((code.co_code, code.co_names, [const for const in code.co_consts if not inspect.iscode(const)]))
+        return repr(_compiled(function.__code__))
+
+
+def _compiled(code: CodeType) -> tuple[object, ...]:
+    constants = [_compiled(item) if isinstance(item, CodeType) else item for item in code.co_consts]
+    return code.co_code, code.co_names, code.co_varnames, constants

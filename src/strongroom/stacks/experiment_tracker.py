@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 from strongroom.errors import ConfigurationError, StrongroomError, Unauthenticated, Unavailable
 from strongroom.models.flavor import ComponentType
@@ -55,6 +56,11 @@ class MLflowTracker(ExperimentTracker):
 def mlflow_environment(component: Component, mlflow: Any) -> Iterator[None]:
     """Within the block MLflow speaks to the component's server with the component's credentials; afterwards as before."""
     config = component.config
+    if config.tracking_uri and "@" in urlsplit(config.tracking_uri).netloc:
+        raise ConfigurationError(
+            f"the tracking_uri of {component.title} holds credentials, which MLflow would show in its errors",
+            hint="use tracking_username and tracking_password",
+        )
     insecure = config.get("tracking_insecure_tls")
     wanted = {
         "MLFLOW_TRACKING_USERNAME": config.tracking_username,
@@ -95,9 +101,8 @@ def mlflow_errors(component: Component, mlflow: Any) -> Iterator[None]:
 
 
 def _mlflow_error(component: Component, error: Any) -> StrongroomError:
-    status = error.get_http_status_code()
     said = str(error)
-    if "401" in said or "403" in said or status in (401, 403):
+    if error.get_http_status_code() in (401, 403):
         return Unauthenticated(
             f"{component.title}: the MLflow server refused the credentials",
             hint="check tracking_username and tracking_password, and the secrets they refer to",

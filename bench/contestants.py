@@ -28,7 +28,7 @@ class Contestant:
 
     `variables` gives the environment variables that point it to a state folder. `help` holds a command per level of
     depth. `create` and `get` write and read one secret by the command line. `worker` is the program in `workers/` that
-    drives it in process. What a contestant does not have is empty, and its cells stay empty.
+    drives it in process, `pipeline` the one that runs a pipeline. What a contestant does not have is empty, and its cells stay empty.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Contestant:
     create: Sequence[str | Path] = ()
     get: Sequence[str | Path] = ()
     worker: str = ""
+    pipeline: str = ""
     own_size: bool = True
 
     @property
@@ -71,6 +72,7 @@ def bare(say: Callable[[str], None]) -> Contestant:
         ],
         get=[python, "-c", f"{database}; print(*d.execute('SELECT * FROM secret WHERE name = ?', (name,)).fetchone())"],
         worker="in_bare.py",
+        pipeline="run_bare.py",
         own_size=False,
     )
 
@@ -92,6 +94,7 @@ def strongroom(say: Callable[[str], None]) -> Contestant:
         create=[program, "secret", "create", SECRET, f"--password={PASSWORD}"],
         get=[program, "secret", "get", SECRET],
         worker="in_strongroom.py",
+        pipeline="run_strongroom.py",
     )
 
 
@@ -114,6 +117,7 @@ def zenml(say: Callable[[str], None]) -> Contestant:
         create=[program, "secret", "create", SECRET, f"--password={PASSWORD}"],
         get=[program, "secret", "get", SECRET],
         worker="in_zenml.py",
+        pipeline="run_zenml.py",
     )
 
 

@@ -119,6 +119,30 @@ def _stored(arena: Arena, row: str) -> Iterator[tuple[Contestant, dict[str, str]
             yield contestant, variables
 
 
+def _pipeline(row: str, *, runs: bool) -> Callable[[Arena], list[Measurement]]:
+    """The script of a pipeline: run, or imported as a module."""
+
+    def measure(arena: Arena) -> list[Measurement]:
+        turns = []
+        for contestant in arena.contestants.values():
+            if not contestant.pipeline:
+                continue
+            name = contestant.pipeline.removesuffix(".py")
+            imports = f"import sys; sys.path.insert(0, {str(PROGRAMS)!r}); import {name}"
+            command = [contestant.python, PROGRAMS / contestant.pipeline] if runs else [contestant.python, "-c", imports]
+            variables = contestant.variables(arena.folder(row, contestant.name))
+            arena.progress.detail(row, f"trying {contestant.name}")
+            try:
+                run_checked(command, variables, expect="45" if runs else "")
+            except MeasurementError as error:
+                arena.failed(row, contestant.name, error)
+            else:
+                turns.append(Turn("two steps", contestant.name, name, command_turn(command, variables)))
+        return _take_turns(arena, row, "s", arena.scale.command_rounds, turns)
+
+    return measure
+
+
 def _secret_get(arena: Arena) -> list[Measurement]:
     turns = []
     ready = list(_stored(arena, "secret-get"))
@@ -267,6 +291,8 @@ ROWS = (
     Row("client-get", "Python client, read by name", _client_get),
     Row("client-create", "Python client, create", _client_write("client-create", "create")),
     Row("client-update", "Python client, update", _client_write("client-update", "update")),
+    Row("import-steps", "importing a module that defines steps", _pipeline("import-steps", runs=False)),
+    Row("pipeline-run", "a script that runs a pipeline", _pipeline("pipeline-run", runs=True)),
     Row("list", "Python client, pages of few and of many secrets", _list),
     Row("memory", "peak resident memory", _memory),
     Row("size", "installed size", _size),

@@ -69,6 +69,11 @@ def _durable_create(of: Medians) -> Target:
     return Target(promise, strongroom, 1.5e-3 * bare / BARE_INSERT, "s")
 
 
+def _import_steps(of: Medians) -> Target:
+    strongroom, bare = (of["import-steps", "two steps", name] for name in ("strongroom", "bare"))
+    return Target("importing steps: at most 100 ms more than bare Python", strongroom - bare, 0.1, "s")
+
+
 def _list(of: Medians, which: str) -> Target:
     many, few = of["list", f"{which}, many secrets", "strongroom"], of["list", "first page, few secrets", "strongroom"]
     return Target(f"list, {which} of many secrets: about equal to the first page of few", many / few, ABOUT_EQUAL, "x")
@@ -79,5 +84,6 @@ PROMISES: tuple[Callable[[Medians], Target], ...] = (
     _secret_get,
     *(partial(_client_read, which=which) for which in ("one of few secrets", "one of many secrets")),
     _durable_create,
+    _import_steps,
     *(partial(_list, which=which) for which in ("first page", "middle page", "last page")),
 )

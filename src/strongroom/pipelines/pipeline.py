@@ -84,13 +84,15 @@ class Pipeline:
 
 
 @overload
-def pipeline(function: Callable[..., Any], /) -> Pipeline: ...
+def pipeline(function: Callable[..., Any], /) -> Pipeline:
+    """`@pipeline`."""
 
 
 @overload
 def pipeline(
     *, name: str | None = None, enable_cache: bool | None = None, settings: Mapping[str, Any] | None = None
-) -> Callable[[Callable[..., Any]], Pipeline]: ...
+) -> Callable[[Callable[..., Any]], Pipeline]:
+    """`@pipeline(enable_cache=False)`."""
 
 
 def pipeline(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:

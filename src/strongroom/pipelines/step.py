@@ -68,7 +68,8 @@ class Step:
 
 
 @overload
-def step(function: Callable[..., Any], /) -> Step: ...
+def step(function: Callable[..., Any], /) -> Step:
+    """`@step`."""
 
 
 @overload
@@ -78,7 +79,8 @@ def step(
     enable_cache: bool | None = None,
     settings: Mapping[str, Any] | None = None,
     experiment_tracker: str | bool = False,
-) -> Callable[[Callable[..., Any]], Step]: ...
+) -> Callable[[Callable[..., Any]], Step]:
+    """`@step(enable_cache=True)`."""
 
 
 def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:

@@ -14,12 +14,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
+from strongroom.client import Client
 from strongroom.config import Settings
 from strongroom.db import schema
 from strongroom.db.engine import Database
 from strongroom.db.tables import metadata
 from strongroom.errors import EncryptionKeyError, SchemaTooNew
 from strongroom.service.wiring import Service
+from tests.canary import CANARY
 from tests.children import open_store
 from tests.processes import run_together
 
@@ -50,6 +52,23 @@ def test_migrations_make_the_tables_as_they_are_described(service: Service) -> N
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
         assert compare_metadata(context, metadata) == []
         assert set(inspect(connection).get_table_names()) == set(metadata.tables) | {"alembic_version"}
+
+
+def test_a_store_of_the_first_version_is_upgraded(settings: Settings) -> None:
+    """A store that was made before there were stacks keeps its secrets, and gets what a new one has from the start."""
+    newer = ("secret_reads", "run_steps", "runs", "active_stacks", "stack_components", "stacks", "components", "flavors")
+    with Client(settings) as client:
+        client.create_secret("s", {"k": f"{CANARY}-kept"})
+    with opened(settings) as database, database.write() as connection:
+        for table in newer:
+            connection.execute(text(f"DROP TABLE {table}"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with Client(settings) as client:
+        assert client.get_secret("s").secret_values["k"] == f"{CANARY}-kept"
+        assert [component.type for component in client.get_stack("default").components] == ["artifact_store", "orchestrator"]
+        assert client.get_stack().active
+    with opened(settings) as database:
+        assert schema.is_current(database)
 
 
 def test_a_new_database_is_brought_to_head(new_settings: Settings) -> None:

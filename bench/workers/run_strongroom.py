@@ -1,0 +1,23 @@
+"""Runs a pipeline of two steps with strongroom, caching off; prints what the second step gave."""
+
+from strongroom.pipelines import pipeline
+from strongroom.steps import step
+
+
+@step
+def load(rows: int) -> list[int]:
+    return list(range(rows))
+
+
+@step
+def train(data: list[int]) -> int:
+    return sum(data)
+
+
+@pipeline(enable_cache=False)
+def training(rows: int = 10) -> None:
+    train(load(rows))
+
+
+if __name__ == "__main__":
+    print(training().output("train"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from strongroom.cli.command import Group
 from strongroom.cli.output import local_time, output_option, paging_options, plain, say_page, show_data, show_fields, show_table
@@ -44,8 +45,19 @@ def list_(pipeline: str | None, status: str | None, page: int, size: int, output
 list_.name = "list"
 
 
+def _complete_run(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from strongroom.errors import StrongroomError
+
+    try:
+        with _client() as client:
+            page = client.list_runs(size=100)
+    except StrongroomError:
+        return []
+    return [CompletionItem(item.name, help=item.status) for item in page if item.name.startswith(incomplete)]
+
+
 @run.command("describe", short_help="Show a run with its steps and what they read.")
-@click.argument("name", metavar="NAME|ID")
+@click.argument("name", metavar="NAME|ID", shell_complete=_complete_run)
 @output_option
 def describe(name: str, output: str | None) -> None:
     """Show a run: its steps with their inputs and outputs, and which step read which version of which secret."""

@@ -329,8 +329,10 @@ def rename(name: str, new_name: str | None, new_name_option: str | None, scope: 
     if not new or (new_name and new_name_option):
         raise HintedUsageError("give the new name once", "strongroom secret rename NAME NEW")
     with _client() as client:
-        changed = client.update_secret(name, scope=scope, new_name=new)
-    say(f"The secret is now called '{changed.name}' {_where(changed)}.")
+        known = client.get_secret_metadata_exactly(name, scope=scope)
+        changed = client.update_secret(_uuid(known.id), new_name=new)
+        say(f"The secret is now called '{changed.name}' {_where(changed)}.")
+        _say_references(client, known.name)
     _show(changed, output)
 
 
@@ -342,6 +344,7 @@ def delete(name: str, scope: str | None, yes: bool) -> None:
     """Delete a secret with all its versions."""
     with _client() as client:
         found = client.get_secret_metadata_exactly(name, scope=scope)
+        _say_references(client, found.name)
         if not yes and not confirm(f"Delete secret '{found.name}' {_where(found)}, id {found.id}, with all its versions?"):
             say("Nothing was deleted.")
             raise click.exceptions.Exit(1)
@@ -417,6 +420,14 @@ def usage(name: str, scope: str | None, version: int | None, page: int, size: in
         ],
     )
     say_page(found, "read")
+
+
+def _say_references(client: Client, name: str) -> None:
+    """Says which components refer to a name that is about to mean nothing, or something else."""
+    from strongroom.stacks.usage import references_to
+
+    for place in references_to(client, name):
+        say(f"note: {place.owner} refers to '{name}': its {place.attribute} is {place.reference}")
 
 
 def _client() -> Client:

@@ -44,6 +44,10 @@ def run_pipeline(pipeline: Pipeline, arguments: Sequence[Any], named: Mapping[st
                 record = client.get_run(execution.record.id)
             except Exception as error:  # noqa: BLE001 - raised again, without the values that its text may quote
                 safe = _without_values(error, redactor)
+            except BaseException as error:  # Ctrl-C, or a step ends the process: it may have come while an error was handled
+                if error.__context__ is not None:
+                    error.__context__ = redact_exception(error.__context__, redactor)
+                raise
             else:
                 return PipelineRun(record, execution.artifact_store)
         raise safe
@@ -155,8 +159,8 @@ class _Execution:
 
     def _reuse(self, node: Node) -> str | None:
         """Takes over the outputs of a former step with the same cache key, if they are still there."""
-        self._client.update_run_step(self.record.id, node.name, RunStatus.RUNNING, cache_key=self._key(node))
         key = self._key(node)
+        self._client.update_run_step(self.record.id, node.name, RunStatus.RUNNING, cache_key=key)
         if key is None:
             return None
         former = self._client.find_cached_step(key)

@@ -7,7 +7,7 @@ import os
 import tempfile
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from strongroom.errors import ConfigurationError, NotFound, Unauthenticated, Unavailable
@@ -76,17 +76,23 @@ class LocalArtifactStore(ArtifactStore):
 
     def exists(self, uri: str) -> bool:
         """Whether the file is there."""
-        return self._path(uri).is_file()
+        path = self._find(uri)
+        return path is not None and path.is_file()
 
     def _path(self, uri: str) -> Path:
-        """The file of a URI, which has to lie in this store."""
+        path = self._find(uri)
+        if path is None:
+            raise NotFound(f"{self.title} has no artifact {uri}")
+        return path
+
+    def _find(self, uri: str) -> Path | None:
+        """The file of a URI, or None for one that lies outside of this store."""
         from urllib.request import url2pathname
 
         parts = urlsplit(uri)
         path = Path(url2pathname(parts.path))
-        if parts.scheme != "file" or not path.resolve().is_relative_to(self.root.resolve()):
-            raise NotFound(f"{self.title} has no artifact {uri}")
-        return path
+        inside = parts.scheme == "file" and path.resolve().is_relative_to(self.root.resolve())
+        return path if inside else None
 
 
 class FsspecArtifactStore(ArtifactStore):
@@ -108,14 +114,18 @@ class FsspecArtifactStore(ArtifactStore):
 
     def read(self, uri: str) -> bytes:
         """The content of the object."""
+        if not self._is_inside(uri):
+            raise NotFound(f"{self.title} has no artifact {uri}")
         with self._explained("read"):
-            data: bytes = self._filesystem.cat_file(self._inside(uri))
+            data: bytes = self._filesystem.cat_file(uri)
             return data
 
     def exists(self, uri: str) -> bool:
         """Whether the object is there."""
+        if not self._is_inside(uri):
+            return False
         with self._explained("look"):
-            return bool(self._filesystem.isfile(self._inside(uri)))
+            return bool(self._filesystem.isfile(uri))
 
     @property
     def _root(self) -> str:
@@ -124,10 +134,8 @@ class FsspecArtifactStore(ArtifactStore):
             raise ConfigurationError(f"the path of {self.title} is no URL", hint="for example s3://bucket/prefix")
         return root
 
-    def _inside(self, uri: str) -> str:
-        if not uri.startswith(f"{self._root}/"):
-            raise NotFound(f"{self.title} has no artifact {uri}")
-        return uri
+    def _is_inside(self, uri: str) -> bool:
+        return uri.startswith(f"{self._root}/")
 
     @property
     def _filesystem(self) -> Any:
@@ -153,7 +161,7 @@ class FsspecArtifactStore(ArtifactStore):
                 ) from error
         return self._opened
 
-    def _missing(self, protocol: str) -> None:
+    def _missing(self, protocol: str) -> NoReturn:
         from fsspec.registry import known_implementations
 
         known = known_implementations.get(protocol, {})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.config import ValidationLevel
 from strongroom.errors import Unresolved
-from strongroom.models.reference import ReferenceStatus
+from strongroom.models.reference import CheckedReference, ReferenceStatus
 from strongroom.stacks.resolution import Place, reason
 
 if TYPE_CHECKING:
@@ -26,12 +26,13 @@ _BAD = {
 
 @dataclass(frozen=True)
 class Problem:
-    """A reference that would not resolve, or (without one) what stands in the way of all of them."""
+    """A reference that would not resolve, where it stands, and why; `remedy` is what to do where the stack's owner cannot help."""
 
     owner: str
     attribute: str
     reference: str
     reason: str
+    remedy: str = ""
 
     def __str__(self) -> str:
         return f"{self.reference} ({self.owner}, {self.attribute}): {self.reason}"
@@ -46,13 +47,15 @@ def validate(client: Client, places: Sequence[Place], level: ValidationLevel | N
     checked = client.check_references(references)
     items = dict(zip(references, checked.items, strict=True))
     problems = [
-        Problem(place.owner, place.attribute, str(place.reference), reason(items[place.reference]))
+        Problem(
+            place.owner, place.attribute, str(place.reference), reason(items[place.reference]), _remedy(place, items[place.reference])
+        )
         for place in places
         if items[place.reference].status in _BAD[level]
     ]
     if not checked.may_read:
         problems += [
-            Problem(place.owner, place.attribute, str(place.reference), "you may see this secret but not read its values")
+            Problem(place.owner, place.attribute, str(place.reference), "you may see this secret but not read its values", _ASK)
             for place in places
             if items[place.reference].status is ReferenceStatus.OK
         ]
@@ -65,6 +68,17 @@ def unresolved(stack: str, problems: Sequence[Problem], consequence: str = "") -
     listed = "; ".join(map(str, problems))
     return Unresolved(
         f"{consequence}{count} of stack '{stack}' cannot be resolved: {listed}",
-        hint=f"strongroom stack register-secrets {stack}",
+        hint=next((problem.remedy for problem in problems if problem.remedy), f"strongroom stack register-secrets {stack}"),
         problems=problems,
     )
+
+
+_ASK = "ask an administrator of the workspace for a role that reads values"
+
+
+def _remedy(place: Place, item: CheckedReference) -> str:
+    """`stack register-secrets` asks for what components refer to, and knows nothing of settings."""
+    if not place.owner.startswith("the settings"):
+        return ""
+    verb = "create" if item.status is ReferenceStatus.NO_SECRET else "update"
+    return f"strongroom secret {verb} {item.name} -i"

@@ -100,7 +100,11 @@ def component_group(name: str) -> click.Group:
         )
         say_page(found, "component")
 
-    @group.command("describe", help="Show a component; references as they are written, plain text in sensitive attributes masked.")
+    @group.command(
+        "describe",
+        help="Show a component; references as they are written, plain text in sensitive attributes masked.",
+        short_help="Show a component with its attributes.",
+    )
     @name_argument
     @output_option
     def describe(name: str, output: str | None) -> None:
@@ -170,7 +174,12 @@ def _flavor_group(type_name: str, kind: str, words: str) -> click.Group:
     def flavor() -> None:
         pass
 
-    @flavor.command("list", cls=Command, help="List the flavors: built-in, registered, and those of installed packages.")
+    @flavor.command(
+        "list",
+        cls=Command,
+        help="List the flavors: built-in, registered, and those of installed packages.",
+        short_help="List the flavors.",
+    )
     @output_option
     def list_flavors(output: str | None) -> None:
         from strongroom.client.component import component_type

@@ -81,7 +81,7 @@ class Graph:
             if isinstance(value, StepOutput):
                 if not can_fit(value.hint, hint):
                     raise InvalidInput(
-                        f"step '{name}' takes a {hint.__name__} for '{parameter}', and {value} is a {value.hint.__name__}"
+                        f"step '{name}' takes {hint.__name__} for '{parameter}', and {value} is of the type {value.hint.__name__}"
                     )
                 node.inputs[parameter] = value
             elif isinstance(value, list | tuple) and any(isinstance(item, StepOutput) for item in value):

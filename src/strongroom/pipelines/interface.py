@@ -83,7 +83,7 @@ def check_type(value: Any, hint: Any, what: str) -> None:
         typeguard.check_type(value, hint, collection_check_strategy=typeguard.CollectionCheckStrategy.ALL_ITEMS)
     except typeguard.TypeCheckError:
         wanted = inspect.formatannotation(hint)
-        raise InvalidInput(f"{what} is a {type(value).__name__}; its annotation says {wanted}") from None
+        raise InvalidInput(f"{what} is of the type {type(value).__name__}; its annotation says {wanted}") from None
 
 
 def can_fit(given: Any, wanted: Any) -> bool:

@@ -67,7 +67,7 @@ def unresolved(stack: str, problems: Sequence[Problem], consequence: str = "") -
     count = f"{len(problems)} reference{'' if len(problems) == 1 else 's'}"
     listed = "; ".join(map(str, problems))
     return Unresolved(
-        f"{consequence}{count} of stack '{stack}' cannot be resolved: {listed}",
+        f"{consequence}{count} cannot be resolved on stack '{stack}': {listed}",
         hint=next((problem.remedy for problem in problems if problem.remedy), f"strongroom stack register-secrets {stack}"),
         problems=problems,
     )

@@ -11,11 +11,14 @@ import alembic.command
 import alembic.config
 import alembic.script  # noqa: F401 - loaded for speed
 
+import strongroom.pipelines.runner  # noqa: F401 - loaded for speed
 from strongroom.client import Client
-from strongroom.config import Settings
+from strongroom.config import PREFIX, Settings
 from strongroom.crypto.key_source import KeyFile
 from strongroom.metadata.deployment import find_deployment
+from strongroom.pipelines import pipeline
 from strongroom.service.wiring import Service
+from strongroom.steps import StepContext, step
 
 
 def open_store(settings: Settings) -> tuple[str, str]:
@@ -128,3 +131,47 @@ def write_until_told(connection: Connection, settings: Settings, writer: int, pr
             if connection.poll():
                 break
     connection.send(written)
+
+
+@step
+def first() -> list[int]:
+    """The beginning of `counting`."""
+    return list(range(1000))
+
+
+@step
+def second(context: StepContext, numbers: list[int]) -> int:
+    """The middle of it, which reads a secret."""
+    context.log_metadata({"length": len(numbers)})
+    return sum(numbers) + len(Client().get_secret("counted").secret_values)
+
+
+@pipeline
+def counting() -> None:
+    """Three steps in a row."""
+    second.with_options(name="third")([second(first())])
+
+
+def run_pipelines_until_killed(connection: Connection, settings: Settings) -> None:
+    """Runs `counting` without end; reports the name of each run that has ended."""
+    os.environ[f"{PREFIX}CONFIG_PATH"] = str(settings.folder)
+    connection.send("ready")
+    while True:
+        connection.send(counting.with_options(enable_cache=False)().name)
+
+
+def stay_in_a_step(connection: Connection, settings: Settings) -> None:
+    """Runs a pipeline whose second step reads a secret, says that it has begun, and never ends."""
+    os.environ[f"{PREFIX}CONFIG_PATH"] = str(settings.folder)
+
+    @step
+    def stay(numbers: list[int]) -> int:
+        Client().get_secret("counted")
+        connection.send("within")
+        return connection.recv()
+
+    @pipeline
+    def staying() -> None:
+        second(stay(first()))
+
+    staying()

@@ -85,3 +85,71 @@ if sys.argv[2] == "get":
         for arguments in (["create", "--k=v"], ["get"]):
             done = subprocess.run([sys.executable, "-c", script, folder, *arguments], capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
+
+
+LAZY = (*(name for name in HEAVY if name != "msgspec"), "click", "typeguard", "fsspec", "mlflow", "platformdirs", "logging",
+        "hashlib", "pickle", "socket", "ssl", "subprocess", "tempfile", "threading", "pathlib", "shutil")  # fmt: skip
+MINE = {"client", "service", "db", "metadata", "secrets_stores", "crypto", "auth", "operations", "stacks", "cli"}
+
+STEPS = """
+from strongroom.steps import StepContext, step
+from strongroom.pipelines import pipeline
+
+@step(enable_cache=True, settings={"token": "{{a.b}}"})
+def train(context: StepContext, rate: float = 0.1) -> dict[str, float]:
+    return {"rate": rate}
+
+@pipeline(enable_cache=False)
+def training(rate: float) -> None:
+    train(rate)
+
+configured = training.with_options(run_name="a", settings={"b": "c"})
+"""
+
+
+def test_defining_steps_loads_nothing_heavy() -> None:
+    """A module that defines steps and a pipeline loads the decorators and no more: neither client nor stacks nor their libraries."""
+    script = f"""
+import sys
+before = set(sys.modules)
+{STEPS}
+loaded = set(sys.modules) - before
+heavy = sorted(name for name in loaded if name.split(".")[0] in {LAZY!r})
+mine = sorted(name for name in loaded if name.startswith("strongroom.") and name.split(".")[1] in {MINE!r})
+assert (heavy, mine) == ([], []), (heavy, mine)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_defining_steps_is_cheap() -> None:
+    """Defining steps and a pipeline takes at most 100 ms of processor time more than starting Python; the best of several times."""
+
+    def best(script: str) -> float:
+        measured = f"import time\n{script}\nprint(time.process_time())"
+        runs = [subprocess.run([sys.executable, "-c", measured], capture_output=True, text=True, check=True) for _ in range(7)]
+        return min(float(done.stdout) for done in runs)
+
+    assert best(STEPS) - best("") < 0.1
+
+
+def test_running_a_pipeline_loads_no_migrations() -> None:
+    """A run on an existing store, on the default stack, loads neither Alembic nor the libraries of flavors that it does not use."""
+    script = f"""
+import os, sys
+os.environ["STRONGROOM_CONFIG_PATH"] = sys.argv[1]
+from strongroom.client import Client
+if sys.argv[2] == "create":
+    with Client() as client:
+        client.create_secret("s", {{"k": "v"}})
+    sys.exit()
+{STEPS.replace("{{a.b}}", "{{s.k}}")}
+training(0.5)
+assert not {{"alembic", "keyring", "yaml", "rich", "click", "fsspec", "mlflow", "boto3", "wandb", "slack_sdk"}} & set(sys.modules)
+"""
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        for word in ("create", "run"):
+            done = subprocess.run([sys.executable, "-c", script, folder, word], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr

@@ -17,6 +17,9 @@ from strongroom.models.run import ArtifactRecord
 if TYPE_CHECKING:
     from strongroom.stacks.artifact_store import ArtifactStore
 
+_MAX_BITS = 1024
+"""Larger whole numbers are pickled: Python reads and writes decimal digits up to a limit only."""
+
 _SUFFIXES = {"json": "json", "bytes": "bin", "pickle": "pkl"}
 
 
@@ -24,7 +27,7 @@ def encode(value: Any, what: str) -> tuple[str, bytes]:
     """The value's format and bytes. `InvalidInput` when it cannot be stored."""
     if type(value) is bytes:
         return "bytes", value
-    if _is_plain(value):
+    if _is_json(value):
         return "json", json.dumps(value, ensure_ascii=False).encode()
     try:
         return "pickle", pickle.dumps(value, protocol=5)
@@ -62,10 +65,19 @@ def load(artifact_store: ArtifactStore, record: ArtifactRecord) -> Any:
     raise InvalidInput(f"the artifact {record.uri} has the format '{record.format}', which this version does not know")
 
 
-def _is_plain(value: Any) -> bool:
+def _is_json(value: Any) -> bool:
     """Whether JSON gives back exactly this value."""
-    if value is None or type(value) in (bool, int):
+    try:
+        return _is_plain(value)
+    except RecursionError:
+        return False
+
+
+def _is_plain(value: Any) -> bool:
+    if value is None or type(value) is bool:
         return True
+    if type(value) is int:
+        return value.bit_length() <= _MAX_BITS
     if type(value) is str:
         return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
     if type(value) is float:

@@ -14,23 +14,29 @@ if TYPE_CHECKING:
     from strongroom.pipelines.step import Step
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StepOutput:
-    """What a step will give, as it is passed to other steps. `output` is None for a step that gives nothing."""
+    """What a step will give, as it is passed to other steps. `output` is None for a step that gives nothing.
+
+    Whatever would take it for the value itself fails, also where Python would quietly go on, as in `output == 1` and f-strings.
+    """
 
     step: str
     output: str | None
-    hint: Any = field(repr=False, compare=False, default=Any)
+    hint: Any = field(repr=False, default=Any)
 
     def __str__(self) -> str:
         return self.step if self.output is None else f"{self.step}.{self.output}"
 
     def _not_yet(self, *_: object) -> NoReturn:
         raise InvalidInput(
-            f"{self} has no value while the pipeline is put together", hint="pass it to another step, and look at it there"
+            f"{self!s} has no value while the pipeline is put together", hint="pass it to another step, and look at it there"
         )
 
-    __bool__ = __iter__ = __len__ = __getitem__ = __add__ = __float__ = __int__ = _not_yet
+    __bool__ = __iter__ = __len__ = __getitem__ = __contains__ = __float__ = __int__ = __index__ = __format__ = _not_yet
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _not_yet
+    __add__ = __radd__ = __sub__ = __rsub__ = __mul__ = __rmul__ = __truediv__ = __rtruediv__ = __mod__ = _not_yet
+    __hash__ = object.__hash__
 
 
 @dataclass
@@ -81,17 +87,24 @@ class Graph:
             if isinstance(value, StepOutput):
                 if not can_fit(value.hint, hint):
                     raise InvalidInput(
-                        f"step '{name}' takes {hint.__name__} for '{parameter}', and {value} is of the type {value.hint.__name__}"
+                        f"step '{name}' takes {hint.__name__} for '{parameter}', and {value!s} is of the type {value.hint.__name__}"
                     )
                 node.inputs[parameter] = value
             elif isinstance(value, list | tuple) and any(isinstance(item, StepOutput) for item in value):
                 node.inputs[parameter] = _outputs_in(value, f"'{parameter}' of step '{name}'")
+            elif _holds_output(value):
+                raise InvalidInput(
+                    f"'{parameter}' of step '{name}' has an output of a step within it",
+                    hint="pass outputs themselves, or a list of outputs",
+                )
             else:
                 check_type(value, hint, f"the parameter '{parameter}' of step '{name}'")
                 node.parameters[parameter] = value
         for source in node.sources():
             if source.output is None or source.step not in self.nodes:
-                raise InvalidInput(f"step '{name}' is given {source}, which gives nothing here", hint="use after=... for order alone")
+                raise InvalidInput(
+                    f"step '{name}' is given {source!s}, which gives nothing here", hint="use after=... for order alone"
+                )
         self.nodes[name] = node
         outputs = tuple(StepOutput(name, output, hint) for output, hint in interface.outputs.items())
         return outputs if len(outputs) > 1 else outputs[0] if outputs else StepOutput(name, None)
@@ -112,6 +125,12 @@ def _outputs_in(value: Any, what: str) -> list[StepOutput]:
     if not all(isinstance(item, StepOutput) for item in flat):
         raise InvalidInput(f"{what} mixes outputs of steps with other things", hint="pass outputs alone, or plain data alone")
     return flat
+
+
+def _holds_output(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_holds_output, value.values()))
+    return isinstance(value, StepOutput) or (isinstance(value, list | tuple | set) and any(map(_holds_output, value)))
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class Interface:
 
 def read_interface(function: Callable[..., Any], name: str) -> Interface:
     """The interface of a step's function. `InvalidInput` when an annotation cannot be understood."""
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise InvalidInput(f"step '{name}' is asynchronous, and steps are plain functions", hint="use asyncio.run(...) within it")
     signature = inspect.signature(function)
     try:
         hints = get_type_hints(function, include_extras=True)
@@ -32,6 +34,10 @@ def read_interface(function: Callable[..., Any], name: str) -> Interface:
         raise InvalidInput(
             f"step '{name}' has an annotation that cannot be found: {error.name}", hint="import it at the top of the module"
         ) from None
+    except Exception as error:  # annotations are code of the user, which may raise anything
+        raise InvalidInput(
+            f"step '{name}' has an annotation that cannot be understood ({type(error).__name__})", hint="annotate with types"
+        ) from error
     contexts = [parameter for parameter in signature.parameters if hints.get(parameter) is StepContext]
     if len(contexts) > 1:
         raise InvalidInput(f"step '{name}' takes its context twice")
@@ -88,6 +94,11 @@ def check_type(value: Any, hint: Any, what: str) -> None:
 
 def can_fit(given: Any, wanted: Any) -> bool:
     """Whether an output of one type may go into a parameter of another; only two classes can be told apart before the run."""
-    if not (isinstance(given, type) and isinstance(wanted, type)) or get_origin(given) or get_origin(wanted):
+    if (
+        Any in (given, wanted)
+        or not (isinstance(given, type) and isinstance(wanted, type))
+        or get_origin(given)
+        or get_origin(wanted)
+    ):
         return True
     return issubclass(given, wanted) or (given is int and wanted in (float, complex)) or (given is float and wanted is complex)

@@ -18,7 +18,7 @@ from strongroom.models.reference import is_near_miss, parse_reference, walk_text
 from strongroom.models.run import ArtifactRecord, CreateRun, PlannedStep, Run, RunStatus
 from strongroom.models.stack import Stack, StackUse
 from strongroom.pipelines import artifact
-from strongroom.pipelines.cache import cache_key, is_cached
+from strongroom.pipelines.cache import cache_key, captured, is_cached
 from strongroom.pipelines.context import StepContext
 from strongroom.pipelines.graph import Graph, Node, StepOutput, composing, merged
 from strongroom.pipelines.interface import check_type
@@ -42,12 +42,8 @@ def run_pipeline(pipeline: Pipeline, arguments: Sequence[Any], named: Mapping[st
                 execution = _prepare(client, pipeline, arguments, named, redactor, reads)
                 execution.execute()
                 record = client.get_run(execution.record.id)
-            except Exception as error:  # noqa: BLE001 - raised again, without the values that its text may quote
+            except BaseException as error:  # noqa: BLE001 - raised again, without the values that its text may quote
                 safe = _without_values(error, redactor)
-            except BaseException as error:  # Ctrl-C, or a step ends the process: it may have come while an error was handled
-                if error.__context__ is not None:
-                    error.__context__ = redact_exception(error.__context__, redactor)
-                raise
             else:
                 return PipelineRun(record, execution.artifact_store)
         raise safe
@@ -201,8 +197,11 @@ class _Execution:
     def _load(self, given: StepOutput | list[StepOutput]) -> Any:
         if isinstance(given, list):
             return [self._load(source) for source in given]
-        assert given.output is not None
-        return artifact.load(self.artifact_store, self._outputs[given.step][given.output])
+        return artifact.load(self.artifact_store, self._made(given))
+
+    def _made(self, source: StepOutput) -> ArtifactRecord:
+        assert source.output is not None
+        return self._outputs[source.step][source.output]
 
     def _store(self, node: Node, result: Any) -> dict[str, ArtifactRecord]:
         """Stores the outputs that the function's annotation names."""
@@ -224,16 +223,14 @@ class _Execution:
         """The cache key, or None where former results do not count."""
         if not is_cached(node.step, pipeline=self._pipeline.enable_cache, run=self._pipeline.options.enable_cache):
             return None
-        parameters = msgspec.to_builtins(node.parameters)
-        if self._redactor.redact_nested(parameters) != parameters:
+        given = msgspec.to_builtins([node.parameters, captured(node.step.function)], str_keys=True)
+        if self._redactor.redact_nested(given) is not given:
             return None  # a digest would tell whoever guesses the value that the guess is right
         return cache_key(
             node.step,
-            parameters=parameters,
+            parameters=node.parameters,
             inputs={
-                name: [
-                    self._outputs[source.step][source.output or ""].uri for source in (given if isinstance(given, list) else [given])
-                ]
+                name: [self._made(source).uri for source in given] if isinstance(given, list) else self._made(given).uri
                 for name, given in node.inputs.items()
             },
             settings=self._settings[node.name],
@@ -250,25 +247,38 @@ class _Execution:
 
 
 def say(message: str) -> None:
-    """A line of progress, on stderr."""
+    """A line of progress, on stderr. Nothing depends on whether anybody can read it."""
     if sys.stderr is not None:
-        print(message, file=sys.stderr)  # noqa: T201
+        with contextlib.suppress(OSError, ValueError):
+            print(message, file=sys.stderr)  # noqa: T201
 
 
-def _without_values(error: Exception, redactor: Redactor) -> BaseException:
-    """The error to raise: ours as it is, with its causes masked; a foreign one or its stand-in."""
-    if not isinstance(error, StrongroomError) or redactor.redact(f"{error.message} {error.hint}") != f"{error.message} {error.hint}":
+def _without_values(error: BaseException, redactor: Redactor) -> BaseException:
+    """The error to raise: ours, and what ends a process, as they are with their causes masked; any other one or its stand-in."""
+    if isinstance(error, StrongroomError):
+        if redactor.redact(f"{error.message} {error.hint}") != f"{error.message} {error.hint}":
+            return redact_exception(error, redactor)
+    elif isinstance(error, Exception):
         return redact_exception(error, redactor)
-    cause, context = error.__cause__, error.__context__
+    else:
+        error.args = redactor.redact_nested(error.args)
+        if isinstance(error, SystemExit):
+            error.code = redactor.redact_nested(error.code)
+    cause, context, suppressed = error.__cause__, error.__context__, error.__suppress_context__
     error.__cause__ = None if cause is None else redact_exception(cause, redactor)
     error.__context__ = error.__cause__ if context is cause or context is None else redact_exception(context, redactor)
-    error.__suppress_context__ = True if cause is not None else error.__suppress_context__
+    error.__suppress_context__ = suppressed  # setting the cause has set it
     return error
 
 
 def _line(error: BaseException) -> str:
-    """An error as the records have it."""
-    return str(error) if isinstance(error, StrongroomError) else f"{type(error).__name__}: {error}".removesuffix(": ")
+    """An error as the records have it: text that every database takes."""
+    try:
+        said = str(error)
+    except Exception:  # noqa: BLE001 - any exception may come out of somebody's __str__; the text says so, as in tracebacks
+        said = "<exception str() failed>"
+    text = said if isinstance(error, StrongroomError) else f"{type(error).__name__}: {said}".removesuffix(": ")
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
 def _places_in_settings(pipeline: Pipeline, graph: Graph) -> list[Place]:

@@ -100,6 +100,9 @@ class FsspecArtifactStore(ArtifactStore):
 
     flavor = "fsspec"
 
+    has_folders = True
+    """Whether folders have to be made. Where there are none, that would make buckets."""
+
     def options(self) -> dict[str, Any]:
         """The arguments of the file system."""
         return dict(self.config.options or {})
@@ -108,7 +111,8 @@ class FsspecArtifactStore(ArtifactStore):
         """Writes an object."""
         uri = f"{self._root}/{path}"
         with self._explained("write"):
-            self._filesystem.makedirs(uri.rsplit("/", 1)[0], exist_ok=True)
+            if self.has_folders:
+                self._filesystem.makedirs(uri.rsplit("/", 1)[0], exist_ok=True)
             self._filesystem.pipe_file(uri, data)
         return uri
 
@@ -125,7 +129,10 @@ class FsspecArtifactStore(ArtifactStore):
         if not self._is_inside(uri):
             return False
         with self._explained("look"):
-            return bool(self._filesystem.isfile(uri))
+            try:  # not `isfile`, which takes every failure for a no
+                return bool(self._filesystem.info(uri)["type"] == "file")
+            except FileNotFoundError:
+                return False
 
     @property
     def _root(self) -> str:
@@ -183,12 +190,17 @@ class FsspecArtifactStore(ArtifactStore):
             raise Unavailable(
                 f"{self.title} failed to {what} ({type(error).__name__})", hint="check its address and whether it is up"
             ) from error
+        except (TypeError, ValueError) as error:  # some file systems look at their options when they are first used
+            raise ConfigurationError(
+                f"{self.title} cannot be used ({type(error).__name__})", hint="check its attributes, and above all 'options'"
+            ) from error
         except Exception as error:
+            name = type(error).__name__
             if type(error).__module__.partition(".")[0] not in _DRIVERS:
                 raise
-            raise Unavailable(
-                f"{self.title} failed to {what} ({type(error).__name__})", hint="check its attributes and credentials"
-            ) from error
+            unreachable = "Connect" in name or "Timeout" in name
+            hint = "check its address and whether it is up" if unreachable else "check its attributes and credentials"
+            raise Unavailable(f"{self.title} failed to {what} ({name})", hint=hint) from error
 
 
 _DRIVERS = ("adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "google", "s3fs")
@@ -198,6 +210,7 @@ class S3ArtifactStore(FsspecArtifactStore):
     """A bucket of S3 or a compatible service. Without a key, boto's own chain of credentials is used."""
 
     flavor = "s3"
+    has_folders = False
 
     def options(self) -> dict[str, Any]:
         """Those of s3fs."""
@@ -211,6 +224,7 @@ class GCSArtifactStore(FsspecArtifactStore):
     """A bucket of Google Cloud Storage. Without a token, Google's own chain of credentials is used."""
 
     flavor = "gcs"
+    has_folders = False
 
     def options(self) -> dict[str, Any]:
         """Those of gcsfs; a service account's JSON is handed over as such."""
@@ -231,6 +245,7 @@ class AzureArtifactStore(FsspecArtifactStore):
     """A container of Azure Blob Storage."""
 
     flavor = "azure"
+    has_folders = False
 
     def options(self) -> dict[str, Any]:
         """Those of adlfs."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
-from strongroom.errors import ConfigurationError, StrongroomError, Unauthenticated, Unavailable
+from strongroom.errors import ConfigurationError, Unauthenticated, Unavailable
 from strongroom.models.flavor import ComponentType
 from strongroom.stacks.component import Component
+from strongroom.stacks.mlflow_environment import mlflow_environment, mlflow_errors
 
 
 class ExperimentTracker(Component):
@@ -30,7 +29,8 @@ class ExperimentTracker(Component):
 class MLflowTracker(ExperimentTracker):
     """An MLflow server.
 
-    MLflow takes credentials from the environment alone: they are set there for the block, so one block at a time and process.
+    MLflow takes credentials from the environment alone, where they are set for the block. So steps in several threads of a process
+    are tracked one after another.
     """
 
     flavor = "mlflow"
@@ -39,10 +39,10 @@ class MLflowTracker(ExperimentTracker):
     def track(self, run_name: str, experiment: str) -> Iterator[Any]:
         """Within the block `mlflow.log_metric(...)` and the like log to the run. Gives the `mlflow.ActiveRun`."""
         mlflow = self.needed("mlflow")
-        with mlflow_environment(self, mlflow):
+        name = self.config.experiment_name or experiment
+        with mlflow_environment(self, mlflow, name):
             with mlflow_errors(self, mlflow):
-                mlflow.set_experiment(self.config.experiment_name or experiment)
-                run = mlflow.start_run(run_name=run_name)
+                run = mlflow.start_run(run_name=run_name, experiment_id=_experiment_id(mlflow, name))
             status = "FAILED"
             try:
                 yield run
@@ -52,64 +52,18 @@ class MLflowTracker(ExperimentTracker):
                     mlflow.end_run(status)
 
 
-@contextmanager
-def mlflow_environment(component: Component, mlflow: Any) -> Iterator[None]:
-    """Within the block MLflow speaks to the component's server with the component's credentials; afterwards as before."""
-    config = component.config
-    if config.tracking_uri and "@" in urlsplit(config.tracking_uri).netloc:
-        raise ConfigurationError(
-            f"the tracking_uri of {component.title} holds credentials, which MLflow would show in its errors",
-            hint="use tracking_username and tracking_password",
-        )
-    insecure = config.get("tracking_insecure_tls")
-    wanted = {
-        "MLFLOW_TRACKING_USERNAME": config.tracking_username,
-        "MLFLOW_TRACKING_PASSWORD": config.tracking_password,
-        "MLFLOW_TRACKING_TOKEN": config.tracking_token,
-        "MLFLOW_TRACKING_INSECURE_TLS": "true" if insecure else None,
-        # MLflow's own bounds let a dead server cost several minutes.
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": os.environ.get("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2"),
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT", "30"),
-    }
-    former = {name: os.environ.get(name) for name in wanted}
-    former_uri = mlflow.get_tracking_uri()
-    _set_environment(wanted)
-    try:
-        if config.tracking_uri:
-            mlflow.set_tracking_uri(config.tracking_uri)
-        yield
-    finally:
-        _set_environment(former)
-        mlflow.set_tracking_uri(former_uri)
-
-
-def _set_environment(variables: dict[str, str | None]) -> None:
-    for name, value in variables.items():
-        if value is None:
-            os.environ.pop(name, None)
-        else:
-            os.environ[name] = value
-
-
-@contextmanager
-def mlflow_errors(component: Component, mlflow: Any) -> Iterator[None]:
-    """Turns MLflow's errors into ours, without their text: it may quote what was sent."""
-    try:
-        yield
-    except mlflow.exceptions.MlflowException as error:
-        raise _mlflow_error(component, error) from error
-
-
-def _mlflow_error(component: Component, error: Any) -> StrongroomError:
-    said = str(error)
-    if error.get_http_status_code() in (401, 403):
-        return Unauthenticated(
-            f"{component.title}: the MLflow server refused the credentials",
-            hint="check tracking_username and tracking_password, and the secrets they refer to",
-        )
-    if "Max retries exceeded" in said or "Failed to resolve" in said or "timed out" in said:
-        return Unavailable(f"{component.title}: the MLflow server does not answer", hint="check tracking_uri, and whether it is up")
-    return Unavailable(f"{component.title}: the MLflow server refused the request ({error.error_code})", hint="look at its log")
+def _experiment_id(mlflow: Any, name: str) -> str:
+    """The id of the experiment, which is made if there is none. (`mlflow.set_experiment` would choose it for the whole process.)"""
+    client = mlflow.MlflowClient()
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name))
+        except mlflow.exceptions.MlflowException as error:
+            found = client.get_experiment_by_name(name) if error.error_code == "RESOURCE_ALREADY_EXISTS" else None
+            if found is None:
+                raise
+    return str(found.experiment_id)
 
 
 class WandbTracker(ExperimentTracker):
@@ -135,7 +89,7 @@ class WandbTracker(ExperimentTracker):
                 dir=config.folder,
                 settings=settings,
             )
-        except wandb.errors.UsageError as error:
+        except (wandb.errors.AuthenticationError, wandb.errors.UsageError) as error:
             raise Unauthenticated(f"{self.title}: Weights & Biases refused the API key", hint="check api_key") from error
         except wandb.errors.Error as error:
             raise Unavailable(f"{self.title}: Weights & Biases does not answer ({type(error).__name__})") from error

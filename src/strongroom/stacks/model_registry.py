@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
+from strongroom.errors import InvalidInput
 from strongroom.models.flavor import ComponentType
 from strongroom.stacks.component import Component
-from strongroom.stacks.experiment_tracker import mlflow_environment, mlflow_errors
+from strongroom.stacks.mlflow_environment import mlflow_environment, mlflow_errors
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,11 @@ class MLflowModelRegistry(ModelRegistry):
         mlflow = self.needed("mlflow")
         with mlflow_environment(self, mlflow), mlflow_errors(self, mlflow):
             client = mlflow.MlflowClient()
-            if not client.search_registered_models(filter_string=f"name = '{_quoted(name)}'", max_results=1):
+            try:
                 client.create_registered_model(name)
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
             made = client.create_model_version(name, source, description=description)
             return ModelVersion(made.name, str(made.version), made.source, made.description or "")
 
@@ -53,10 +57,13 @@ class MLflowModelRegistry(ModelRegistry):
         """All versions of the model."""
         mlflow = self.needed("mlflow")
         with mlflow_environment(self, mlflow), mlflow_errors(self, mlflow):
-            found = mlflow.MlflowClient().search_model_versions(f"name = '{_quoted(name)}'")
+            found = mlflow.MlflowClient().search_model_versions(f"name = {_quoted(name)}")
             versions = [ModelVersion(item.name, str(item.version), item.source, item.description or "") for item in found]
         return sorted(versions, key=lambda version: int(version.version), reverse=True)
 
 
 def _quoted(name: str) -> str:
-    return name.replace("'", "\\'")
+    """The name in MLflow's filters, which know no escapes."""
+    if '"' in name and "'" in name:
+        raise InvalidInput("the name of a model cannot have both kinds of quotation marks")
+    return f'"{name}"' if "'" in name else f"'{name}'"

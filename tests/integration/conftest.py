@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from strongroom.client import Client
+from strongroom.config import PREFIX, Settings
 from tests.canary import CANARY
 from tests.fakes.container_registry import ContainerRegistry
 from tests.fakes.slack import SlackServer
@@ -61,3 +63,11 @@ def container_registry(request: pytest.FixtureRequest) -> Iterator[ContainerRegi
     server = ContainerRegistry("robot", f"{CANARY}-registry", request.param)
     yield server
     server.stop()
+
+
+@pytest.fixture
+def client(local_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A client of the store that pipelines use here, by the environment."""
+    monkeypatch.setenv(f"{PREFIX}CONFIG_PATH", str(local_settings.folder))
+    with Client() as client:
+        yield client

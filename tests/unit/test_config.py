@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.config import VARIABLES, Settings, debug, read_settings
+from strongroom.config import VARIABLES, Settings, ValidationLevel, debug, read_settings
 from strongroom.errors import ConfigurationError
 from tests.canary import CANARY, holds_canary
 
@@ -56,6 +56,7 @@ def test_foreign_variables_are_none_of_our_business() -> None:
 def test_every_variable_is_accepted(tmp_path: Path) -> None:
     """Each documented variable can be set, and an empty one counts as unset."""
     given = {
+        "ACTIVE_STACK": "production",
         "CONFIG_PATH": str(tmp_path),
         "DATABASE_URL": "postgresql://host/database",
         "DEBUG": "1",
@@ -63,6 +64,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "ENCRYPTION_KEY_FILE": "/a/file",
         "ENCRYPTION_KEY_STORE": "keyring",
         "KEEP_VERSIONS": "3",
+        "SECRET_VALIDATION_LEVEL": "NONE",
     }
     assert set(given) == set(VARIABLES)
     for name, text in given.items():
@@ -81,6 +83,28 @@ def test_kept_versions_out_of_bounds(text: str) -> None:
     """Anything else is refused by name."""
     with pytest.raises(ConfigurationError, match="STRONGROOM_KEEP_VERSIONS is a number from 1 to 10000"):
         read_settings({"STRONGROOM_KEEP_VERSIONS": text})
+
+
+@pytest.mark.parametrize("level", ["NONE", "SECRET_EXISTS", "SECRET_AND_KEY_EXISTS"])
+def test_levels_of_validation(level: str) -> None:
+    """The three levels of the guide are taken as they are written there."""
+    assert read_settings({"STRONGROOM_SECRET_VALIDATION_LEVEL": level}).secret_validation_level is ValidationLevel(level)
+
+
+@pytest.mark.parametrize("level", ["bogus", "none", "SECRET_EXISTS ", "0", "TRUE"])
+def test_other_levels_are_refused(level: str) -> None:
+    """Any other level is one readable error that names the three."""
+    with pytest.raises(ConfigurationError, match="is one of NONE, SECRET_EXISTS, SECRET_AND_KEY_EXISTS") as caught:
+        read_settings({"STRONGROOM_SECRET_VALIDATION_LEVEL": level})
+    assert "STRONGROOM_SECRET_VALIDATION_LEVEL" in str(caught.value)
+
+
+def test_everything_is_validated_by_default() -> None:
+    """Without a setting both secret and key have to exist, and the stack is the one that was chosen."""
+    settings = read_settings({})
+    assert settings.secret_validation_level is ValidationLevel.SECRET_AND_KEY_EXISTS
+    assert settings.active_stack is None
+    assert read_settings({"STRONGROOM_ACTIVE_STACK": "production"}).active_stack == "production"
 
 
 def test_two_keys_are_one_too_many() -> None:

@@ -9,9 +9,13 @@ import pytest
 
 from strongroom import errors
 from strongroom.db.engine import ConstraintViolated
-from strongroom.errors import StrongroomError
+from strongroom.errors import StrongroomError, StrongroomWarning, Unresolved
 
-CLASSES = [kind for _, kind in inspect.getmembers(errors, inspect.isclass) if kind.__module__ == errors.__name__]
+CLASSES = [
+    kind
+    for _, kind in inspect.getmembers(errors, inspect.isclass)
+    if kind.__module__ == errors.__name__ and issubclass(kind, StrongroomError)
+]
 
 
 @pytest.mark.parametrize("kind", CLASSES)
@@ -42,11 +46,13 @@ def test_codes_are_stable() -> None:
         "NothingToChange": "nothing_to_change",
         "SchemaTooNew": "schema_too_new",
         "StaleVersion": "stale_version",
+        "StepFailed": "step_failed",
         "StrongroomError": "internal",
         "TooLarge": "too_large",
         "Unauthenticated": "unauthenticated",
         "Unavailable": "unavailable",
         "Unreadable": "unreadable",
+        "Unresolved": "unresolved",
         "ValuesCorrupt": "values_corrupt",
         "ValuesMissing": "values_missing",
     }
@@ -59,6 +65,21 @@ def test_errors_read_as_one_line(kind: type[StrongroomError]) -> None:
     assert str(error) == error.message == "no such thing"
     assert error.hint == "look elsewhere"
     assert kind("x").hint is None
+
+
+def test_warnings_are_no_errors() -> None:
+    """Our warning can be filtered as one, and nothing that catches errors catches it."""
+    assert issubclass(StrongroomWarning, UserWarning)
+    assert not issubclass(StrongroomWarning, StrongroomError)
+
+
+def test_unresolved_references_are_told_one_by_one() -> None:
+    """The error carries its problems for programs, as a list of its own."""
+    problems = ["one", "two"]
+    error = Unresolved("2 references cannot be resolved", problems=problems)
+    problems.clear()
+    assert error.problems == ["one", "two"]
+    assert Unresolved("x").problems == []
 
 
 def test_missing_things_are_key_errors() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import enum
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,9 @@ from strongroom.redaction import MASK
 
 MAX_CONFIGURATION_BYTES = 65_536
 """All attributes of one component together, in bytes of JSON."""
+
+MAX_NESTING = 32
+"""How deep lists and mappings of one attribute may lie in each other."""
 
 
 class ComponentType(enum.StrEnum):
@@ -175,7 +179,22 @@ def _check_value(attribute: Attribute, value: Any) -> Any:
         converted = None  # those errors quote the value: ours is raised outside of them
     if converted is None or (isinstance(value, bool) and kind is not AttributeKind.BOOLEAN):
         raise InvalidInput(f"the attribute '{name}' takes {_wanted(kind)}")
+    if not _is_plain(converted, MAX_NESTING):
+        raise InvalidInput(
+            f"the attribute '{name}' takes {_wanted(kind)} of what JSON can write, nested {MAX_NESTING} deep at most"
+            if kind in (AttributeKind.LIST, AttributeKind.MAPPING)
+            else f"the attribute '{name}' takes {_wanted(kind)}"
+        )
     return converted
+
+
+def _is_plain(item: Any, depth: int) -> bool:
+    """Whether JSON writes this and reads it again as it was. (NaN would come back as null.)"""
+    if isinstance(item, dict):
+        return depth > 0 and all(isinstance(key, str) and _is_plain(entry, depth - 1) for key, entry in item.items())
+    if isinstance(item, list | tuple):
+        return depth > 0 and all(_is_plain(entry, depth - 1) for entry in item)
+    return item is None or isinstance(item, str | int) or (isinstance(item, float) and math.isfinite(item))
 
 
 def _wanted(kind: AttributeKind) -> str:
@@ -183,9 +202,9 @@ def _wanted(kind: AttributeKind) -> str:
 
 
 def masked(flavor: Flavor | None, configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration as it may be shown: plain text in sensitive attributes is masked, references stay as they are written.
+    """The configuration as it may be shown: texts and numbers in sensitive attributes are masked, references stay as written.
 
-    Without the flavor nobody knows what is sensitive: then all plain text is masked.
+    Without the flavor nobody knows what is sensitive: then all of them are masked.
     """
 
     def hide(item: Any) -> Any:
@@ -195,7 +214,7 @@ def masked(flavor: Flavor | None, configuration: Mapping[str, Any]) -> dict[str,
             return {key: hide(entry) for key, entry in item.items()}
         if isinstance(item, list | tuple):
             return [hide(entry) for entry in item]
-        return item
+        return item if item is None or isinstance(item, bool) else MASK
 
     open_names = {attribute.name for attribute in flavor.attributes if not attribute.sensitive} if flavor else set()
     return {name: item if name in open_names else hide(item) for name, item in configuration.items()}
@@ -206,11 +225,12 @@ def configuration_warnings(flavor: Flavor, configuration: Mapping[str, Any]) -> 
     found = []
     for path, text in walk_texts(dict(configuration)):
         attribute = flavor.attribute(path.split(".")[0].split("[")[0])
+        shown = printable(path)
         if is_near_miss(text):
-            found.append(f"the attribute '{path}' looks like a reference but is plain text; a reference is written {{{{name.key}}}}")
+            found.append(f"the attribute '{shown}' looks like a reference but is plain text; a reference is written {{{{name.key}}}}")
         elif attribute is not None and attribute.sensitive and text and parse_reference(text) is None:
             found.append(
-                f"the attribute '{path}' is sensitive and holds plain text, stored as it is; "
+                f"the attribute '{shown}' is sensitive and holds plain text, stored as it is; "
                 "better create a secret and refer to it: {{name.key}}"
             )
     return found

@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from strongroom.redaction import SecretText
 
 _REFERENCE = re.compile(r"\{\{[ \t]*([A-Za-z0-9_-]{1,255})\.([A-Za-z0-9_.-]{1,255})[ \t]*\}\}")
-_ALMOST = re.compile(r"\{\{.*\}\}|\{\{?[^{}\s]+\.[^{}\s]+\}\}?", re.DOTALL)
+_ALMOST = re.compile(r"\{\{.*\}\}|\{\{?[^{}\s\"]+\.[^{}\s\"]+\}\}?", re.DOTALL)  # in single braces, quotes are those of JSON
 
 MAX_REFERENCES = 10_000
 """References in one request."""

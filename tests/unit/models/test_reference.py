@@ -27,6 +27,7 @@ from tests.canary import CANARY, holds_canary
 NAMES = string.ascii_letters + string.digits + "_-"
 KEYS = NAMES + "."
 LONG = "n" * 255
+JSON = ('{"a":1.5}', '{"a.b":"c.d"}', '{"host":"example.com"}')
 
 
 @pytest.mark.parametrize(
@@ -108,8 +109,26 @@ def test_near_misses(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "a.b", "{", "}", "{}", "{{", "}}", "}}{{", "{a}", "a{b}c.d", "$(a.b)", "[[a.b]]", "((a.b))", "<<a.b>>", "%a.b%", "{ a.b }"],
-    ids=range(16),
+    [
+        "",
+        "a.b",
+        "{",
+        "}",
+        "{}",
+        "{{",
+        "}}",
+        "}}{{",
+        "{a}",
+        "a{b}c.d",
+        "$(a.b)",
+        "[[a.b]]",
+        "((a.b))",
+        "<<a.b>>",
+        "%a.b%",
+        "{ a.b }",
+        *JSON,
+    ],
+    ids=range(19),
 )
 def test_plain_text(text: str) -> None:
     """Text without the double braces of a reference, and without one in single braces, is nobody's mistake."""
@@ -241,7 +260,29 @@ def test_a_parser_by_hand_agrees() -> None:
     """Over many mutated references, the grammar is the one that a character by character reading finds."""
     source = random.Random(20_260_201)
     seeds = ["{{a.b}}", "{{ name_1.key-2.x }}", "{{\ta.b.c}}", "x{{a.b}}", "{{a.b}}{{c.d}}", "{{{a.b}}}", f"{{{{{LONG}.{LONG}}}}}"]
-    pieces = ["{", "}", "{{", "}}", ".", "..", " ", "\t", "\n", "\r", "\0", "a", "Z", "0", "_", "-", "/", "\u00e4", "\u0661", "\ud800", ""]
+    pieces = [
+        "{",
+        "}",
+        "{{",
+        "}}",
+        ".",
+        "..",
+        " ",
+        "\t",
+        "\n",
+        "\r",
+        "\0",
+        "a",
+        "Z",
+        "0",
+        "_",
+        "-",
+        "/",
+        "\u00e4",
+        "\u0661",
+        "\ud800",
+        "",
+    ]
     found = 0
     for _ in range(20_000):
         text = source.choice(seeds)

@@ -29,6 +29,7 @@ from strongroom.models.secret import (
     UpdateSecret,
 )
 from strongroom.operations import secret as operations
+from strongroom.operations.operation import Operation, Request, Response
 from strongroom.redaction import SecretText
 from strongroom.service.wiring import Service
 
@@ -39,6 +40,10 @@ class Person:
 
     service: Service
     actor: Actor
+
+    def ask(self, operation: Operation[Request, Response], request: Request) -> Response:
+        """Any operation."""
+        return self.service.dispatcher.call(operation, request, self.actor)
 
     def create(self, name: str, values: Mapping[str, str], scope: Scope = Scope.WORKSPACE, **fields: Any) -> Secret:
         request = CreateSecret(name=name, values={key: SecretText(value) for key, value in values.items()}, scope=scope, **fields)

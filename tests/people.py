@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +16,7 @@ from strongroom.auth.policy import Role
 from strongroom.db.clock import now
 from strongroom.db.identifiers import new_id
 from strongroom.db.tables import users, workspaces
+from strongroom.errors import StrongroomError
 from strongroom.models.page import Page
 from strongroom.models.secret import (
     CreateSecret,
@@ -81,6 +84,21 @@ class Person:
     def as_role(self, role: Role) -> Person:
         """The same person with another role."""
         return replace(self, actor=replace(self.actor, role=role))
+
+
+def together(count: int, attempt: Callable[[int], object]) -> list[object]:
+    """What each of so many threads gets that begin at once: a result, or the class of the error."""
+    ready = threading.Barrier(count)
+
+    def one(number: int) -> object:
+        ready.wait(60)
+        try:
+            return attempt(number)
+        except StrongroomError as error:
+            return type(error)
+
+    with ThreadPoolExecutor(count) as pool:
+        return list(pool.map(one, range(count)))
 
 
 def add_person(service: Service, name: str, *, role: Role = Role.EDITOR, workspace: str | None = None) -> Person:

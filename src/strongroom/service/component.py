@@ -168,9 +168,15 @@ class ComponentService:
                 raise InvalidInput(f"an attribute cannot be called '{printable(attribute.name)}'", hint="give it a name as in Python")
         if not flavor.source.isascii() or not flavor.source.isprintable() or len(flavor.source) > 512:
             raise InvalidInput("the source of a flavor is an import path")
+        try:
+            self._put_flavor(actor, flavor)
+        except ConstraintViolated:  # somebody else was the first to register it, just now
+            self._put_flavor(actor, flavor)
+        return flavor
+
+    def _put_flavor(self, actor: Actor, flavor: Flavor) -> None:
         with self._database.write() as connection:
             index.put_flavor(connection, actor.workspace_id, flavor.type, flavor.name, _encode(flavor), now())
-        return flavor
 
     def get_flavor(self, actor: Actor, request: GetFlavor) -> Flavor:
         """The flavor of this type and name. `NotFound`."""

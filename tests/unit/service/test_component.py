@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,7 +31,7 @@ from strongroom.operations import stack as stack_operations
 from strongroom.redaction import MASK
 from strongroom.service.wiring import Service
 from tests.canary import CANARY, holds_canary
-from tests.people import Person, add_person
+from tests.people import Person, add_person, together
 
 # What stands in plain text in a sensitive attribute is stored as it is, so these are no canaries: the tables may hold them.
 PLAIN, OTHER = "plain-password-1", "plain-password-2"
@@ -76,19 +75,6 @@ def register_flavor(person: Person, flavor: Flavor) -> Flavor:
 
 def without_warnings(component: Component) -> Component:
     return msgspec.structs.replace(component, warnings=UNSET)
-
-
-def together(count: int, attempt: Callable[[int], object]) -> list[object]:
-    """What each of so many threads got at once: a result, or the class of the error."""
-
-    def one(number: int) -> object:
-        try:
-            return attempt(number)
-        except StrongroomError as error:
-            return type(error)
-
-    with ThreadPoolExecutor(count) as pool:
-        return list(pool.map(one, range(count)))
 
 
 def test_a_new_component_is_as_it_was_given(alice: Person) -> None:
@@ -426,6 +412,6 @@ def test_flavors_in_use_stay(alice: Person) -> None:
 
 def test_many_may_register_one_flavor(alice: Person) -> None:
     """Several who register one flavor at once all succeed: it is known afterwards."""
-    outcomes = together(6, lambda _: register_flavor(alice, CUSTOM))
-    assert outcomes == [CUSTOM] * 6
+    outcomes = together(12, lambda _: register_flavor(alice, CUSTOM))
+    assert outcomes == [CUSTOM] * 12
     assert alice.ask(operations.GET_FLAVOR, GetFlavor(type=CUSTOM.type, name="mine")) == CUSTOM

@@ -47,15 +47,17 @@ def find_stack(connection: Connection, workspace_id: str, name: str) -> StackRow
     return _one(connection, (stacks.c.workspace_id == workspace_id) & (stacks.c.name == name))
 
 
-def find_stack_by_id(connection: Connection, workspace_id: str, stack_id: str) -> StackRow | None:
-    """The stack of this id with its components."""
+def lock_stack(connection: Connection, workspace_id: str, stack_id: str) -> StackRow | None:
+    """The stack of this id with its components, locked until the transaction ends."""
     if not can_be_stored(stack_id):
         return None
-    return _one(connection, (stacks.c.workspace_id == workspace_id) & (stacks.c.id == stack_id))
+    wanted = (stacks.c.workspace_id == workspace_id) & (stacks.c.id == stack_id)
+    return _one(connection, wanted, lock=True)
 
 
-def _one(connection: Connection, condition: Any) -> StackRow | None:
-    rows = connection.execute(_SELECT.where(condition)).all()
+def _one(connection: Connection, condition: Any, *, lock: bool = False) -> StackRow | None:
+    statement = _SELECT.where(condition)
+    rows = connection.execute(statement.with_for_update(of=stacks) if lock else statement).all()
     return _with_components(connection, [StackRow(*row) for row in rows])[0] if rows else None
 
 
@@ -99,15 +101,13 @@ def insert_stack(
     _insert_parts(connection, stack_id, parts)
 
 
-def update_stack(connection: Connection, stack_id: str, name: str, parts: Mapping[str, str | None], now: int) -> bool:
-    """Names the stack anew, puts components in and takes those out whose id is None. False if the stack is gone."""
-    if not connection.execute(update(stacks).where(stacks.c.id == stack_id).values(name=name, updated=now)).rowcount:
-        return False
+def update_stack(connection: Connection, stack_id: str, name: str, parts: Mapping[str, str | None], now: int) -> None:
+    """Names the stack anew, puts components in and takes those out whose id is None. `ConstraintViolated` when the name is taken."""
+    connection.execute(update(stacks).where(stacks.c.id == stack_id).values(name=name, updated=now))
     if parts:
         touched = stack_components.c.type.in_(list(parts))
         connection.execute(delete(stack_components).where(stack_components.c.stack_id == stack_id, touched))
     _insert_parts(connection, stack_id, {kind: component_id for kind, component_id in parts.items() if component_id})
-    return True
 
 
 def _insert_parts(connection: Connection, stack_id: str, parts: Mapping[str, str]) -> None:
@@ -124,10 +124,10 @@ def delete_stack(connection: Connection, stack_id: str) -> None:
 
 
 def activate(connection: Connection, user_id: str, workspace_id: str, stack_id: str) -> None:
-    """Makes the stack the user's active one in the workspace."""
+    """Makes the stack the user's active one in the workspace. `ConstraintViolated` when they were choosing at the same time."""
     mine = (active_stacks.c.user_id == user_id) & (active_stacks.c.workspace_id == workspace_id)
-    connection.execute(delete(active_stacks).where(mine))
-    connection.execute(insert(active_stacks).values(user_id=user_id, workspace_id=workspace_id, stack_id=stack_id))
+    if not connection.execute(update(active_stacks).where(mine).values(stack_id=stack_id)).rowcount:
+        connection.execute(insert(active_stacks).values(user_id=user_id, workspace_id=workspace_id, stack_id=stack_id))
 
 
 def active_stack_name(connection: Connection, user_id: str, workspace_id: str) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from typing import TypeVar
 
 from msgspec import UNSET
 from sqlalchemy import Connection
@@ -13,7 +13,7 @@ from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated
 from strongroom.db.identifiers import new_id
-from strongroom.errors import AlreadyExists, InvalidInput, NotFound, NothingToChange, printable
+from strongroom.errors import AlreadyExists, InvalidInput, NotFound, NothingToChange, Unavailable, printable
 from strongroom.metadata import stack as index
 from strongroom.metadata.stack import DEFAULT, StackRow
 from strongroom.models.component import check_plain_name
@@ -35,6 +35,9 @@ from strongroom.service.component import decode_configuration, find_flavor, flav
 from strongroom.service.deployment import Deployment
 
 _NEEDED = (ComponentType.ORCHESTRATOR, ComponentType.ARTIFACT_STORE)
+_ATTEMPTS = 5
+
+Result = TypeVar("Result")
 
 
 class StackService:
@@ -52,7 +55,8 @@ class StackService:
                     f"a stack needs an {needed.words}", hint=f"give --{needed.command} NAME; 'default' is always there"
                 )
         stack_id = new_id()
-        with _name_taken(name, actor), self._database.write() as connection:
+
+        def write(connection: Connection) -> Stack:
             parts = {kind.value: named_component(connection, actor, kind, part).id for kind, part in request.components.items()}
             index.insert_stack(
                 connection,
@@ -66,6 +70,8 @@ class StackService:
             if request.activate:
                 index.activate(connection, actor.user_id, actor.workspace_id, stack_id)
             return _shown(connection, actor, _named(connection, actor, name))
+
+        return self._write(actor, write, name)
 
     def get(self, actor: Actor, request: GetStack) -> Stack:
         """The stack of this name, or the active one. `NotFound`."""
@@ -109,27 +115,30 @@ class StackService:
         """Puts components in, takes them out, renames. `NotFound`, `AlreadyExists`, `NothingToChange`, `InvalidInput`."""
         if request.name is UNSET and not request.components:
             raise NothingToChange("there is nothing to change", hint="give components to put in or to take out, or a new name")
-        with self._database.read() as connection:
-            row = self._known(connection, actor, request.id)
-        new_name = row.name if request.name is UNSET else check_plain_name(request.name, "the stack")
-        if row.name == DEFAULT and new_name != DEFAULT:
-            raise InvalidInput("the default stack keeps its name", hint="register another stack")
+        wanted = None if request.name is UNSET else check_plain_name(request.name, "the stack")
         for kind, part in request.components.items():
             if part is None and kind in _NEEDED:
                 raise InvalidInput(f"a stack needs an {kind.words}", hint="put another one in instead")
-        with _name_taken(new_name, actor), self._database.write() as connection:
+
+        def write(connection: Connection) -> Stack:
+            row = self._locked(connection, actor, request.id)
+            if row.name == DEFAULT and wanted not in (None, DEFAULT):
+                raise InvalidInput("the default stack keeps its name", hint="register another stack")
+            name = row.name if wanted is None else wanted
             parts = {
                 kind.value: None if part is None else named_component(connection, actor, kind, part).id
                 for kind, part in request.components.items()
             }
-            if not index.update_stack(connection, row.id, new_name, parts, max(now(), row.updated + 1)):
-                raise _no_such_id(request.id)
-            return _shown(connection, actor, _named(connection, actor, new_name))
+            index.update_stack(connection, row.id, name, parts, max(now(), row.updated + 1))
+            return _shown(connection, actor, _named(connection, actor, name))
+
+        return self._write(actor, write, wanted, request.id)
 
     def delete(self, actor: Actor, request: DeleteStack) -> None:
         """Deletes a stack that is neither the default nor one's active one; its components stay. `NotFound`, `InvalidInput`."""
-        with self._database.write() as connection:
-            row = self._known(connection, actor, request.id)
+
+        def write(connection: Connection) -> None:
+            row = self._locked(connection, actor, request.id)
             if row.name == DEFAULT:
                 raise InvalidInput("the default stack stays")
             if row.name == index.active_stack_name(connection, actor.user_id, actor.workspace_id):
@@ -138,29 +147,45 @@ class StackService:
                 )
             index.delete_stack(connection, row.id)
 
+        self._write(actor, write)
+
     def activate(self, actor: Actor, request: ActivateStack) -> Stack:
         """Makes a stack the active one of whoever asks. `NotFound`."""
-        with self._database.write() as connection:
+
+        def write(connection: Connection) -> Stack:
             row = _named(connection, actor, request.name)
             index.activate(connection, actor.user_id, actor.workspace_id, row.id)
             return _shown(connection, actor, row)
 
+        return self._write(actor, write)
+
+    def _write(
+        self, actor: Actor, change: Callable[[Connection], Result], name: str | None = None, own_id: str | None = None
+    ) -> Result:
+        """Runs the change as one transaction; again when it lost against somebody who chose, made or deleted something just then.
+
+        `AlreadyExists` when it lost because a stack other than its own has the name that it gives.
+        """
+        for _ in range(_ATTEMPTS):
+            try:
+                with self._database.write() as connection:
+                    return change(connection)
+            except ConstraintViolated:
+                with self._database.snapshot() as connection:
+                    taken = None if name is None else index.find_stack(connection, actor.workspace_id, name)
+                if taken is not None and taken.id != own_id:
+                    raise AlreadyExists(
+                        f"stack '{name}' already exists in workspace '{actor.workspace}'",
+                        hint=f"change it with: strongroom stack update {name}",
+                    ) from None
+        raise Unavailable("the database keeps refusing this change", hint="try again")
+
     @staticmethod
-    def _known(connection: Connection, actor: Actor, stack_id: str) -> StackRow:
-        row = index.find_stack_by_id(connection, actor.workspace_id, stack_id)
+    def _locked(connection: Connection, actor: Actor, stack_id: str) -> StackRow:
+        row = index.lock_stack(connection, actor.workspace_id, stack_id)
         if row is None:
             raise _no_such_id(stack_id)
         return row
-
-
-@contextmanager
-def _name_taken(name: str, actor: Actor) -> Iterator[None]:
-    try:
-        yield
-    except ConstraintViolated:
-        raise AlreadyExists(
-            f"stack '{name}' already exists in workspace '{actor.workspace}'", hint=f"change it with: strongroom stack update {name}"
-        ) from None
 
 
 def _named(connection: Connection, actor: Actor, name: str | None) -> StackRow:

@@ -204,9 +204,8 @@ class SecretIndex:
 
     def visible(self, connection: Connection, workspace_id: str, user_id: str, secret_ids: Collection[str]) -> set[str]:
         """Which of these ids are those of secrets that the user may see."""
-        wanted = [secret_id for secret_id in secret_ids if can_be_stored(secret_id)]
         found: set[str] = set()
-        for some in _batches(wanted):
+        for some in _batches(secret_ids):
             found.update(connection.execute(_VISIBLE, _among(workspace_id, ("", user_id), some)).scalars())
         return found
 
@@ -382,8 +381,10 @@ class SecretIndex:
 _Row = TypeVar("_Row", SecretRow, KeysRow)
 
 
-def _batches(names: Sequence[str]) -> list[Sequence[str]]:
-    return [names[start : start + _BATCH] for start in range(0, len(names), _BATCH)]
+def _batches(texts: Collection[str]) -> list[Sequence[str]]:
+    """What can be there at all, in portions for one query each."""
+    wanted = [text for text in texts if can_be_stored(text)]
+    return [wanted[start : start + _BATCH] for start in range(0, len(wanted), _BATCH)]
 
 
 def _among(workspace_id: str, namespaces: Sequence[str], names: Sequence[str]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from strongroom.db.engine import ConstraintViolated
 from strongroom.db.identifiers import new_id
 from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, printable
 from strongroom.metadata import run as index
+from strongroom.metadata.conditions import can_be_stored
 from strongroom.metadata.run import RunRow, StepRow
 from strongroom.metadata.secret import SecretIndex
 from strongroom.models.component import check_plain_name
@@ -45,6 +46,8 @@ MAX_RECORD_BYTES = 1_048_576
 """Of JSON, for the parameters of a run or the metadata of a step."""
 
 _MAX_ERROR = 16_384
+_MAX_CACHE_KEY, _MAX_ID = 64, 36
+_ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.STOPPED)
 _decode_plan = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_outputs = msgspec.json.Decoder(list[ArtifactRecord]).decode
 
@@ -57,7 +60,7 @@ class RunService:
         self._secrets = SecretIndex(store)
 
     def create(self, actor: Actor, request: CreateRun) -> Run:
-        """Records that a run begins. `AlreadyExists` when a name was given that is taken."""
+        """Records that a run begins. `AlreadyExists` when a name was given that is taken; `InvalidInput`."""
         run_id, moment = new_id(), now()
         pipeline = check_plain_name(request.pipeline, "the pipeline")
         stamp = from_microseconds(moment).strftime("%Y%m%d-%H%M%S")
@@ -69,6 +72,8 @@ class RunService:
             )
             for step in request.steps
         ]
+        if len({step_name for step_name, _ in plans}) < len(plans):
+            raise InvalidInput("a run takes several steps of one name", hint="give each step a name of its own")
         parameters = _encode(request.parameters)
         try:
             with self._database.write() as connection:
@@ -90,7 +95,10 @@ class RunService:
         return self.get(actor, GetRun(name=run_id))
 
     def update_step(self, actor: Actor, request: UpdateRunStep) -> None:
-        """Records how a step stands. `NotFound`, `Forbidden`; `InvalidInput` when the run has ended."""
+        """Records how a step stands. `NotFound`, `Forbidden`; `InvalidInput`, also when the run has ended."""
+        for text, limit in ((request.cache_key, _MAX_CACHE_KEY), (request.cached_from, _MAX_ID)):
+            if text is not None and not (can_be_stored(text) and len(text) <= limit):
+                raise InvalidInput(f"a cache key has at most {_MAX_CACHE_KEY} ASCII characters, and a run's id {_MAX_ID}")
         columns: dict[str, Any] = {"status": request.status.value}
         if request.status is RunStatus.RUNNING:
             columns["started"] = now()
@@ -98,7 +106,7 @@ class RunService:
             columns["finished"] = now()
             columns["outputs"] = _encode(request.outputs)
             columns["facts"] = _encode(request.metadata)
-            columns["error"] = None if request.error is None else request.error[:_MAX_ERROR]
+            columns["error"] = _error_text(request.error)
             columns["cached_from"] = request.cached_from
         if request.cache_key is not None:
             columns["cache_key"] = request.cache_key
@@ -109,11 +117,12 @@ class RunService:
 
     def finish(self, actor: Actor, request: FinishRun) -> None:
         """Records the end of a run; steps that were under way end with it. `NotFound`, `Forbidden`, `InvalidInput`."""
-        error = None if request.error is None else request.error[:_MAX_ERROR]
+        if request.status not in _ENDS:
+            raise InvalidInput("a run ends as completed, failed or stopped")
         with self._database.write() as connection:
             self._own(connection, actor, request.id, running=True)
             index.end_steps(connection, request.id, RunStatus.RUNNING, RunStatus.STOPPED, now())
-            index.finish_run(connection, request.id, RunStatus.RUNNING, request.status, error, now())
+            index.finish_run(connection, request.id, RunStatus.RUNNING, request.status, _error_text(request.error), now())
 
     def record_reads(self, actor: Actor, request: RecordReads) -> None:
         """Records what a run read. `NotFound`, `Forbidden`."""
@@ -249,8 +258,20 @@ def _step(row: StepRow) -> RunStep:
     )
 
 
+def _error_text(text: str | None) -> str | None:
+    """What an exception said, in characters that every database takes."""
+    if text is None:
+        return None
+    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")[:_MAX_ERROR]
+
+
 def _encode(data: object) -> str:
-    encoded = msgspec.json.encode(data)
+    try:
+        encoded = msgspec.json.encode(data)
+    except (TypeError, ValueError, RecursionError):
+        encoded = None  # those errors may quote what they were given: ours is raised outside of them
+    if encoded is None:
+        raise InvalidInput("parameters, settings and metadata of a run are what JSON can write")
     if len(encoded) > MAX_RECORD_BYTES:
         raise InvalidInput(f"the record of a run takes at most {MAX_RECORD_BYTES} bytes of parameters or metadata")
     return encoded.decode()

@@ -34,7 +34,7 @@ class ComponentClient:
         configuration: Mapping[str, Any] | None = None,
     ) -> Component:
         """Registers a component. `AlreadyExists`; `InvalidInput` when the flavor does not take these attributes."""
-        request = CreateComponent(name=name, type=component_type(type), flavor=flavor, configuration=dict(configuration or {}))
+        request = CreateComponent(name=name, type=component_type(type), flavor=flavor, configuration=_mapping(configuration))
         return _warned(self._transport.call(operations.CREATE, request))
 
     def get_component(self, type: ComponentType | str, name: str) -> Component:
@@ -67,7 +67,7 @@ class ComponentClient:
         request = UpdateComponent(
             id=self.get_component(type, name).id,
             name=UNSET if new_name is None else new_name,
-            configuration=dict(configuration or {}),
+            configuration=_mapping(configuration),
             remove=[remove] if isinstance(remove, str) else list(remove),
         )
         return _warned(self._transport.call(operations.UPDATE, request))
@@ -99,6 +99,14 @@ def component_type(name: ComponentType | str) -> ComponentType:
         return ComponentType(name.replace("-", "_"))
     except ValueError:
         raise InvalidInput("there is no such type of components", hint=f"the types are: {', '.join(ComponentType)}") from None
+
+
+def _mapping(configuration: Any) -> dict[str, Any]:
+    if configuration is None:
+        return {}
+    if not isinstance(configuration, Mapping) or not all(isinstance(name, str) for name in configuration):
+        raise InvalidInput("a configuration is a mapping of attributes to values")
+    return dict(configuration)
 
 
 def _warned(component: Component) -> Component:

@@ -40,11 +40,8 @@ class RunClient:
         page: int = 1,
         size: int = DEFAULT_PAGE_SIZE,
     ) -> Page[Run]:
-        """A page of runs, newest first, without their steps."""
-        try:
-            wanted = None if status is None else RunStatus(status)
-        except ValueError:
-            raise InvalidInput("a run is completed, failed, running or stopped") from None
+        """A page of runs, newest first, without their steps. `InvalidInput` for a status that there is not."""
+        wanted = None if status is None else _status(status)
         return self._transport.call(operations.LIST, ListRuns(pipeline=pipeline, status=wanted, page=page, size=size))
 
     def create_run(self, request: CreateRun) -> Run:
@@ -66,3 +63,10 @@ class RunClient:
     def find_cached_step(self, cache_key: str) -> CachedStep:
         """The latest completed step with this cache key."""
         return self._transport.call(operations.FIND_CACHED_STEP, FindCachedStep(cache_key=cache_key))
+
+
+def _status(status: RunStatus | str) -> RunStatus:
+    try:
+        return RunStatus(status)
+    except ValueError:
+        raise InvalidInput("there is no such status", hint=f"a run is one of: {', '.join(RunStatus)}") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import msgspec
+from sqlalchemy import Connection
 
 from strongroom.auth.actor import Actor
 from strongroom.auth.policy import allows
@@ -44,11 +45,9 @@ class ReferenceService:
     def check(self, actor: Actor, request: CheckReferences) -> CheckedReferences:
         """Says of each reference whether it would resolve. Reads the index alone, in one query for a thousand names."""
         names = _names(request.references)
-        near: dict[str, list[str]] = {}
         with self._database.snapshot() as connection:
             found = self._index.find_keys(connection, actor.workspace_id, namespaces_of(actor, None), names)
-            for name in [name for name in names if name not in found][:_NEAR]:
-                near[name] = near_names(self._index, connection, actor, namespaces_of(actor, None), name)
+            near = self._near(connection, actor, [name for name in names if name not in found])
         items = []
         for reference in request.references:
             row = found.get(reference.name)
@@ -73,6 +72,7 @@ class ReferenceService:
         names = _names(request.references)
         with self._database.snapshot() as connection:
             found = self._index.find_by_names(connection, actor.workspace_id, namespaces_of(actor, None), names)
+            near = self._near(connection, actor, [name for name in names if name not in found])
         values: dict[str, dict[str, str]] = {}
         failures: dict[str, str] = {}
         for name, row in found.items():
@@ -80,7 +80,7 @@ class ReferenceService:
                 values[name] = read_values(self._store, row)
             except Unreadable as error:
                 failures[name] = error.message
-        items = [_resolved(reference, found.get(reference.name), values, failures) for reference in request.references]
+        items = [_resolved(reference, found.get(reference.name), near, values, failures) for reference in request.references]
         if request.run_id is not None:
             reads = [
                 SecretRead(secret_id=item.secret_id, secret=item.name, version=item.version, key=item.key)
@@ -89,6 +89,11 @@ class ReferenceService:
             ]
             self._record(actor, request.run_id, reads)
         return ResolvedReferences(items=items)
+
+    def _near(self, connection: Connection, actor: Actor, missing: Sequence[str]) -> dict[str, list[str]]:
+        """For some names that are not there, those like them."""
+        namespaces = namespaces_of(actor, None)
+        return {name: near_names(self._index, connection, actor, namespaces, name) for name in missing[:_NEAR]}
 
 
 def _names(references: Sequence[Reference]) -> list[str]:
@@ -104,11 +109,15 @@ def _status(row: KeysRow | SecretRow | None, reference: Reference) -> ReferenceS
 
 
 def _resolved(
-    reference: Reference, row: SecretRow | None, values: dict[str, dict[str, str]], failures: dict[str, str]
+    reference: Reference,
+    row: SecretRow | None,
+    near: dict[str, list[str]],
+    values: dict[str, dict[str, str]],
+    failures: dict[str, str],
 ) -> ResolvedReference:
     status = _status(row, reference)
     if row is None:
-        return ResolvedReference(name=reference.name, key=reference.key, status=status)
+        return ResolvedReference(name=reference.name, key=reference.key, status=status, near=near.get(reference.name, []))
     known = ResolvedReference(
         name=reference.name, key=reference.key, status=status, secret_id=row.id, version=row.number, keys=row.key_names
     )

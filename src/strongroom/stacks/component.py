@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
+from abc import ABC
 from collections.abc import Iterator, Mapping
 from types import ModuleType
 from typing import Any, ClassVar
@@ -51,7 +53,7 @@ class Config(Mapping[str, Any]):
         raise TypeError("a component's attributes are not pickled; they are resolved in the process that uses them")
 
 
-class Component:
+class Component(ABC):
     """Base of all components; custom flavors derive from the class of their type.
 
     A subclass says `flavor` (its name) and `attributes` (what it takes). It imports what it needs in its methods, with `needed`, so
@@ -91,7 +93,7 @@ def load_class(flavor: Flavor) -> type[Component]:
     """The class of a flavor. `ConfigurationError` when it cannot be imported here or is no component of that type."""
     loaded = import_object(flavor.source, f"the {flavor.type.words} flavor '{flavor.name}'")
     if not (isinstance(loaded, type) and issubclass(loaded, Component)) or getattr(loaded, "type", None) is not flavor.type:
-        raise ConfigurationError(f"{flavor.source} is no class of a {flavor.type.words}", hint="register the flavor again")
+        raise ConfigurationError(f"{flavor.source} is no {flavor.type.words} class", hint="register the flavor again")
     return loaded
 
 
@@ -109,7 +111,15 @@ def import_object(source: str, what: str) -> Any:
             f"{what} cannot be loaded: there is no module {error.name}",
             hint="install it where it is used, or add its folder to PYTHONPATH",
         ) from None
+    except Exception as error:
+        # Whatever a module of somebody else raises; it is the cause of what the user is told.
+        raise ConfigurationError(
+            f"{what} cannot be loaded: importing {module_name} failed ({type(error).__name__})",
+            hint="import the module in Python to see why",
+        ) from error
     try:
         return getattr(module, name)
     except AttributeError:
-        raise ConfigurationError(f"{what} cannot be loaded: the module {module_name} has no {name}") from None
+        near = difflib.get_close_matches(name, vars(module), 1)
+        hint = f"did you mean {near[0]}?" if near else "check the name of the class"
+        raise ConfigurationError(f"{what} cannot be loaded: the module {module_name} has no {name}", hint=hint) from None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import warnings
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
-from strongroom.errors import InvalidInput, NotFound
+from strongroom.errors import InvalidInput, NotFound, StrongroomError, StrongroomWarning
 from strongroom.flavors import find_builtin
-from strongroom.models.flavor import ComponentType, Flavor
+from strongroom.models.flavor import Attribute, ComponentType, Flavor
 from strongroom.stacks.component import Component, import_object
 
 if TYPE_CHECKING:
@@ -24,23 +25,43 @@ def describe_class(source: str) -> Flavor:
     loaded = import_object(source, "the flavor")
     if not (isinstance(loaded, type) and issubclass(loaded, Component)):
         raise InvalidInput(f"{source} is no component class", hint="derive it from Alerter, ArtifactStore, ... of strongroom.stacks")
-    if not isinstance(getattr(loaded, "type", None), ComponentType) or inspect.isabstract(loaded):
-        raise InvalidInput(f"{source} does not say what type of component it is, or lacks its methods")
+    if not isinstance(getattr(loaded, "type", None), ComponentType):
+        raise InvalidInput(
+            f"{source} does not say what type of component it is",
+            hint="derive it from Alerter, ArtifactStore, ... of strongroom.stacks",
+        )
+    if inspect.isabstract(loaded):
+        missing = ", ".join(sorted(getattr(loaded, "__abstractmethods__", ())))
+        raise InvalidInput(
+            f"{source} lacks methods of its type: {missing}", hint="see the docstrings of the class it is derived from"
+        )
     if not isinstance(loaded.__dict__.get("flavor"), str):
         raise InvalidInput(f"{source} has no name for its flavor", hint="give the class an attribute: flavor = 'my_flavor'")
+    if not isinstance(loaded.attributes, list | tuple) or not all(isinstance(item, Attribute) for item in loaded.attributes):
+        raise InvalidInput(
+            f"the attributes of {source} are no tuple of Attribute", hint="for example: attributes = (Attribute('channel'),)"
+        )
     text = inspect.cleandoc(loaded.__dict__.get("__doc__") or "")
     return Flavor(
         name=loaded.flavor,
         type=loaded.type,
-        source=f"{loaded.__module__}:{loaded.__qualname__}",
+        # where it is defined, unless only another name leads there
+        source=source if "." in loaded.__qualname__ else f"{loaded.__module__}:{loaded.__qualname__}",
         attributes=list(loaded.attributes),
         description=text.partition("\n")[0],
     )
 
 
 def installed_flavors(component_type: ComponentType | None = None) -> list[Flavor]:
-    """The flavors that installed packages bring as entry points."""
-    found = [describe_class(point.value) for point in entry_points(group=ENTRY_POINTS)]
+    """The flavors that installed packages bring as entry points. A `StrongroomWarning` tells of those that cannot be loaded."""
+    found = []
+    for point in entry_points(group=ENTRY_POINTS):
+        try:
+            found.append(describe_class(point.value))
+        except StrongroomError as error:
+            warnings.warn(
+                f"the flavor '{point.name}' of an installed package cannot be used: {error}", StrongroomWarning, stacklevel=2
+            )
     return [flavor for flavor in found if component_type in (None, flavor.type)]
 
 

@@ -148,3 +148,53 @@ def secret_loader() -> None:
 secret_loader()
 ''')
     assert out == "admin 6\n"
+
+
+def test_reference_secrets_in_attributes(strongroom: CommandLine) -> None:
+    """How to reference secrets in a component's attributes: the guide's two commands, with braces that bash leaves alone."""
+    shell("""# Using central secrets management
+strongroom secret create mlflow_secret \\
+    --username=admin \\
+    --password=abc123
+
+# Then reference the username and password in our experiment tracker component
+strongroom experiment-tracker register mlflow \\
+    --flavor=mlflow \\
+    --tracking_username={{mlflow_secret.username}} \\
+    --tracking_password={{mlflow_secret.password}} \\
+    --tracking_uri=http://localhost:5000
+""")
+    assert strongroom("experiment-tracker", "describe", "mlflow", "-o", "json").data["configuration"] == {
+        "tracking_uri": "http://localhost:5000",
+        "tracking_username": "{{mlflow_secret.username}}",
+        "tracking_password": "{{mlflow_secret.password}}",
+    }
+    shell("strongroom stack register ml -o default -a default -e mlflow --set")
+    out = python("""
+from strongroom.client import Client
+
+config = Client().active_stack.experiment_tracker.config
+print(config.tracking_username, len(config.tracking_password))
+""")
+    assert out == "admin 6\n"
+
+
+@pytest.mark.parametrize(
+    ("level", "without_secret", "without_key"),
+    [("NONE", 0, 0), ("SECRET_EXISTS", 1, 0), ("SECRET_AND_KEY_EXISTS", 1, 1), ("", 1, 1), ("bogus", 1, 1)],
+)
+def test_levels_of_validation(process: CommandLine, level: str, without_secret: int, without_key: int) -> None:
+    """The guide's environment variable says how much is validated; by default everything is. Another level is an error."""
+    shell("""strongroom experiment-tracker register mlflow --flavor=mlflow \\
+    --tracking_username={{mlflow_secret.username}} --tracking_password={{mlflow_secret.password}}
+strongroom stack register ml -o default -a default -e mlflow --set
+""")
+
+    def validate() -> int:
+        return process("stack", "validate", STRONGROOM_SECRET_VALIDATION_LEVEL=level).code
+
+    assert validate() == without_secret
+    shell("strongroom secret create mlflow_secret --username=admin")
+    assert validate() == without_key
+    shell("strongroom secret update mlflow_secret --password=abc123")
+    assert validate() == (1 if level == "bogus" else 0)

@@ -117,6 +117,8 @@ class LazyGroup(Group):
 
 def _explain_missing(error: click.MissingParameter, ctx: click.Context) -> NoReturn:
     name = error.param.human_readable_name if error.param else "an argument"
+    if isinstance(error.param, click.Option):
+        name = max(error.param.opts, key=len)
     raise HintedUsageError(f"{name} is missing", f"see: {ctx.command_path} --help", ctx) from None
 
 

@@ -39,7 +39,8 @@ _OPTIONS = {
     "model-registry": "-r",
     "step-operator": "-s",
 }
-_UNDERSCORES = {"token_normalize_func": lambda token: token.replace("_", "-") if token.startswith("-") else token}
+# click hands over the names of options without their hyphens
+_UNDERSCORES = {"token_normalize_func": lambda token: token.replace("_", "-")}
 
 
 class StackGroup(Group):

@@ -89,11 +89,19 @@ class AttributeReader(ValueReader):
         try:
             document = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
         except (ValueError, yaml.YAMLError, RecursionError):
-            raise InvalidInput("what -v was given is neither JSON nor YAML") from None
+            hint = "quote references: '{{name.key}}'" if "{{" in text else None
+            raise InvalidInput("what -v was given is neither JSON nor YAML", hint=hint) from None
         for name, value in _checked(document).items():
             if value is None:
                 raise InvalidInput(f"the attribute '{check_key(name)}' is null", hint="leave it out, or remove it with -r")
             self._add(name.replace("-", "_"), value)
+
+    def _add(self, key: str, value: Any) -> None:
+        if key == "name":
+            raise InvalidInput(
+                "the name of a component is no attribute", hint="it is the first word; change it with the command rename"
+            )
+        super()._add(key, value)
 
 
 def _read_file(path: str, what: str, limit: int, hint: str | None = None) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from strongroom.models.reference import ReferenceStatus
+from strongroom.models.secret import check_key, check_name
 from strongroom.models.stack import Stack
 from strongroom.stacks.resolution import places_in_stack
 
@@ -25,10 +26,16 @@ class WantedSecret:
 
 
 def wanted_secrets(client: Client, stack: Stack) -> list[WantedSecret]:
-    """All secrets that the stack refers to, in the order in which they stand there. Reads no value."""
+    """All secrets that the stack refers to, in the order in which they stand there. Reads no value.
+
+    `InvalidInput` when one of them can never exist: `{{name.key}}`, copied from a document.
+    """
     references = list(dict.fromkeys(place.reference for place in places_in_stack(stack)))
     found: dict[str, WantedSecret] = {}
     for item in client.check_references(references).items if references else ():
+        if item.status is not ReferenceStatus.OK:
+            check_name(item.name)
+            check_key(item.key)
         secret = found.setdefault(item.name, WantedSecret(item.name, [], item.secret_id, frozenset()))
         secret.keys.append(item.key)
         if item.status is ReferenceStatus.OK:

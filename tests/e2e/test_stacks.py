@@ -581,3 +581,21 @@ def test_groups_without_a_command_show_their_help(strongroom: CommandLine) -> No
         assert outcome.code == 2
         assert "Commands:" in outcome.err
         assert "list" in outcome.err
+
+
+def test_completion(process: CommandLine) -> None:
+    """Groups, commands, and the names of components and stacks complete in the shell."""
+    done(process("experiment-tracker", "register", "tracker", "--flavor=mlflow"))
+    done(process("stack", "register", "mine", "-o", "default", "-a", "default"))
+    for words, wanted in (
+        ("strongroom experiment-t", ["experiment-tracker"]),
+        ("strongroom stack reg", ["register", "register-secrets"]),
+        ("strongroom stack set mi", ["mine"]),
+        ("strongroom stack validate de", ["default"]),
+        ("strongroom experiment-tracker describe tr", ["tracker"]),
+        ("strongroom stack register x -e tr", ["tracker"]),
+        ("strongroom orchestrator delete zzz", []),
+    ):
+        count = str(len(words.split()) - 1)
+        out = process(_STRONGROOM_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=count).out
+        assert out.split() == [f"plain,{word}" for word in wanted], words

@@ -53,13 +53,13 @@ def component_row(columns: Sequence[Any]) -> ComponentRow:
 
 
 def find_component(connection: Connection, workspace_id: str, component_type: str, name_or_id: str) -> ComponentRow | None:
-    """The component of this type and exact name, or of this id."""
+    """The component of this type that has this id, or else this exact name: an id never leads to another one of that name."""
     if not can_be_stored(name_or_id):
         return None
     mine = (components.c.workspace_id == workspace_id) & (components.c.type == component_type)
     rows = connection.execute(_SELECT.where(mine, (components.c.name == name_or_id) | (components.c.id == name_or_id))).all()
     found = [component_row(row) for row in rows]
-    return next((row for row in found if row.name == name_or_id), found[0] if found else None)
+    return next((row for row in found if row.id == name_or_id), found[0] if found else None)
 
 
 def lock_component(connection: Connection, workspace_id: str, component_id: str) -> ComponentRow | None:

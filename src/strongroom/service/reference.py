@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from strongroom.auth.actor import Actor
 from strongroom.auth.policy import allows
-from strongroom.errors import InvalidInput, Unreadable
+from strongroom.errors import EncryptionKeyError, InvalidInput, Unreadable
 from strongroom.metadata.secret import KeysRow, SecretIndex, SecretRow
 from strongroom.models.reference import (
     MAX_REFERENCES,
@@ -78,7 +78,7 @@ class ReferenceService:
         for name, row in found.items():
             try:
                 values[name] = read_values(self._store, row)
-            except Unreadable as error:
+            except (Unreadable, EncryptionKeyError) as error:
                 failures[name] = error.message
         items = [_resolved(reference, found.get(reference.name), near, values, failures) for reference in request.references]
         if request.run_id is not None:

@@ -186,6 +186,16 @@ def test_look_ups_are_exact(alice: Person) -> None:
     assert caught.value.hint == "see them with: strongroom experiment-tracker list"
 
 
+def test_an_id_leads_to_no_other_component(alice: Person) -> None:
+    """A component that somebody calls by the id of another one is not taken for it, neither shown nor deleted."""
+    made = create(alice, "tracker")
+    trap = create(alice, made.id)
+    assert get(alice, made.id).name == "tracker"
+    assert update(alice, made.id, tracking_uri="x").name == "tracker"
+    delete(alice, made.id)
+    assert get(alice, made.id).id == trap.id
+
+
 def test_workspaces_are_apart(alice: Person, service: Service) -> None:
     """Nothing of one workspace can be seen or changed from another, nor is it suggested there."""
     made = create(alice, "tracker")

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from msgspec import UNSET
-from sqlalchemy import delete, event, update
+from sqlalchemy import delete, event, insert, update
 
 from strongroom.auth.policy import Role
-from strongroom.db.tables import secrets, sql_values
+from strongroom.db.tables import encryption_keys, secrets, sql_values
 from strongroom.errors import Forbidden, InvalidInput, NotFound
 from strongroom.models.reference import (
     MAX_REFERENCES,
@@ -227,14 +227,17 @@ def test_checking_asks_no_store(alice: Person, service: Service) -> None:
 
 
 def test_unreadable_values_spoil_nothing_else(alice: Person, service: Service) -> None:
-    """A secret that does not decrypt, or whose values are lost, says so in its own items; the others are given."""
-    corrupt, lost, fine = (alice.create(name, {"k": ONE, "l": TWO}) for name in ("corrupt", "lost", "fine"))
+    """What does not decrypt, is lost, or is under a key that is not at hand, says so in its own items; the others are given."""
+    corrupt, lost, fine, locked = (alice.create(name, {"k": ONE, "l": TWO}) for name in ("corrupt", "lost", "fine", "locked"))
     with service.deployment.database.write() as connection:
+        connection.execute(insert(encryption_keys).values(id="0123456789abcdef", active=False, created=1))
+        connection.execute(update(sql_values).where(sql_values.c.secret_id == locked.id).values(key_id="0123456789abcdef"))
         connection.execute(update(sql_values).where(sql_values.c.secret_id == corrupt.id).values(sealed=b"x" * 80))
         connection.execute(delete(sql_values).where(sql_values.c.secret_id == lost.id))
-    items = resolve(alice, "corrupt.k", "lost.k", "fine.k", "corrupt.l", "lost.absent", "absent.k")
-    assert [item.status for item in items] == [UNREADABLE, UNREADABLE, OK, UNREADABLE, NO_KEY, NO_SECRET]
-    assert texts_of(items) == [None, None, ONE, None, None, None]
+    items = resolve(alice, "corrupt.k", "lost.k", "fine.k", "corrupt.l", "lost.absent", "absent.k", "locked.k")
+    assert [item.status for item in items] == [UNREADABLE, UNREADABLE, OK, UNREADABLE, NO_KEY, NO_SECRET, UNREADABLE]
+    assert texts_of(items) == [None, None, ONE, None, None, None, None]
+    assert "the key 0123456789abcdef, which is not at hand" in (items.pop().message or "")
     assert "does not decrypt" in (items[0].message or "")
     assert "missing" in (items[1].message or "")
     assert [item.message for item in items[2:]] == [None, items[0].message, None, None]

@@ -324,7 +324,7 @@ def test_bad_input_of_stacks(strongroom: CommandLine) -> None:
         (2, "--output takes one of", ("stack", "register", "x", *both, "--output", "xml")),
         (2, "there is nothing to change", ("stack", "update", "default")),
         (2, "both put in and taken out", ("stack", "update", "default", "-e", "x", "--remove", "experiment_tracker")),
-        (1, "no such type of components", ("stack", "update", "default", "--remove", "zzz")),
+        (2, "--remove takes one of", ("stack", "update", "default", "--remove", "zzz")),
         (1, "a stack needs an orchestrator", ("stack", "update", "default", "--remove", "orchestrator")),
         (1, "the default stack keeps its name", ("stack", "rename", "default", "x")),
         (1, "there is no stack 'x'", ("stack", "set", "x")),

@@ -109,6 +109,7 @@ def list_(name_filter: str | None, page: int, size: int, output: str | None) -> 
     """List stacks with their components."""
     with _client() as client:
         found = client.list_stacks(name=name_filter, page=page, size=size)
+        overruling = client.settings.active_stack
     if output in ("json", "yaml"):
         show_data(plain(found), output)
         return
@@ -117,7 +118,7 @@ def list_(name_filter: str | None, page: int, size: int, output: str | None) -> 
         [
             [
                 item.name,
-                "yes" if item.active else "",
+                "yes" if (item.active if overruling is None else item.name == overruling) else "",
                 ", ".join(f"{part.type.words} '{part.name}'" for part in item.components),
                 item.owner,
             ]
@@ -169,7 +170,14 @@ set_.name = "set"
 @stack.command("update", context_settings=_UNDERSCORES)
 @_name_argument
 @_component_options
-@click.option("--remove", "removed", multiple=True, metavar="TYPE", help="Take the component of this type out; may be repeated.")
+@click.option(
+    "--remove",
+    "removed",
+    multiple=True,
+    type=click.Choice(list(_OPTIONS)),
+    metavar="TYPE",
+    help="Take the component of this type out; may be repeated.",
+)
 @_output_long
 def update(name: str, removed: tuple[str, ...], output: str | None, **components: str | None) -> None:
     """Put components into a stack, or take them out."""
@@ -281,9 +289,13 @@ def register_secrets(name: str | None, skip_existing: bool) -> None:
                     answer = ask_value(question)
                 if answer:
                     secret.answers[key] = answer
-        stored = register_answers(client, wanted)
-    for line in stored:
-        say(line)
+        stored = 0
+        try:
+            for line in register_answers(client, wanted):
+                say(line)
+                stored += 1
+        except KeyboardInterrupt:
+            raise click.ClickException("interrupted; only what is said above was stored") from None
     if not stored:
         say(f"Nothing was changed: stack '{found.name}' has all the secrets that it refers to.")
 

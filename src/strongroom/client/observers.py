@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,10 @@ class ValuesRead:
 
 Observer = Callable[[ValuesRead], None]
 
+_REMEMBERED = 256
+
 _lock = threading.Lock()
+_recent: deque[ValuesRead] = deque(maxlen=_REMEMBERED)
 _observers: tuple[Observer, ...] = ()
 
 
@@ -50,5 +54,11 @@ def observing(observer: Observer) -> Iterator[None]:
 
 def tell(read: ValuesRead) -> None:
     """Tells all observers of values that were read."""
+    _recent.append(read)
     for observer in _observers:
         observer(read)
+
+
+def recently_read() -> list[ValuesRead]:
+    """The latest reads of this process. A run masks them too: its pipeline may have been given one of these values."""
+    return list(_recent)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from strongroom.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from strongroom.pipelines.pipeline import Pipeline
     from strongroom.pipelines.step import Step
 
 
@@ -48,6 +49,8 @@ class Node:
     parameters: dict[str, Any]
     inputs: dict[str, StepOutput | list[StepOutput]]
     after: tuple[str, ...]
+    pipelines: tuple[Pipeline, ...] = ()
+    """Those within the pipeline of the run that called it, the outer one first."""
 
     def sources(self) -> Iterator[StepOutput]:
         """The outputs that it takes."""
@@ -65,6 +68,16 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
+        self._within: tuple[Pipeline, ...] = ()
+
+    @contextmanager
+    def within(self, pipeline: Pipeline) -> Iterator[None]:
+        """Steps that are called in the block are those of a pipeline that another one calls."""
+        former, self._within = self._within, (*self._within, pipeline)
+        try:
+            yield
+        finally:
+            self._within = former
 
     def add(self, step: Step, arguments: Sequence[Any], named: Mapping[str, Any]) -> Any:
         """Adds a call; what stands for its outputs. `InvalidInput` when the arguments do not fit."""
@@ -81,7 +94,8 @@ class Graph:
         except TypeError as error:
             raise InvalidInput(f"step '{name}': {error}") from None
         bound.apply_defaults()
-        node = Node(name, step, {}, {}, tuple(source.step for source in _outputs_in(after, f"'after' of step '{name}'")))
+        order = tuple(source.step for source in _outputs_in(after, f"'after' of step '{name}'"))
+        node = Node(name, step, {}, {}, order, self._within)
         for parameter, value in bound.arguments.items():
             hint = interface.parameters[parameter]
             if isinstance(value, StepOutput):

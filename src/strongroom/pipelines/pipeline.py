@@ -51,14 +51,28 @@ class Pipeline:
         """Runs the pipeline to its end.
 
         Raises `Unresolved`, before any step, with all references that lead nowhere; `StepFailed` when a step raised an error.
-        Within another pipeline its steps become steps of that one.
+        Within another pipeline its steps become steps of that one; its caching and settings hold for them.
         """
-        if graph.current() is not None:
-            result: PipelineRun = self.function(*arguments, **named)
+        composing = graph.current()
+        if composing is not None:
+            if self.options.stack is not None or self.options.run_name is not None:
+                raise InvalidInput(f"pipeline '{self.name}' is called by another one, whose stack and run name hold for both")
+            with composing.within(self):
+                result: PipelineRun = self.function(*arguments, **named)
             return result
         from strongroom.pipelines.runner import run_pipeline
 
         return run_pipeline(self, arguments, named)
+
+    @property
+    def own_settings(self) -> dict[str, Any]:
+        """Its settings with those of `with_options`, for when another pipeline calls it."""
+        return graph.merged(self.settings, self.options.settings)
+
+    @property
+    def own_cache(self) -> bool | None:
+        """The same for caching."""
+        return self.enable_cache if self.options.enable_cache is None else self.options.enable_cache
 
     def __repr__(self) -> str:
         return f"Pipeline({self.name!r})"

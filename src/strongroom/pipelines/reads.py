@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 from strongroom.client import Client
-from strongroom.client.observers import ValuesRead
+from strongroom.client.observers import ValuesRead, recently_read
 from strongroom.models.reference import ResolvedReference, walk_texts
 from strongroom.models.run import SecretRead
 from strongroom.redaction import Redactor, SecretText
@@ -30,6 +30,9 @@ class Reads:
         self._known: set[SecretRead] = set()
         self._waiting: list[SecretRead] = []
         self._running: list[str] = []
+        for read in recently_read():
+            for value in read.values.values():
+                hide(value, redactor)
 
     def begin(self, run_id: str) -> None:
         """From now on there is a record to write to; what was read before belongs to the run as a whole."""

@@ -13,7 +13,7 @@ import msgspec
 
 from strongroom.client import Client
 from strongroom.client.observers import observing
-from strongroom.errors import InvalidInput, StepFailed, StrongroomError, StrongroomWarning
+from strongroom.errors import InvalidInput, StepFailed, StrongroomError, StrongroomWarning, printable
 from strongroom.models.reference import is_near_miss, parse_reference, walk_texts
 from strongroom.models.run import ArtifactRecord, CreateRun, PlannedStep, Run, RunStatus
 from strongroom.models.stack import Stack, StackUse
@@ -67,9 +67,7 @@ def _prepare(
     use = client.use_stack(shown.name)
     for secret in _plain_values(use):
         redactor.add(secret)
-    settings = {
-        name: merged(merged(pipeline.settings, node.step.settings), pipeline.options.settings) for name, node in graph.nodes.items()
-    }
+    settings = {name: _effective_settings(pipeline, node) for name, node in graph.nodes.items()}
     record = client.create_run(
         CreateRun(
             pipeline=pipeline.name,
@@ -221,7 +219,9 @@ class _Execution:
 
     def _key(self, node: Node) -> str | None:
         """The cache key, or None where former results do not count."""
-        if not is_cached(node.step, pipeline=self._pipeline.enable_cache, run=self._pipeline.options.enable_cache):
+        said = [pipeline.own_cache for pipeline in reversed(node.pipelines) if pipeline.own_cache is not None]
+        of_pipeline = said[0] if said else self._pipeline.enable_cache
+        if not is_cached(node.step, pipeline=of_pipeline, run=self._pipeline.options.enable_cache):
             return None
         given = msgspec.to_builtins([node.parameters, captured(node.step.function)], str_keys=True)
         if self._redactor.redact_nested(given) is not given:
@@ -281,10 +281,23 @@ def _line(error: BaseException) -> str:
     return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
 
 
+def _effective_settings(pipeline: Pipeline, node: Node) -> dict[str, Any]:
+    """The pipeline's, those of pipelines within it, the step's, the run's: each laid over the ones before."""
+    settings = pipeline.settings
+    for over in (*(inner.own_settings for inner in node.pipelines), node.step.settings, pipeline.options.settings):
+        settings = merged(settings, over)
+    return settings
+
+
 def _places_in_settings(pipeline: Pipeline, graph: Graph) -> list[Place]:
     found = []
     owners = {
         f"the settings of pipeline '{pipeline.name}'": pipeline.settings,
+        **{
+            f"the settings of pipeline '{inner.name}'": inner.own_settings
+            for node in graph.nodes.values()
+            for inner in node.pipelines
+        },
         **{f"the settings of step '{name}'": node.step.settings for name, node in graph.nodes.items()},
         "the settings of this run": pipeline.options.settings,
     }
@@ -338,11 +351,20 @@ def _recorded(redactor: Redactor, data: Mapping[str, Any], what: str) -> dict[st
         plain = msgspec.to_builtins(dict(data), str_keys=True)
         msgspec.json.encode(plain)
     except (TypeError, ValueError, RecursionError):
+        odd = next((name for name, item in data.items() if not _is_plain(item)), "?")
         raise InvalidInput(
-            f"{what} has a parameter or entry that is no plain data", hint="make it the output of a step, or pass a name or a path"
+            f"'{printable(str(odd))}' of {what} is no plain data", hint="make it the output of a step, or pass a name or a path"
         ) from None
     masked: dict[str, Any] = redactor.redact_nested(plain)
     return masked
+
+
+def _is_plain(item: Any) -> bool:
+    try:
+        msgspec.json.encode(msgspec.to_builtins(item, str_keys=True))
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _spelled(given: StepOutput | list[StepOutput]) -> str:

@@ -136,7 +136,9 @@ class RunService:
                 raise InvalidInput("a read is recorded by the names and ids of what was read")
         with self._database.write() as connection:
             self._own(connection, actor, run_id)
-            index.add_reads(connection, run_id, rows, now())
+            hidden = self._secrets.hidden(connection, actor.workspace_id, actor.user_id, {read.secret_id for read in reads})
+            # Nobody can have read those, so that such a record could only be meant to confuse their owners.
+            index.add_reads(connection, run_id, [row for row in rows if row[1] not in hidden], now())
 
     def find_cached_step(self, actor: Actor, request: FindCachedStep) -> CachedStep:
         """The latest completed step of the workspace with this cache key; without a run if there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -43,17 +44,18 @@ def wanted_secrets(client: Client, stack: Stack) -> list[WantedSecret]:
     return list(found.values())
 
 
-def register_answers(client: Client, wanted: list[WantedSecret]) -> list[str]:
-    """Stores the answers: adds them to secrets that exist, makes the others in the workspace. One line for each secret changed."""
-    done = []
+def register_answers(client: Client, wanted: list[WantedSecret]) -> Iterator[str]:
+    """Stores the answers: adds them to secrets that exist, makes the others in the workspace. A line after each secret changed.
+
+    Each secret is stored as a whole or not at all; those before one that is refused stay stored.
+    """
     for secret in wanted:
         keys = ", ".join(secret.answers)
         if not secret.answers:
             continue
         if secret.secret_id is None:
             client.create_secret(secret.name, secret.answers)
-            done.append(f"Created secret '{secret.name}' with: {keys}.")
+            yield f"Created secret '{secret.name}' with: {keys}."
         else:
             changed = client.update_secret(secret.secret_id, add_or_update_values=secret.answers)
-            done.append(f"Updated secret '{secret.name}' with: {keys}; it is at version {changed.version}.")
-    return done
+            yield f"Updated secret '{secret.name}' with: {keys}; it is at version {changed.version}."

@@ -66,9 +66,10 @@ def unresolved(stack: str, problems: Sequence[Problem], consequence: str = "") -
     """The error that names all problems."""
     count = f"{len(problems)} reference{'' if len(problems) == 1 else 's'}"
     listed = "; ".join(map(str, problems))
+    remedies = list(dict.fromkeys(problem.remedy or f"strongroom stack register-secrets {stack}" for problem in problems))
     return Unresolved(
         f"{consequence}{count} cannot be resolved on stack '{stack}': {listed}",
-        hint=next((problem.remedy for problem in problems if problem.remedy), f"strongroom stack register-secrets {stack}"),
+        hint="; ".join(remedies),
         problems=problems,
     )
 

@@ -172,5 +172,5 @@ def test_a_context_is_good_for_its_own_metadata(client: Client) -> None:
     run = noting()
     assert run.steps["note"].metadata == {"number": 1, "nested": {"list": [1, None, "x"]}}
     assert run.steps["note_2"].metadata["number"] == 2
-    with pytest.raises(Exception, match="the metadata of step 'fail' has a parameter or entry that is no plain data"):
+    with pytest.raises(Exception, match="'object' of the metadata of step 'fail' is no plain data"):
         noting(wrong=True)

@@ -233,7 +233,7 @@ def test_parameters_are_plain_data(client: Client, parameter: object) -> None:
         first()
         anything(parameter)
 
-    with pytest.raises(InvalidInput, match="step 'anything' has a parameter or entry that is no plain data") as caught:
+    with pytest.raises(InvalidInput, match="'value' of step 'anything' is no plain data") as caught:
         refused()
     assert "output of a step" in str(caught.value.hint)
     assert started == []

@@ -51,6 +51,23 @@ def _shown(client: Client) -> None:
     client.create_secret("shown", {"value": VALUE, "pem": PEM, "account": ACCOUNT, "short": "a" * (SHORTEST - 1)})
 
 
+def test_what_was_read_before_the_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """A value that the program read before it called the pipeline, and gave it, is masked in output and record."""
+    early = secret("value")
+
+    @step
+    def show(text: str) -> None:
+        print(text)
+
+    @pipeline
+    def showing(text: str) -> None:
+        show(text)
+
+    run = showing(early)
+    assert run.record.parameters == {"text": MASK}
+    assert capsys.readouterr().out == f"{MASK}\n"
+
+
 def run_with(work: Callable[[StepContext], object]) -> object:
     """A run with a step that does this."""
 

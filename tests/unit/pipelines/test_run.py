@@ -365,6 +365,40 @@ def test_a_pipeline_within_a_pipeline(client: Client) -> None:
     assert client.list_runs().total == 1
 
 
+def test_a_pipeline_within_a_pipeline_keeps_its_own_ways(client: Client) -> None:
+    """Caching and settings of an inner pipeline hold for its steps, over the outer one's; stack and run name are the outer one's."""
+
+    @step
+    def settings_here(context: StepContext) -> dict[str, Any]:
+        return context.settings
+
+    @step
+    def plain() -> int:
+        return 1
+
+    @pipeline(enable_cache=False, settings={"a": "inner", "b": "inner"})
+    def inner() -> None:
+        settings_here()
+        plain()
+
+    @pipeline(settings={"a": "outer", "c": "outer"})
+    def outer() -> None:
+        inner.with_options(settings={"b": "option"})()
+        plain()
+
+    outer()
+    run = outer()
+    assert run.output("settings_here") == {"a": "inner", "b": "option", "c": "outer"}
+    assert (run.steps["plain"].status, run.steps["plain_2"].status) == (RunStatus.COMPLETED, RunStatus.CACHED)
+
+    @pipeline
+    def wrong() -> None:
+        inner.with_options(run_name="x")()
+
+    with pytest.raises(InvalidInput, match="called by another one"):
+        wrong()
+
+
 def test_a_pipeline_within_a_step(client: Client) -> None:
     """A pipeline that a step calls is a run of its own, and what it reads is on its own record."""
     client.create_secret("inner", {"k": VALUE})

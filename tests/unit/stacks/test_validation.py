@@ -98,10 +98,10 @@ def test_problems_in_words(places: list[Place], local_client: Client) -> None:
         "{{mll.token}} (the settings of step 'train', env[0].A): there is no secret 'mll' (did you mean ml?)",
     ]
     error = unresolved("s", problems)
-    assert str(error) == f"2 references of stack 's' cannot be resolved: {problems[0]}; {problems[1]}"
-    assert error.hint == "strongroom stack register-secrets s"
+    assert str(error) == f"2 references cannot be resolved on stack 's': {problems[0]}; {problems[1]}"
+    assert error.hint == "strongroom stack register-secrets s; strongroom secret create mll -i"
     assert error.problems == problems
-    assert str(unresolved("s", problems[:1], "no step was started: ")).startswith("no step was started: 1 reference of stack 's'")
+    assert str(unresolved("s", problems[:1], "no step was started: ")).startswith("no step was started: 1 reference cannot")
 
 
 def test_who_may_not_read_is_told(places: list[Place], local_service: Service, local_settings: Settings) -> None:
@@ -138,10 +138,10 @@ def test_wanted_secrets(places: list[Place], local_client: Client) -> None:
     for secret in wanted:
         secret.answers = {key: VALUE for key in secret.keys if key not in secret.existing}
     assert not holds_canary(repr(wanted))
-    done = register_answers(local_client, wanted)
+    done = list(register_answers(local_client, wanted))
     assert done == ["Updated secret 'ml' with: password; it is at version 2.", "Created secret 'new' with: token."]
     assert validate(local_client, places_in_stack(local_client.get_stack("s"))) == []
-    assert register_answers(local_client, wanted_secrets(local_client, local_client.get_stack("s"))) == []
+    assert list(register_answers(local_client, wanted_secrets(local_client, local_client.get_stack("s")))) == []
 
 
 def test_reserved_names_cannot_be_wanted(local_client: Client) -> None:

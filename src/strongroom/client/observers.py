@@ -60,5 +60,5 @@ def tell(read: ValuesRead) -> None:
 
 
 def recently_read() -> list[ValuesRead]:
-    """The latest reads of this process. A run masks them too: its pipeline may have been given one of these values."""
+    """The latest reads of this process: a pipeline may have been given one of these values."""
     return list(_recent)

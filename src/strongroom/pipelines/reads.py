@@ -7,12 +7,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from typing import Any
 
 from strongroom.client import Client
 from strongroom.client.observers import ValuesRead, recently_read
 from strongroom.models.reference import ResolvedReference, walk_texts
 from strongroom.models.run import SecretRead
-from strongroom.redaction import Redactor, SecretText
+from strongroom.redaction import SHORTEST, Redactor, SecretText
 
 _LONG = 20
 """Shorter texts within a JSON value, such as the name of a project, stay visible."""
@@ -30,9 +31,14 @@ class Reads:
         self._known: set[SecretRead] = set()
         self._waiting: list[SecretRead] = []
         self._running: list[str] = []
-        for read in recently_read():
+
+    def recognise(self, data: Any) -> None:
+        """Masks values that this process read before the run and that stand in the data, as parameters that a pipeline was given."""
+        texts = [text for _, text in walk_texts(data)]
+        for read in recently_read() if texts else ():
             for value in read.values.values():
-                hide(value, redactor)
+                if len(value.reveal()) >= SHORTEST and any(value.reveal() in text for text in texts):
+                    hide(value, self._redactor)
 
     def begin(self, run_id: str) -> None:
         """From now on there is a record to write to; what was read before belongs to the run as a whole."""

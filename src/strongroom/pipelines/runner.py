@@ -58,6 +58,9 @@ def _prepare(
         pipeline.function(*arguments, **named)
     if not graph.nodes:
         raise InvalidInput(f"pipeline '{pipeline.name}' calls no step")
+    settings = {name: _effective_settings(pipeline, node) for name, node in graph.nodes.items()}
+    parameters = _named_arguments(pipeline, arguments, named)
+    reads.recognise([parameters, *(node.parameters for node in graph.nodes.values()), *settings.values()])
     shown = client.get_stack(pipeline.options.stack)
     places = [*places_in_stack(shown), *_places_in_settings(pipeline, graph)]
     problems = validate(client, places)
@@ -67,13 +70,12 @@ def _prepare(
     use = client.use_stack(shown.name)
     for secret in _plain_values(use):
         redactor.add(secret)
-    settings = {name: _effective_settings(pipeline, node) for name, node in graph.nodes.items()}
     record = client.create_run(
         CreateRun(
             pipeline=pipeline.name,
             stack=use.name,
             name=pipeline.options.run_name,
-            parameters=_recorded(redactor, _named_arguments(pipeline, arguments, named), f"pipeline '{pipeline.name}'"),
+            parameters=_recorded(redactor, parameters, f"pipeline '{pipeline.name}'"),
             steps=[
                 PlannedStep(
                     name=name,

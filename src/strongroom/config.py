@@ -20,6 +20,9 @@ from strongroom.errors import ConfigurationError
 PREFIX = "STRONGROOM_"
 VARIABLES = {
     "ACTIVE_STACK": "the name of the stack to use, instead of the one chosen with `strongroom stack set`",
+    "ADMIN_PASSWORD": "the password of that administrator",
+    "ADMIN_USERNAME": "the administrator that a server makes when nobody can log in yet",
+    "API_KEY": "an API key to work with on the server",
     "CONFIG_PATH": "the folder of the local store (default: the platform's own place for it)",
     "DATABASE_URL": "an SQLAlchemy URL of the database (default: SQLite in the local folder)",
     "DEBUG": "1 shows tracebacks on errors",
@@ -27,6 +30,7 @@ VARIABLES = {
     "ENCRYPTION_KEY_FILE": "a file with the same",
     "ENCRYPTION_KEY_STORE": "where a key made at first use is kept: file (default) or keyring",
     "KEEP_VERSIONS": "how many versions of each secret are kept (default: 10)",
+    "SERVER_URL": "the server to work with, instead of the one that `strongroom login` chose or the embedded store",
     "SECRET_VALIDATION_LEVEL": "what is checked before a run starts: NONE, SECRET_EXISTS or SECRET_AND_KEY_EXISTS (default)",
 }
 
@@ -50,6 +54,10 @@ class Settings:
     encryption_key_store: Literal["file", "keyring"] = "file"
     keep_versions: int = 10
     active_stack: str | None = None
+    server_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    admin_username: str | None = None
+    admin_password: str | None = field(default=None, repr=False)
     secret_validation_level: ValidationLevel = ValidationLevel.SECRET_AND_KEY_EXISTS
 
     @property
@@ -71,6 +79,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     values = {name: text for name, text in values.items() if text}
     if "ENCRYPTION_KEY" in values and "ENCRYPTION_KEY_FILE" in values:
         raise ConfigurationError(f"set {PREFIX}ENCRYPTION_KEY or {PREFIX}ENCRYPTION_KEY_FILE, not both")
+    if ("ADMIN_USERNAME" in values) is not ("ADMIN_PASSWORD" in values):
+        raise ConfigurationError(f"set both {PREFIX}ADMIN_USERNAME and {PREFIX}ADMIN_PASSWORD, or none of them")
     store = values.get("ENCRYPTION_KEY_STORE", "file")
     if store not in ("file", "keyring"):
         raise ConfigurationError(f"{PREFIX}ENCRYPTION_KEY_STORE is 'file' or 'keyring'")
@@ -91,6 +101,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         encryption_key_store="keyring" if store == "keyring" else "file",
         keep_versions=int(keep),
         active_stack=values.get("ACTIVE_STACK"),
+        server_url=values.get("SERVER_URL"),
+        api_key=values.get("API_KEY"),
+        admin_username=values.get("ADMIN_USERNAME"),
+        admin_password=values.get("ADMIN_PASSWORD"),
         secret_validation_level=ValidationLevel(level),
     )
 

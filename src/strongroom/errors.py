@@ -9,6 +9,7 @@
     ├── Forbidden                   403
     ├── NotFound (a KeyError too)   404  also for what the caller may not see
     ├── AlreadyExists               409
+    ├── TooManyRequests             429  too many failed logins
     ├── StaleVersion                412  somebody else was faster
     ├── Unresolved                  422  references lead to no value; no step was started
     ├── StepFailed                  500  a step of a pipeline raised an error
@@ -98,6 +99,17 @@ class AlreadyExists(StrongroomError):
 
     code = "already_exists"
     status = 409
+
+
+class TooManyRequests(StrongroomError):
+    """Too many failed logins, for this user or from this address. `retry_after` is in seconds."""
+
+    code = "rate_limited"
+    status = 429
+
+    def __init__(self, message: str, hint: str | None = None, retry_after: int = 60) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after
 
 
 class StaleVersion(StrongroomError):

@@ -9,10 +9,21 @@ from strongroom.auth.policy import Role
 
 @dataclass(frozen=True)
 class Actor:
-    """A user at work in one workspace, with their role there."""
+    """A user or service account at work in one workspace, with its role there.
+
+    `admin` administers the server. `token_id` is what it proved itself by; None for whoever holds the embedded store.
+    """
 
     user_id: str
     name: str
     workspace_id: str
     workspace: str
     role: Role
+    admin: bool = False
+    token_id: str | None = None
+    address: str = ""
+
+    @classmethod
+    def anonymous(cls, address: str = "") -> Actor:
+        """Somebody who has not proved who they are, at this network address."""
+        return cls("", "", "", "", Role.NONE, address=address)

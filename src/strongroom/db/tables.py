@@ -330,3 +330,69 @@ secret_reads = Table(
     Index("ix_secret_reads_secret_id", "secret_id", "moment"),
     sqlite_with_rowid=False,
 )
+
+passwords = Table(
+    "passwords",
+    metadata,
+    # Of the users who can log in; argon2id, with its parameters.
+    Column("user_id", exact(ID), ForeignKey("users.id"), primary_key=True),
+    Column("hashed", exact(255), nullable=False),
+    Column("changed", BigInteger, nullable=False),
+)
+
+service_accounts = Table(
+    "service_accounts",
+    metadata,
+    # Users that are machines; each belongs to one workspace.
+    Column("user_id", exact(ID), ForeignKey("users.id"), primary_key=True),
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), nullable=False),
+    Column("deleted", Boolean(name="deleted"), nullable=False),
+    Index("ix_service_accounts_workspace_id", "workspace_id"),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), primary_key=True),
+    Column("user_id", exact(ID), ForeignKey("users.id"), primary_key=True),
+    Column("role", exact(16), nullable=False),
+    Index("ix_members_user_id", "user_id"),
+    sqlite_with_rowid=False,
+)
+
+active_workspaces = Table(
+    "active_workspaces",
+    metadata,
+    # Whoever has no row here uses the workspace called 'default'.
+    Column("user_id", exact(ID), ForeignKey("users.id"), primary_key=True),
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), nullable=False),
+    Index("ix_active_workspaces_workspace_id", "workspace_id"),
+    sqlite_with_rowid=False,
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    # What bears one: a session of a user, an API key, or the one-time token of a new server (without a user). A token is 256 random
+    # bits, so a plain SHA-256 is enough to keep it from whoever reads this table. A row that is gone is a token that is dead.
+    Column("id", exact(ID), primary_key=True),
+    Column("digest", blob(32), nullable=False),
+    Column("kind", exact(16), nullable=False),
+    Column("user_id", exact(ID), ForeignKey("users.id")),
+    Column("name", exact(255)),
+    Column("created", BigInteger, nullable=False),
+    Column("expires", BigInteger),
+    Index("uq_tokens_digest", "digest", unique=True),
+    Index("uq_tokens_user_id_kind_name", "user_id", "kind", "name", unique=True),
+)
+
+login_failures = Table(
+    "login_failures",
+    metadata,
+    # Failed logins per user name and per address, since the window began. `subject` is a digest: nothing here repeats what was typed.
+    Column("subject", exact(64), primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Index("ix_login_failures_since", "since"),
+    sqlite_with_rowid=False,
+)

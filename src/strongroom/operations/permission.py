@@ -8,6 +8,7 @@ import enum
 class Permission(enum.StrEnum):
     """In alphabetical order. Reading metadata and reading values are different things."""
 
+    MEMBER_MANAGE = "member:manage"
     RUN_READ = "run:read"
     RUN_WRITE = "run:write"
     SECRET_CREATE = "secret:create"
@@ -15,6 +16,9 @@ class Permission(enum.StrEnum):
     SECRET_READ_METADATA = "secret:read-metadata"
     SECRET_READ_VALUES = "secret:read-values"
     SECRET_UPDATE = "secret:update"
+    SELF = "self"
     STACK_READ = "stack:read"
     STACK_USE = "stack:use"
     STACK_WRITE = "stack:write"
+    USER_MANAGE = "user:manage"
+    WORKSPACE_MANAGE = "workspace:manage"

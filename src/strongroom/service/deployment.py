@@ -19,6 +19,7 @@ from strongroom.db.identifiers import new_id
 from strongroom.errors import EncryptionKeyError
 from strongroom.metadata import deployment as rows
 from strongroom.metadata.deployment import DEFAULT
+from strongroom.metadata.identity import put_member
 from strongroom.metadata.stack import create_defaults
 from strongroom.service.encryption_keys import EncryptionKeys, make_digest_key
 
@@ -49,7 +50,7 @@ def open_deployment(settings: Settings) -> Deployment:
         keys = EncryptionKeys(database, lambda: _where_the_key_is(settings))
         with database.read() as connection:
             identity = rows.local_identity(connection)
-        actor = Actor(identity.user_id, DEFAULT, identity.workspace_id, DEFAULT, Role.ADMIN)
+        actor = Actor(identity.user_id, DEFAULT, identity.workspace_id, DEFAULT, Role.ADMIN, admin=True)
         return Deployment(settings, database, keys, keys.digest_key(), actor)
     except BaseException:
         database.close()
@@ -77,6 +78,7 @@ def _begin(connection: Connection, source: KeySource) -> None:
         rows.create_deployment(connection, deployment_id, *make_digest_key(keyring, deployment_id), now=now())
     identity = rows.local_identity(connection)
     create_defaults(connection, identity.workspace_id, identity.user_id, now())
+    put_member(connection, identity.workspace_id, identity.user_id, Role.ADMIN)
 
 
 def _where_the_key_is(settings: Settings) -> KeySource:

@@ -8,16 +8,21 @@ from strongroom.config import Settings
 from strongroom.operations import component as of_component
 from strongroom.operations import run as of_run
 from strongroom.operations import secret as of_secret
+from strongroom.operations import service_account as of_service_account
 from strongroom.operations import stack as of_stack
+from strongroom.operations import user as of_user
+from strongroom.operations import workspace as of_workspace
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.component import ComponentService
 from strongroom.service.deployment import Deployment, open_deployment
 from strongroom.service.dispatcher import Dispatcher
 from strongroom.service.encryption_keys import Rotation, key_target, rotate
+from strongroom.service.identity import IdentityService
 from strongroom.service.reference import ReferenceService
 from strongroom.service.run import RunService
 from strongroom.service.secret import SecretService
 from strongroom.service.stack import StackService
+from strongroom.service.workspace import WorkspaceService
 
 
 class Service:
@@ -28,6 +33,8 @@ class Service:
         self.store = SqlSecretsStore(self.deployment.keys)
         secrets = SecretService(self.deployment, self.store)
         components, stacks = ComponentService(self.deployment), StackService(self.deployment)
+        self.identities = users = IdentityService(self.deployment.database)
+        workspaces = WorkspaceService(self.deployment.database)
         runs = RunService(self.deployment, self.store)
         references = ReferenceService(self.deployment, self.store, runs.record)
         self.dispatcher = Dispatcher(
@@ -61,6 +68,12 @@ class Service:
                 of_secret.RESOLVE.name: references.resolve,
                 of_secret.ROLLBACK.name: secrets.rollback,
                 of_secret.UPDATE.name: secrets.update,
+                of_service_account.CREATE.name: workspaces.create_service_account,
+                of_service_account.CREATE_KEY.name: workspaces.create_api_key,
+                of_service_account.DELETE.name: workspaces.delete_service_account,
+                of_service_account.DELETE_KEY.name: workspaces.delete_api_key,
+                of_service_account.LIST.name: workspaces.list_service_accounts,
+                of_service_account.LIST_KEYS.name: workspaces.list_api_keys,
                 of_stack.ACTIVATE.name: stacks.activate,
                 of_stack.CREATE.name: stacks.create,
                 of_stack.DELETE.name: stacks.delete,
@@ -68,6 +81,22 @@ class Service:
                 of_stack.LIST.name: stacks.list,
                 of_stack.UPDATE.name: stacks.update,
                 of_stack.USE.name: stacks.use,
+                of_user.CHANGE_PASSWORD.name: users.change_password,
+                of_user.CREATE.name: users.create_user,
+                of_user.DEACTIVATE.name: users.deactivate_user,
+                of_user.GET.name: users.get_user,
+                of_user.LIST.name: users.list_users,
+                of_user.LOGIN.name: users.log_in,
+                of_user.LOGOUT.name: users.log_out,
+                of_user.SET_UP.name: users.set_up,
+                of_user.UPDATE.name: users.update_user,
+                of_user.WHO_AM_I.name: users.who_am_i,
+                of_workspace.ACTIVATE.name: workspaces.activate,
+                of_workspace.CREATE.name: workspaces.create,
+                of_workspace.LIST.name: workspaces.list,
+                of_workspace.LIST_MEMBERS.name: workspaces.list_members,
+                of_workspace.PUT_MEMBER.name: workspaces.put_member,
+                of_workspace.REMOVE_MEMBER.name: workspaces.remove_member,
             }
         )
 

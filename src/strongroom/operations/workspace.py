@@ -1,0 +1,28 @@
+"""The operations on workspaces and their members."""
+
+from __future__ import annotations
+
+from strongroom.models.page import Page
+from strongroom.models.workspace import (
+    ActivateWorkspace,
+    CreateWorkspace,
+    ListMembers,
+    ListWorkspaces,
+    Member,
+    PutMember,
+    RemoveMember,
+    Workspace,
+)
+from strongroom.operations.operation import Operation
+from strongroom.operations.permission import Permission
+
+ACTIVATE = Operation("workspace.activate", "POST", "/workspaces/{name}/activate", Permission.SELF, ActivateWorkspace, Workspace)
+CREATE = Operation("workspace.create", "POST", "/workspaces", Permission.WORKSPACE_MANAGE, CreateWorkspace, Workspace)
+LIST = Operation("workspace.list", "GET", "/workspaces", Permission.SELF, ListWorkspaces, Page[Workspace])
+LIST_MEMBERS = Operation("workspace.list-members", "GET", "/workspaces/{name}/members", Permission.SELF, ListMembers, Page[Member])
+PUT_MEMBER = Operation("workspace.put-member", "PUT", "/workspaces/{name}/members/{user}", Permission.SELF, PutMember, Member)
+REMOVE_MEMBER = Operation(
+    "workspace.remove-member", "DELETE", "/workspaces/{name}/members/{user}", Permission.SELF, RemoveMember, type(None)
+)
+
+WORKSPACE_OPERATIONS = (ACTIVATE, CREATE, LIST, LIST_MEMBERS, PUT_MEMBER, REMOVE_MEMBER)

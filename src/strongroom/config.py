@@ -20,6 +20,7 @@ from strongroom.errors import ConfigurationError
 PREFIX = "STRONGROOM_"
 VARIABLES = {
     "ACTIVE_STACK": "the name of the stack to use, instead of the one chosen with `strongroom stack set`",
+    "ACTIVE_WORKSPACE": "the name of the workspace to work in, instead of the one chosen with `strongroom workspace set`",
     "ADMIN_PASSWORD": "the password of that administrator",
     "ADMIN_USERNAME": "the administrator that a server makes when nobody can log in yet",
     "API_KEY": "an API key to work with on the server",
@@ -54,6 +55,7 @@ class Settings:
     encryption_key_store: Literal["file", "keyring"] = "file"
     keep_versions: int = 10
     active_stack: str | None = None
+    active_workspace: str | None = None
     server_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     admin_username: str | None = None
@@ -101,6 +103,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         encryption_key_store="keyring" if store == "keyring" else "file",
         keep_versions=int(keep),
         active_stack=values.get("ACTIVE_STACK"),
+        active_workspace=values.get("ACTIVE_WORKSPACE"),
         server_url=values.get("SERVER_URL"),
         api_key=values.get("API_KEY"),
         admin_username=values.get("ADMIN_USERNAME"),

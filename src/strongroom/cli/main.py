@@ -46,12 +46,16 @@ main = LazyGroup(
             name: (f"strongroom.cli.component:{name.replace('-', '_')}", f"Register and change {plural}.")
             for name, plural in COMPONENT_GROUPS.items()
         },
+        "api-key": ("strongroom.cli.service_account:api_key", "Make and end the API keys of service accounts."),
         "completion": ("strongroom.cli.completion:completion", "Print the script that completes commands in a shell."),
         "run": ("strongroom.cli.run:run", "Look at what pipelines did."),
         "secret": ("strongroom.cli.secret:secret", "Create, read, change and delete secrets."),
         "server": ("strongroom.cli.server:server", "Administer the store that this machine runs."),
+        "service-account": ("strongroom.cli.service_account:service_account", "Add and end identities of machines."),
         "stack": ("strongroom.cli.stack:stack", "Put components together, validate their references, choose."),
+        "user": ("strongroom.cli.user:user", "Add and change the people who can log in."),
         "version": ("strongroom.cli.version:version", "Say which version this is."),
+        "workspace": ("strongroom.cli.workspace:workspace", "Make workspaces, choose one, say who belongs to them."),
     },
 )
 

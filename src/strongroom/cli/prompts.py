@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import click
 
+from strongroom.cli.command import HintedUsageError
 from strongroom.cli.output import say
 
 
@@ -37,6 +38,22 @@ def ask_hidden(question: str) -> str:
         return getpass.getpass(f"{question}: ", stream=sys.stderr)
     except EOFError:
         raise click.Abort from None
+
+
+def read_secret(option: str, given: str | None, question: str, *, again: bool = False) -> str:
+    """A password or key: from standard input where the option was given as `-`, else asked hidden (twice with `again`).
+
+    Given in clear on the command line it is refused: it would stand in process lists and in the shell's history.
+    """
+    if given is not None and given != "-":
+        raise HintedUsageError(f"{option} takes no value on the command line", f"{option}=- reads it from standard input")
+    if given == "-":
+        return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    while True:
+        answer = ask_hidden(f"{question} (hidden)")
+        if not again or not sys.stdin.isatty() or ask_hidden("The same again (hidden)") == answer:
+            return answer
+        say("  these were not the same")
 
 
 def ask_until_good(question: str, check: Callable[[str], str | None]) -> str:

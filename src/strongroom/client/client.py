@@ -8,9 +8,11 @@ from strongroom.client.component import ComponentClient
 from strongroom.client.run import RunClient
 from strongroom.client.secret import SecretClient
 from strongroom.client.stack import StackClient
+from strongroom.client.user import UserClient
+from strongroom.client.workspace import WorkspaceClient
 
 
-class Client(SecretClient, StackClient, ComponentClient, RunClient):
+class Client(SecretClient, StackClient, ComponentClient, RunClient, UserClient, WorkspaceClient):
     """Everything that strongroom does, from Python.
 
     Without arguments it works on the embedded store of this machine. Opening is lazy: the first call pays for it, and clients of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, delete, insert, select, update
 
 from strongroom.db.identifiers import new_id
-from strongroom.db.tables import deployment, encryption_keys, stores, users, workspaces
+from strongroom.db.tables import active_workspaces, deployment, encryption_keys, members, stores, users, workspaces
 
 DEFAULT = "default"
 
@@ -24,17 +24,17 @@ class Deployment:
 
 @dataclass(frozen=True)
 class LocalIdentity:
-    """The user and workspace of an embedded store."""
+    """The user of an embedded store at work in a workspace; `role` is None if they do not belong to it."""
 
     user_id: str
     workspace_id: str
+    workspace: str
+    role: str | None
 
 
 _DEPLOYMENT = select(deployment.c.id, deployment.c.key_id, deployment.c.wrapped_key, deployment.c.digest_key)
 _KEYS = select(encryption_keys.c.id, encryption_keys.c.active)
-_LOCAL = (
-    select(users.c.id, workspaces.c.id).join_from(users, workspaces, users.c.name == workspaces.c.name).where(users.c.name == DEFAULT)
-)
+_LOCAL = select(users.c.id, active_workspaces.c.workspace_id).outerjoin(active_workspaces, active_workspaces.c.user_id == users.c.id)
 
 
 def find_deployment(connection: Connection) -> Deployment | None:
@@ -61,9 +61,13 @@ def create_deployment(
     connection.execute(insert(stores).values(id="sql", type="sql", created=now))
 
 
-def local_identity(connection: Connection) -> LocalIdentity:
-    """The `default` user in the `default` workspace."""
-    return LocalIdentity(*connection.execute(_LOCAL).one())
+def local_identity(connection: Connection, workspace: str | None = None) -> LocalIdentity | None:
+    """The `default` user in the workspace of this name, else in the one that they have chosen. None if there is no such workspace."""
+    user_id, chosen = connection.execute(_LOCAL.where(users.c.name == DEFAULT)).one()
+    wanted = workspaces.c.id == chosen if workspace is None and chosen else workspaces.c.name == (workspace or DEFAULT)
+    mine = workspaces.outerjoin(members, (members.c.workspace_id == workspaces.c.id) & (members.c.user_id == user_id))
+    row = connection.execute(select(workspaces.c.id, workspaces.c.name, members.c.role).select_from(mine).where(wanted)).one_or_none()
+    return LocalIdentity(user_id, *row) if row else None
 
 
 def list_keys(connection: Connection) -> dict[str, bool]:

@@ -16,7 +16,7 @@ from strongroom.db import schema
 from strongroom.db.clock import now
 from strongroom.db.engine import Database
 from strongroom.db.identifiers import new_id
-from strongroom.errors import EncryptionKeyError
+from strongroom.errors import EncryptionKeyError, NotFound, printable
 from strongroom.metadata import deployment as rows
 from strongroom.metadata.deployment import DEFAULT
 from strongroom.metadata.identity import put_member
@@ -48,13 +48,20 @@ def open_deployment(settings: Settings) -> Deployment:
             _check_key(database, settings, source)
             schema.upgrade(database, lambda connection: _begin(connection, source))
         keys = EncryptionKeys(database, lambda: _where_the_key_is(settings))
-        with database.read() as connection:
-            identity = rows.local_identity(connection)
-        actor = Actor(identity.user_id, DEFAULT, identity.workspace_id, DEFAULT, Role.ADMIN, admin=True)
-        return Deployment(settings, database, keys, keys.digest_key(), actor)
+        return Deployment(settings, database, keys, keys.digest_key(), local_actor(database, settings.active_workspace))
     except BaseException:
         database.close()
         raise
+
+
+def local_actor(database: Database, workspace: str | None) -> Actor:
+    """Whoever uses the database without a server: its first user, who administers it, in this workspace or the chosen one."""
+    with database.read() as connection:
+        identity = rows.local_identity(connection, workspace)
+    if identity is None:
+        raise NotFound(f"there is no workspace '{printable(workspace or '')}'", hint=f"check {PREFIX}ACTIVE_WORKSPACE")
+    role = Role.NONE if identity.role is None else Role(identity.role)
+    return Actor(identity.user_id, DEFAULT, identity.workspace_id, identity.workspace, role, admin=True)
 
 
 def _check_key(database: Database, settings: Settings, source: KeySource) -> None:
@@ -76,7 +83,8 @@ def _begin(connection: Connection, source: KeySource) -> None:
         keyring = Keyring(keys, key_id(keys[0]))
         deployment_id = new_id()
         rows.create_deployment(connection, deployment_id, *make_digest_key(keyring, deployment_id), now=now())
-    identity = rows.local_identity(connection)
+    identity = rows.local_identity(connection, DEFAULT)
+    assert identity is not None
     create_defaults(connection, identity.workspace_id, identity.user_id, now())
     put_member(connection, identity.workspace_id, identity.user_id, Role.ADMIN)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from strongroom.auth.actor import Actor
 from strongroom.config import Settings
+from strongroom.models.workspace import ActivateWorkspace, Workspace
 from strongroom.operations import component as of_component
 from strongroom.operations import run as of_run
 from strongroom.operations import secret as of_secret
@@ -14,7 +16,7 @@ from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.component import ComponentService
-from strongroom.service.deployment import Deployment, open_deployment
+from strongroom.service.deployment import Deployment, local_actor, open_deployment
 from strongroom.service.dispatcher import Dispatcher
 from strongroom.service.encryption_keys import Rotation, key_target, rotate
 from strongroom.service.identity import IdentityService
@@ -30,11 +32,12 @@ class Service:
 
     def __init__(self, settings: Settings) -> None:
         self.deployment: Deployment = open_deployment(settings)
+        self.local_actor = self.deployment.local_actor
         self.store = SqlSecretsStore(self.deployment.keys)
         secrets = SecretService(self.deployment, self.store)
         components, stacks = ComponentService(self.deployment), StackService(self.deployment)
         self.identities = users = IdentityService(self.deployment.database)
-        workspaces = WorkspaceService(self.deployment.database)
+        self._workspaces = workspaces = WorkspaceService(self.deployment.database)
         runs = RunService(self.deployment, self.store)
         references = ReferenceService(self.deployment, self.store, runs.record)
         self.dispatcher = Dispatcher(
@@ -91,7 +94,7 @@ class Service:
                 of_user.SET_UP.name: users.set_up,
                 of_user.UPDATE.name: users.update_user,
                 of_user.WHO_AM_I.name: users.who_am_i,
-                of_workspace.ACTIVATE.name: workspaces.activate,
+                of_workspace.ACTIVATE.name: self._activate_workspace,
                 of_workspace.CREATE.name: workspaces.create,
                 of_workspace.LIST.name: workspaces.list,
                 of_workspace.LIST_MEMBERS.name: workspaces.list_members,
@@ -99,6 +102,12 @@ class Service:
                 of_workspace.REMOVE_MEMBER.name: workspaces.remove_member,
             }
         )
+
+    def _activate_workspace(self, actor: Actor, request: ActivateWorkspace) -> Workspace:
+        chosen = self._workspaces.activate(actor, request)
+        if actor.token_id is None:  # whoever uses the database itself works there from now on
+            self.local_actor = local_actor(self.deployment.database, None)
+        return chosen
 
     def rotate_key(self, to: str | None, progress: Callable[[int, int], None]) -> Rotation:
         """Puts a new encryption key in charge; `to` moves it into the managed source `file` or `keyring`."""

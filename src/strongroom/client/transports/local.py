@@ -28,7 +28,7 @@ class LocalTransport:
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
         """Runs the operation in this thread."""
         service = self._service or self.service()
-        return service.dispatcher.call(operation, request, service.deployment.local_actor)
+        return service.dispatcher.call(operation, request, service.local_actor)
 
     def service(self) -> Service:
         """The open store itself, for local administration."""

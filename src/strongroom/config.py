@@ -24,12 +24,14 @@ VARIABLES = {
     "ADMIN_PASSWORD": "the password of that administrator",
     "ADMIN_USERNAME": "the administrator that a server makes when nobody can log in yet",
     "API_KEY": "an API key to work with on the server",
+    "CA_CERT": "a file with the certificates (PEM) that prove the server's identity, beside the system's",
     "CONFIG_PATH": "the folder of the local store (default: the platform's own place for it)",
     "DATABASE_URL": "an SQLAlchemy URL of the database (default: SQLite in the local folder)",
     "DEBUG": "1 shows tracebacks on errors",
     "ENCRYPTION_KEY": "the encryption key, 32 bytes in base64; former keys may follow, separated by commas",
     "ENCRYPTION_KEY_FILE": "a file with the same",
     "ENCRYPTION_KEY_STORE": "where a key made at first use is kept: file (default) or keyring",
+    "INSECURE": "1 allows a server's URL with plain http on another machine: tokens and values travel in clear",
     "KEEP_VERSIONS": "how many versions of each secret are kept (default: 10)",
     "SERVER_URL": "the server to work with, instead of the one that `strongroom login` chose or the embedded store",
     "SECRET_VALIDATION_LEVEL": "what is checked before a run starts: NONE, SECRET_EXISTS or SECRET_AND_KEY_EXISTS (default)",
@@ -58,6 +60,8 @@ class Settings:
     active_workspace: str | None = None
     server_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    ca_cert: Path | None = None
+    insecure: bool = False
     admin_username: str | None = None
     admin_password: str | None = field(default=None, repr=False)
     secret_validation_level: ValidationLevel = ValidationLevel.SECRET_AND_KEY_EXISTS
@@ -106,6 +110,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         active_workspace=values.get("ACTIVE_WORKSPACE"),
         server_url=values.get("SERVER_URL"),
         api_key=values.get("API_KEY"),
+        ca_cert=_path(values, "CA_CERT"),
+        insecure=values.get("INSECURE", "0") != "0",
         admin_username=values.get("ADMIN_USERNAME"),
         admin_password=values.get("ADMIN_PASSWORD"),
         secret_validation_level=ValidationLevel(level),

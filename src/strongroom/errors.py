@@ -9,8 +9,10 @@
     ├── Forbidden                   403
     ├── NotFound (a KeyError too)   404  also for what the caller may not see
     ├── AlreadyExists               409
+    ├── UnderWay                    409  the same request is being worked on
     ├── TooManyRequests             429  too many failed logins
     ├── StaleVersion                412  somebody else was faster
+    ├── NoSuchOperation             404  the server does not know what was asked: it is older or newer
     ├── Unresolved                  422  references lead to no value; no step was started
     ├── StepFailed                  500  a step of a pipeline raised an error
     ├── Unavailable                 503  try again later; nothing was changed, unless the message says otherwise
@@ -18,6 +20,7 @@
     │   ├── ValuesMissing           500  no store has them
     │   └── ValuesCorrupt           500  they do not decrypt in the place where they were found
     └── ConfigurationError          500  the operator has to change something
+        ├── ServerUnknown           500  what answers at the address is no strongroom server, or none to be trusted
         ├── EncryptionKeyError      500
         ├── SchemaTooNew            500
         └── MissingExtra            500
@@ -101,6 +104,20 @@ class AlreadyExists(StrongroomError):
     status = 409
 
 
+class UnderWay(StrongroomError):
+    """A request with the same `Idempotency-Key` has not ended yet."""
+
+    code = "under_way"
+    status = 409
+
+
+class NoSuchOperation(StrongroomError):
+    """The server has no such path: it is older or newer than whoever asks, or the path is wrong."""
+
+    code = "no_such_operation"
+    status = 404
+
+
 class TooManyRequests(StrongroomError):
     """Too many failed logins, for this user or from this address. `retry_after` is in seconds."""
 
@@ -165,6 +182,12 @@ class ConfigurationError(StrongroomError):
     """A setting is wrong or missing."""
 
     code = "configuration"
+
+
+class ServerUnknown(ConfigurationError):
+    """What answers at the address is no strongroom server, or cannot prove that it is the right one."""
+
+    code = "server_unknown"
 
 
 class EncryptionKeyError(ConfigurationError):

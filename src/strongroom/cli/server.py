@@ -53,3 +53,41 @@ def rotate_key(to: str | None, output: str | None) -> None:
         raise click.exceptions.Exit(1)
     if rotation.operator_given:
         say("You can now take the former key out of the setting.")
+
+
+@server.command("start", cls=Command)
+@click.option("--host", metavar="ADDRESS", default="127.0.0.1", help="The address to listen at.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), metavar="N", default=8200, help="The port to listen at.  [default: 8200]")
+@click.option("--workers", type=click.IntRange(1, 64), metavar="N", default=1, help="How many processes answer.  [default: 1]")
+@click.option("--tls-cert", metavar="FILE", help="The certificate (PEM), with those that vouch for it.")
+@click.option("--tls-key", metavar="FILE", help="The certificate's key (PEM).")
+def start(host: str, port: int, workers: int, tls_cert: str | None, tls_key: str | None) -> None:
+    """Serve the HTTP API until SIGTERM or Ctrl-C.
+
+    The database is made or upgraded first. When nobody can log in yet, the administrator of STRONGROOM_ADMIN_USERNAME and _PASSWORD
+    is made, or a one-time token is shown with which you make one. Behind a proxy that speaks TLS, listen at 127.0.0.1; for
+    other machines to connect, give a certificate.
+    """
+    from pathlib import Path
+
+    from strongroom.config import read_settings
+    from strongroom.errors import MissingExtra
+
+    try:
+        from strongroom.server.run import Address, check_address, prepare, serve
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("strongroom"):
+            raise
+        raise MissingExtra("the server's libraries are not installed", hint="pip install 'strongroom[server]'") from None
+    settings = read_settings()
+    address = Address(host, port, Path(tls_cert) if tls_cert else None, Path(tls_key) if tls_key else None)
+    check_address(address)
+    token = prepare(settings)
+    if token is not None:
+        say("Nobody can log in yet. Within 24 hours, make the first administrator with this token, which works once:")
+        say(f"  {token.reveal()}")
+        say(f"  strongroom login {address.url} --setup-token=- --username NAME")
+    if tls_cert is None and host not in ("127.0.0.1", "::1", "localhost"):
+        say("warning: this is plain HTTP on an address that other machines can reach; give --tls-cert and --tls-key,")
+        say("warning: or see to it that only a proxy that speaks TLS can connect")
+    serve(settings, address, workers, lambda: say(f"Serving at {address.url} (API: {address.url}/docs)."))

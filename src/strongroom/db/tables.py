@@ -396,3 +396,16 @@ login_failures = Table(
     Index("ix_login_failures_since", "since"),
     sqlite_with_rowid=False,
 )
+
+replies = Table(
+    "replies",
+    metadata,
+    # What was replied to requests with an idempotency key, for a day. Both digests are keyed: a request may hold values, a reply never
+    # does. Without a status the request is being worked on.
+    Column("id", exact(64), primary_key=True),
+    Column("request", exact(64), nullable=False),
+    Column("status", Integer),
+    Column("body", prose(), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Index("ix_replies_created", "created"),
+)

@@ -139,6 +139,14 @@ class UpdateSecret(msgspec.Struct, frozen=True, kw_only=True):
     if_version: int | None = None
 
 
+class ReplaceSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """Puts other values in the place of all current ones; the metadata stays. `if_version` guards against others' changes."""
+
+    id: str
+    values: dict[str, SecretText]
+    if_version: int | None = None
+
+
 class DeleteSecret(msgspec.Struct, frozen=True, kw_only=True):
     """Deletes a secret with all its versions."""
 

@@ -8,14 +8,18 @@ from strongroom.models.page import Page
 from strongroom.operations.operation import Operation
 from strongroom.operations.permission import Permission
 
-CREATE = Operation("component.create", "POST", "/components", Permission.STACK_WRITE, CreateComponent, Component)
+CREATE = Operation(
+    "component.create", "POST", "/components", Permission.STACK_WRITE, CreateComponent, Component, "/components/{type}/{name}"
+)
 DELETE = Operation("component.delete", "DELETE", "/components/{id}", Permission.STACK_WRITE, DeleteComponent, type(None))
 DELETE_FLAVOR = Operation("flavor.delete", "DELETE", "/flavors/{type}/{name}", Permission.STACK_WRITE, DeleteFlavor, type(None))
 GET = Operation("component.get", "GET", "/components/{type}/{name}", Permission.STACK_READ, GetComponent, Component)
 GET_FLAVOR = Operation("flavor.get", "GET", "/flavors/{type}/{name}", Permission.STACK_READ, GetFlavor, Flavor)
 LIST = Operation("component.list", "GET", "/components", Permission.STACK_READ, ListComponents, Page[Component])
 LIST_FLAVORS = Operation("flavor.list", "GET", "/flavors", Permission.STACK_READ, ListFlavors, Page[Flavor])
-REGISTER_FLAVOR = Operation("flavor.register", "POST", "/flavors", Permission.STACK_WRITE, RegisterFlavor, Flavor)
+REGISTER_FLAVOR = Operation(
+    "flavor.register", "POST", "/flavors", Permission.STACK_WRITE, RegisterFlavor, Flavor, "/flavors/{type}/{name}"
+)
 UPDATE = Operation("component.update", "PATCH", "/components/{id}", Permission.STACK_WRITE, UpdateComponent, Component)
 
 COMPONENT_OPERATIONS = (CREATE, DELETE, DELETE_FLAVOR, GET, GET_FLAVOR, LIST, LIST_FLAVORS, REGISTER_FLAVOR, UPDATE)

@@ -17,7 +17,7 @@ from strongroom.models.run import (
 from strongroom.operations.operation import Operation
 from strongroom.operations.permission import Permission
 
-CREATE = Operation("run.create", "POST", "/runs", Permission.RUN_WRITE, CreateRun, Run)
+CREATE = Operation("run.create", "POST", "/runs", Permission.RUN_WRITE, CreateRun, Run, "/runs/{name}")
 FIND_CACHED_STEP = Operation(
     "run.find-cached-step", "GET", "/cached-steps/{cache_key}", Permission.RUN_READ, FindCachedStep, CachedStep
 )

@@ -12,16 +12,25 @@ from strongroom.models.secret import (
     GetSecretByName,
     ListSecrets,
     ListSecretVersions,
+    ReplaceSecret,
     RollbackSecret,
     Secret,
     SecretVersion,
     UpdateSecret,
 )
-from strongroom.operations.operation import Operation
+from strongroom.operations.operation import Operation, Repeat
 from strongroom.operations.permission import Permission
 
-CHECK = Operation("secret.check", "POST", "/secrets/check", Permission.SECRET_READ_METADATA, CheckReferences, CheckedReferences)
-CREATE = Operation("secret.create", "POST", "/secrets", Permission.SECRET_CREATE, CreateSecret, Secret)
+CHECK = Operation(
+    "secret.check",
+    "POST",
+    "/secrets/check",
+    Permission.SECRET_READ_METADATA,
+    CheckReferences,
+    CheckedReferences,
+    repeat=Repeat.HARMLESS,
+)
+CREATE = Operation("secret.create", "POST", "/secrets", Permission.SECRET_CREATE, CreateSecret, Secret, "/secrets/{id}")
 DELETE = Operation("secret.delete", "DELETE", "/secrets/{id}", Permission.SECRET_DELETE, DeleteSecret, type(None))
 GET = Operation("secret.get", "GET", "/secrets/{id}", Permission.SECRET_READ_VALUES, GetSecret, Secret)
 GET_BY_NAME = Operation(
@@ -48,8 +57,15 @@ LIST_VERSIONS = Operation(
 LIST_USAGE = Operation(
     "secret.list-usage", "GET", "/secrets/{id}/usage", Permission.SECRET_READ_METADATA, ListSecretUsage, Page[SecretUse]
 )
+REPLACE = Operation("secret.replace", "PUT", "/secrets/{id}", Permission.SECRET_UPDATE, ReplaceSecret, Secret)
 RESOLVE = Operation(
-    "secret.resolve", "POST", "/secrets/resolve", Permission.SECRET_READ_VALUES, ResolveReferences, ResolvedReferences
+    "secret.resolve",
+    "POST",
+    "/secrets/resolve",
+    Permission.SECRET_READ_VALUES,
+    ResolveReferences,
+    ResolvedReferences,
+    repeat=Repeat.HARMLESS,
 )
 ROLLBACK = Operation("secret.rollback", "POST", "/secrets/{id}/rollback", Permission.SECRET_UPDATE, RollbackSecret, Secret)
 UPDATE = Operation("secret.update", "PATCH", "/secrets/{id}", Permission.SECRET_UPDATE, UpdateSecret, Secret)
@@ -65,6 +81,7 @@ SECRET_OPERATIONS = (
     LIST,
     LIST_USAGE,
     LIST_VERSIONS,
+    REPLACE,
     RESOLVE,
     ROLLBACK,
     UPDATE,

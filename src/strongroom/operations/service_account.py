@@ -13,14 +13,27 @@ from strongroom.models.service_account import (
     ListServiceAccounts,
     ServiceAccount,
 )
-from strongroom.operations.operation import Operation
+from strongroom.operations.operation import Operation, Repeat
 from strongroom.operations.permission import Permission
 
 CREATE = Operation(
-    "service-account.create", "POST", "/service-accounts", Permission.MEMBER_MANAGE, CreateServiceAccount, ServiceAccount
+    "service-account.create",
+    "POST",
+    "/service-accounts",
+    Permission.MEMBER_MANAGE,
+    CreateServiceAccount,
+    ServiceAccount,
+    "/service-accounts/{name}",
 )
 CREATE_KEY = Operation(
-    "api-key.create", "POST", "/service-accounts/{service_account}/api-keys", Permission.MEMBER_MANAGE, CreateApiKey, ApiKey
+    "api-key.create",
+    "POST",
+    "/service-accounts/{service_account}/api-keys",
+    Permission.MEMBER_MANAGE,
+    CreateApiKey,
+    ApiKey,
+    "/service-accounts/{service_account}/api-keys/{name}",
+    Repeat.NEVER,
 )
 DELETE = Operation(
     "service-account.delete", "DELETE", "/service-accounts/{name}", Permission.MEMBER_MANAGE, DeleteServiceAccount, type(None)

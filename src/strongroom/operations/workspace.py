@@ -17,7 +17,9 @@ from strongroom.operations.operation import Operation
 from strongroom.operations.permission import Permission
 
 ACTIVATE = Operation("workspace.activate", "POST", "/workspaces/{name}/activate", Permission.SELF, ActivateWorkspace, Workspace)
-CREATE = Operation("workspace.create", "POST", "/workspaces", Permission.WORKSPACE_MANAGE, CreateWorkspace, Workspace)
+CREATE = Operation(
+    "workspace.create", "POST", "/workspaces", Permission.WORKSPACE_MANAGE, CreateWorkspace, Workspace, "/workspaces/{name}"
+)
 LIST = Operation("workspace.list", "GET", "/workspaces", Permission.SELF, ListWorkspaces, Page[Workspace])
 LIST_MEMBERS = Operation("workspace.list-members", "GET", "/workspaces/{name}/members", Permission.SELF, ListMembers, Page[Member])
 PUT_MEMBER = Operation("workspace.put-member", "PUT", "/workspaces/{name}/members/{user}", Permission.SELF, PutMember, Member)

@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import hmac
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,6 +41,7 @@ from strongroom.models.secret import (
     ListSecrets,
     ListSecretVersions,
     Placement,
+    ReplaceSecret,
     RollbackSecret,
     Scope,
     Secret,
@@ -179,12 +180,32 @@ class SecretService:
         fields = (request.values, request.name, request.scope, request.description, request.labels, request.expires_at)
         if all(field is UNSET for field in fields) or (request.values == {} and all(field is UNSET for field in fields[1:])):
             raise NothingToChange("there is nothing to change", hint="give keys to set or remove, or a new name or scope")
+        return self._update(actor, request, request.if_version, lambda known: request)
+
+    def replace(self, actor: Actor, request: ReplaceSecret) -> Secret:
+        """Makes a version of exactly these values, in the same way. Values that stay the same make no new version."""
+        check_values(request.values)
+
+        def changes(known: SecretRow) -> UpdateSecret:
+            gone = [key for key in known.key_names if key not in request.values]
+            return UpdateSecret(id=request.id, values={**dict.fromkeys(gone), **request.values})
+
+        return self._update(actor, request, request.if_version, changes)
+
+    def _update(
+        self,
+        actor: Actor,
+        request: UpdateSecret | ReplaceSecret,
+        if_version: int | None,
+        changes: Callable[[SecretRow], UpdateSecret],
+    ) -> Secret:
+        """Tries until the secret holds still; `changes` says what to do with the secret as it is."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             known = self._known(actor, request.id)
-            if request.if_version is not None and request.if_version != known.current_version:
-                raise _stale(request.if_version, known.current_version)
-            updated = self._try_update(actor, request, known)
+            if if_version is not None and if_version != known.current_version:
+                raise _stale(if_version, known.current_version)
+            updated = self._try_update(actor, changes(known), known)
             if updated is not None:
                 return updated
         raise Unavailable("others keep changing this secret", hint="try again")

@@ -8,6 +8,7 @@ from strongroom.auth.actor import Actor
 from strongroom.config import Settings
 from strongroom.models.workspace import ActivateWorkspace, Workspace
 from strongroom.operations import component as of_component
+from strongroom.operations import info as of_info
 from strongroom.operations import run as of_run
 from strongroom.operations import secret as of_secret
 from strongroom.operations import service_account as of_service_account
@@ -20,7 +21,9 @@ from strongroom.service.deployment import Deployment, local_actor, open_deployme
 from strongroom.service.dispatcher import Dispatcher
 from strongroom.service.encryption_keys import Rotation, key_target, rotate
 from strongroom.service.identity import IdentityService
+from strongroom.service.info import InfoService
 from strongroom.service.reference import ReferenceService
+from strongroom.service.reply import ReplyService
 from strongroom.service.run import RunService
 from strongroom.service.secret import SecretService
 from strongroom.service.stack import StackService
@@ -38,6 +41,7 @@ class Service:
         components, stacks = ComponentService(self.deployment), StackService(self.deployment)
         self.identities = users = IdentityService(self.deployment.database)
         self._workspaces = workspaces = WorkspaceService(self.deployment.database)
+        self.replies = ReplyService(self.deployment)
         runs = RunService(self.deployment, self.store)
         references = ReferenceService(self.deployment, self.store, runs.record)
         self.dispatcher = Dispatcher(
@@ -51,6 +55,7 @@ class Service:
                 of_component.LIST_FLAVORS.name: components.list_flavors,
                 of_component.REGISTER_FLAVOR.name: components.register_flavor,
                 of_component.UPDATE.name: components.update,
+                of_info.INFO.name: InfoService(self.deployment).get,
                 of_run.CREATE.name: runs.create,
                 of_run.FIND_CACHED_STEP.name: runs.find_cached_step,
                 of_run.FINISH.name: runs.finish,
@@ -68,6 +73,7 @@ class Service:
                 of_secret.LIST.name: secrets.list,
                 of_secret.LIST_USAGE.name: runs.list_usage,
                 of_secret.LIST_VERSIONS.name: secrets.list_versions,
+                of_secret.REPLACE.name: secrets.replace,
                 of_secret.RESOLVE.name: references.resolve,
                 of_secret.ROLLBACK.name: secrets.rollback,
                 of_secret.UPDATE.name: secrets.update,

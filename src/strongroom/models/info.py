@@ -1,0 +1,25 @@
+"""What a deployment says about itself."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class GetInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks what this deployment is and how it is."""
+
+
+class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """A secrets store: its type, and whether it answers."""
+
+    type: str
+    healthy: bool
+
+
+class Info(msgspec.Struct, frozen=True, kw_only=True):
+    """The version at work, the type of the index's database, and the stores. Nothing secret."""
+
+    version: str
+    deployment_id: str
+    database: str
+    stores: list[StoreInfo]

@@ -1,0 +1,4 @@
+"""The HTTP server: routes from the table of operations, and the only place that is asynchronous."""
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable that tells prometheus_client, when it is imported, that workers share their measurements in this folder."""

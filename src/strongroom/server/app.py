@@ -1,0 +1,92 @@
+"""The application: everything that the server answers, over one open service."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from strongroom.operations.all import ALL_OPERATIONS
+from strongroom.server.encoding import to_json
+from strongroom.server.health import health_routes
+from strongroom.server.metrics import CONTENT_TYPE, Metrics
+from strongroom.server.middleware import Manners
+from strongroom.server.openapi import describe_api, page
+from strongroom.server.refusal import Refusal, error_response
+from strongroom.server.routes import ROOT, Api, Pools
+from strongroom.service.wiring import Service
+
+WRITING_THREADS = 16
+HASHING_THREADS = 4
+
+
+def build_app(service: Service) -> Starlette:
+    """The application over an open service, which it closes when it ends."""
+    log = open_log()
+    metrics = Metrics()
+    pools = Pools(ThreadPoolExecutor(WRITING_THREADS, "writing"), ThreadPoolExecutor(HASHING_THREADS, "hashing"))
+    document = to_json(describe_api(ALL_OPERATIONS))
+    html = page(ALL_OPERATIONS)
+
+    async def openapi(request: Request) -> Response:
+        request.scope["strongroom.operation"] = "openapi"
+        return Response(document, media_type="application/json")
+
+    async def docs(request: Request) -> Response:
+        request.scope["strongroom.operation"] = "docs"
+        return Response(html, media_type="text/html; charset=utf-8")
+
+    def measurements(request: Request) -> Response:
+        request.scope["strongroom.operation"] = "metrics"
+        return Response(metrics.render(), media_type=CONTENT_TYPE)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        yield
+        pools.writing.shutdown()
+        pools.hashing.shutdown()
+        service.close()
+
+    return Starlette(
+        routes=[
+            Mount(ROOT, Api(service, ALL_OPERATIONS, pools, log)),
+            *health_routes(service),
+            Route("/openapi.json", openapi),
+            Route("/docs", docs),
+            Route("/metrics", measurements),
+        ],
+        middleware=[Middleware(Manners, metrics=metrics, log=log)],
+        exception_handlers={HTTPException: _not_ours},
+        lifespan=lifespan,
+    )
+
+
+def open_log() -> Any:
+    """A log with one JSON object per line on standard error."""
+    return structlog.wrap_logger(
+        structlog.WriteLogger(sys.stderr),
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper("iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+
+
+async def _not_ours(request: Request, error: Exception) -> Response:
+    """What Starlette refuses: paths and methods that there are not."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "GET, HEAD")
+        return error_response(Refusal(405, "method_not_allowed", "this path does not take this method", None, {"Allow": allowed}))
+    return error_response(Refusal(404, "no_such_operation", "there is no such path here", "the API is at /api/v1; see /docs"))

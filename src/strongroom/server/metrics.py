@@ -1,0 +1,43 @@
+"""Measurements for Prometheus.
+
+With several workers each one writes into files of a common folder (prometheus_client's multiprocess mode, which it chooses when it
+is imported and the variable PROMETHEUS_MULTIPROC_DIR is set; `run.py` sees to it). Then any worker answers for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from strongroom.server import METRICS_FOLDER
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """Counts requests by operation and status, and how long they took. Labels are names of operations: never a path."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._requests = Counter(
+            "strongroom_requests", "Requests that were answered.", ["operation", "status"], registry=self._registry
+        )
+        self._seconds = Histogram(
+            "strongroom_request_seconds", "How long answers took.", ["operation"], buckets=_BUCKETS, registry=self._registry
+        )
+
+    def observe(self, operation: str, status: int, seconds: float) -> None:
+        """Counts one request."""
+        self._requests.labels(operation, str(status)).inc()
+        self._seconds.labels(operation).observe(seconds)
+
+    def render(self) -> bytes:
+        """All measurements, of all workers, as text."""
+        if METRICS_FOLDER not in os.environ:
+            return generate_latest(self._registry)
+        everything = CollectorRegistry()
+        MultiProcessCollector(everything)  # type: ignore[no-untyped-call]
+        return generate_latest(everything)

@@ -1,0 +1,94 @@
+"""What holds for every request: an id, headers, a line in the log, measurements, and an answer whatever happens."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+import traceback
+from typing import Any
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from strongroom.errors import StrongroomError
+from strongroom.server.metrics import Metrics
+from strongroom.server.refusal import error_body
+
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{8,64}")
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class Manners:
+    """The outermost layer. No exception gets past it, and nothing of a request or of a foreign exception's text into the log."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, log: Any) -> None:
+        self._app, self._metrics, self._log = app, metrics, log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        begun, request_id, status = time.perf_counter(), _request_id(scope), 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, text in _HEADERS.items():
+                    headers[name] = text
+                headers["X-Request-Id"] = request_id
+                if scope["scheme"] == "https":
+                    headers["Strict-Transport-Security"] = "max-age=31536000"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception as error:  # noqa: BLE001 - the operator is told where, the caller is told the request's id
+            self._log.error("failed", request_id=request_id, error=describe(error))
+            if not status:
+                message, hint = "something went wrong in the server", f"its log says more about the request {request_id}"
+                await error_body(500, StrongroomError.code, message, hint, {})(scope, receive, send_with_headers)
+        finally:
+            operation, seconds = scope.get("strongroom.operation", "none"), time.perf_counter() - begun
+            self._metrics.observe(operation, status, seconds)
+            self._log.info(
+                "request",
+                request_id=request_id,
+                method=scope["method"] if scope["method"].isalpha() and len(scope["method"]) < 10 else "other",
+                operation=operation,
+                status=status,
+                milliseconds=round(seconds * 1000, 2),
+                address=client_address(scope),
+                actor=scope.get("strongroom.actor"),
+            )
+
+
+def client_address(scope: Scope) -> str:
+    """Where the request comes from."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
+
+
+def describe(error: BaseException) -> list[str]:
+    """The types of a chain of exceptions and where they happened; the message of our own ones alone, since others may quote a value."""
+    lines: list[str] = []
+    chain: BaseException | None = error
+    while chain is not None:
+        lines.append(f"{type(chain).__name__}: {chain}" if isinstance(chain, StrongroomError) else type(chain).__name__)
+        lines += [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(chain.__traceback__)]
+        chain = chain.__cause__ or chain.__context__
+    return lines
+
+
+def _request_id(scope: Scope) -> str:
+    given = next((text for name, text in scope["headers"] if name == b"x-request-id"), b"")
+    return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)

@@ -1,0 +1,248 @@
+"""The API: one endpoint for each row of the table of operations."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, replace
+from typing import Any
+from urllib.parse import quote, unquote
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from strongroom.auth.actor import Actor
+from strongroom.auth.policy import authorise
+from strongroom.errors import ConfigurationError, InvalidInput, StaleVersion, StrongroomError, TooLarge, Unauthenticated
+from strongroom.models.secret import Secret
+from strongroom.operations import user as of_user
+from strongroom.operations.operation import Operation, Repeat
+from strongroom.server.encoding import (
+    fields_of_form,
+    fields_of_json,
+    metadata_to_json,
+    request_of_body,
+    request_of_query,
+    to_json,
+    workspace_of,
+)
+from strongroom.server.middleware import client_address, describe
+from strongroom.server.refusal import Refusal, error_response
+from strongroom.service.reply import Reply
+from strongroom.service.wiring import Service
+
+ROOT = "/api/v1"
+MAX_BODY_BYTES = 1_048_576
+BODY_SECONDS = 30
+"""How long a client may take to send a body."""
+
+HASHING = frozenset(
+    operation.name for operation in (of_user.CHANGE_PASSWORD, of_user.CREATE, of_user.LOGIN, of_user.SET_UP, of_user.UPDATE)
+)
+"""Operations that hash a password, which takes 64 MiB each: they have a small pool of their own, so that logins starve nobody."""
+
+_ETAG = re.compile(r'"([0-9]{1,9})"')
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+_FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
+
+Row = Operation[Any, Any]
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Threads for what writes, and for what hashes passwords."""
+
+    writing: Executor
+    hashing: Executor
+
+
+class PathTable:
+    """Finds operations by path. Segments are compared before they are decoded, so that a name with a slash in it is one segment."""
+
+    def __init__(self, operations: Sequence[Row]) -> None:
+        grouped: dict[str, dict[str, Row]] = {}
+        for operation in operations:
+            grouped.setdefault(operation.path, {})[operation.method] = operation
+        self._by_length: dict[int, list[tuple[list[str | None], list[str], dict[str, Row]]]] = {}
+        for path, methods in grouped.items():
+            segments = path.strip("/").split("/")
+            fixed = [None if segment.startswith("{") else segment for segment in segments]
+            names = [segment.strip("{}") for segment in segments]
+            self._by_length.setdefault(len(segments), []).append((fixed, names, methods))
+        for rows in self._by_length.values():  # what is written out comes before what is open
+            rows.sort(key=lambda row: [segment is None for segment in row[0]])
+
+    def find(self, method: str, raw_path: str) -> tuple[Row, dict[str, str]]:
+        """The operation and the parameters in its path, or a `Refusal`: 404, or 405 with the methods that there are."""
+        segments = raw_path.removeprefix("/").split("/")
+        allowed: set[str] = set()
+        for fixed, names, methods in self._by_length.get(len(segments), ()):
+            if all(wanted is None or wanted == given for wanted, given in zip(fixed, segments, strict=True)):
+                operation = methods.get("GET" if method == "HEAD" else method)
+                if operation is not None:
+                    parts = zip(fixed, names, segments, strict=True)
+                    return operation, {name: unquote(given) for wanted, name, given in parts if wanted is None}
+                allowed |= set(methods)
+        if allowed:
+            names_of_methods = ", ".join(sorted(allowed))
+            raise Refusal(405, "method_not_allowed", "this path does not take this method", None, {"Allow": names_of_methods})
+        raise Refusal(404, "no_such_operation", "there is no such path here", "see /docs")
+
+
+class Api:
+    """The API as an ASGI application, below its root.
+
+    Operations that read run at once, on the event loop: they take less than a change of thread would. All others run in threads.
+    """
+
+    def __init__(self, service: Service, operations: Sequence[Row], pools: Pools, log: Any) -> None:
+        self._service, self._pools, self._log = service, pools, log
+        self._table = PathTable(operations)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        request = Request(scope, receive)
+        try:
+            response = await self._answer(request)
+        except StrongroomError as error:
+            if isinstance(error, ConfigurationError):
+                self._log.error("misconfigured", error=describe(error))
+            response = error_response(error)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request) -> Response:
+        raw_path = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
+        operation, path = self._table.find(request.method, raw_path.decode("ascii", "replace").removeprefix(ROOT))
+        request.scope["strongroom.operation"] = operation.name
+        query = request.scope["query_string"].decode("ascii", "replace")
+        actor = self._actor(request, operation, query)
+        call = self._service.dispatcher.call
+        if operation.method == "GET":
+            wanted = request_of_query(operation, path, query)
+            return _response(operation, call(operation, wanted, actor), to_json)
+        if operation.method == "DELETE":
+            _refuse_if_match(request)
+            body, wanted = b"", request_of_query(operation, path, query)
+        else:
+            body = await _body(request)
+            wanted = request_of_body(operation, path, query, _guarded(request, operation, _fields(request, operation, body)))
+        key = _idempotency_key(request, operation)
+        pool = self._pools.hashing if operation.name in HASHING else self._pools.writing
+
+        def work() -> Response:
+            if key is None:
+                return _response(operation, call(operation, wanted, actor), to_json)
+            content = b"\0".join((request.method.encode(), raw_path, body))
+            return self._once(operation, wanted, actor, key, content)
+
+        return await asyncio.get_running_loop().run_in_executor(pool, work)
+
+    def _actor(self, request: Request, operation: Row, query: str) -> Actor:
+        """Whoever is asking: one query, for every request."""
+        address = client_address(request.scope)
+        if operation.permission is None:
+            return Actor.anonymous(address)
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("this needs a token", hint="log in: strongroom login URL")
+        actor = self._service.identities.authenticate(token.strip(), workspace_of(query))
+        request.scope["strongroom.actor"] = actor.user_id
+        return replace(actor, address=address)
+
+    def _once(self, operation: Row, wanted: Any, actor: Actor, key: str, content: bytes) -> Response:
+        """Does what is wanted unless it was done before under the same key; then what was replied is replied again."""
+        if operation.permission is not None:
+            authorise(actor.role, operation.permission, server_admin=actor.admin)
+        replies = self._service.replies
+        ticket = replies.ticket(actor, operation.name, key)
+        known = replies.begin(ticket, content)
+        if known is not None:
+            reply = None if known.status == 204 else _decoded(operation, known.body)
+            return _response(operation, reply, metadata_to_json)
+        try:
+            done = self._service.dispatcher.call(operation, wanted, actor)
+            response = _response(operation, done, metadata_to_json)
+        except BaseException:
+            replies.abandon(ticket)
+            raise
+        replies.finish(ticket, Reply(response.status_code, bytes(response.body).decode()))
+        return response
+
+
+def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> Response:
+    """What an operation answers when it succeeds."""
+    if reply is None:
+        return Response(status_code=204)
+    headers: dict[str, str] = {}
+    if operation.creates is not None:
+        headers["Location"] = ROOT + re.sub(r"{(\w+)}", lambda found: quote(str(getattr(reply, found[1])), ""), operation.creates)
+    if isinstance(reply, Secret):
+        headers["ETag"] = f'"{reply.version}"'
+    return Response(encode(reply), 200 if operation.creates is None else 201, headers, _JSON)
+
+
+def _decoded(operation: Row, body: str) -> Any:
+    return msgspec.json.decode(body, type=operation.response)
+
+
+async def _body(request: Request) -> bytes:
+    """The body, read up to the limit and the deadline."""
+    too_large = TooLarge(f"a request has at most {MAX_BODY_BYTES} bytes")
+    declared = request.headers.get("content-length", "0")
+    if not declared.isdecimal() or int(declared[:12]) > MAX_BODY_BYTES:
+        raise too_large
+    parts, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                parts.append(part)
+                size += len(part)
+                if size > MAX_BODY_BYTES:
+                    raise too_large
+    except TimeoutError:
+        raise Refusal(408, "timeout", "the body of the request took too long", None, {"Connection": "close"}) from None
+    return b"".join(parts)
+
+
+def _fields(request: Request, operation: Row, body: bytes) -> dict[str, Any]:
+    kind = request.headers.get("content-type", _JSON).partition(";")[0].strip().lower()
+    if kind == _FORM and operation is of_user.LOGIN:
+        return fields_of_form(body)
+    if kind != _JSON and body:
+        raise Refusal(415, "unsupported_media_type", "the body of a request is JSON", "send Content-Type: application/json")
+    return fields_of_json(operation, body)
+
+
+def _guarded(request: Request, operation: Row, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields with the version of the header `If-Match`."""
+    given = request.headers.get("if-match")
+    if given is None or given.strip() == "*":
+        return fields
+    if "if_version" not in operation.request.__struct_fields__:
+        _refuse_if_match(request)
+    if "if_version" in fields:
+        raise InvalidInput("give the version in If-Match or in 'if_version', not in both")
+    tag = _ETAG.fullmatch(given.strip())
+    if tag is None:
+        raise StaleVersion("the header If-Match is not the ETag of a version", hint='send one tag, for example: "3"')
+    return {**fields, "if_version": int(tag[1])}
+
+
+def _refuse_if_match(request: Request) -> None:
+    if request.headers.get("if-match", "*").strip() != "*":
+        raise InvalidInput("this operation does not take If-Match")
+
+
+def _idempotency_key(request: Request, operation: Row) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is None or operation.repeatable is Repeat.HARMLESS:
+        return None
+    if operation.repeatable is Repeat.NEVER:
+        raise InvalidInput("this operation does not take an Idempotency-Key", hint="its reply holds a secret, which is kept nowhere")
+    if not _KEY.fullmatch(key):
+        raise InvalidInput("an Idempotency-Key has 1 to 255 visible ASCII characters")
+    return key

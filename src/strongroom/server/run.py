@@ -1,0 +1,138 @@
+"""Serving: worker processes of Granian, from the first start of a deployment to the end of the last request."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import Server
+
+from strongroom.config import PREFIX, Settings
+from strongroom.errors import ConfigurationError, EncryptionKeyError
+from strongroom.redaction import SecretText
+from strongroom.server import METRICS_FOLDER
+from strongroom.service.wiring import Service
+
+BACKLOG = 1024
+HEADER_MILLISECONDS = 15_000
+"""How long a client may take to send the head of a request."""
+
+DRAIN_SECONDS = 30
+"""How long requests that are being answered when the server is told to end may still take."""
+
+_LOG = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(levelname)s %(message)s"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "stream": "ext://sys.stderr", "formatter": "plain"}},
+    "loggers": {"_granian": {"handlers": ["console"], "level": "WARNING", "propagate": False}},
+}
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where to listen, and with which certificate; without one it is plain HTTP."""
+
+    host: str
+    port: int
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's URL, as seen from this machine."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"http{'s' if self.tls_cert else ''}://{host}:{self.port}"
+
+
+def prepare(settings: Settings) -> SecretText | None:
+    """Opens the deployment once, which makes or upgrades its database, and sees to it that somebody can log in.
+
+    That is the administrator of the settings; without one, a one-time token is given back. `EncryptionKeyError` when the operator
+    gave no key for a database that is not the local one.
+    """
+    if not (settings.encryption_key or settings.encryption_key_file or settings.is_local_database):
+        raise EncryptionKeyError(
+            f"set {PREFIX}ENCRYPTION_KEY or {PREFIX}ENCRYPTION_KEY_FILE: a server needs a key of yours",
+            hint="make one with: strongroom server generate-key",
+        )
+    service = Service(settings)
+    try:
+        if not service.identities.needs_set_up():
+            return None
+        if settings.admin_username and settings.admin_password:
+            service.identities.ensure_admin(settings.admin_username, SecretText(settings.admin_password))
+            return None
+        return service.identities.make_setup_token()
+    finally:
+        service.close()
+
+
+def serve(settings: Settings, address: Address, workers: int, ready: Callable[[], None]) -> None:
+    """Serves until SIGTERM or SIGINT; then nothing new is accepted, and what is being answered is finished.
+
+    Each worker opens the service for itself. `ready` is called when the port is ours.
+    """
+    check_address(address)
+    with tempfile.TemporaryDirectory(prefix="strongroom-metrics-") as folder:
+        os.environ[METRICS_FOLDER] = folder
+        server = Server(
+            "strongroom",
+            address=address.host,
+            port=address.port,
+            interface=Interfaces.ASGI,
+            workers=workers,
+            http=HTTPModes.http1,
+            http1_settings=HTTP1Settings(header_read_timeout=HEADER_MILLISECONDS),
+            websockets=False,
+            backlog=BACKLOG,
+            log_dictconfig=_LOG,
+            log_level=LogLevels.warning,
+            ssl_cert=address.tls_cert,
+            ssl_key=address.tls_key,
+            ssl_protocol_min=SSLProtocols.tls12,
+            respawn_failed_workers=True,
+            workers_kill_timeout=DRAIN_SECONDS,
+        )
+        server.on_startup(ready)
+        server.serve(target_loader=functools.partial(open_app, settings), wrap_loader=False)
+
+
+def open_app(settings: Settings) -> Any:
+    """The application of one worker."""
+    from strongroom.server.app import build_app  # prometheus_client chooses its mode when it is imported: in the worker
+
+    return build_app(Service(settings))
+
+
+def check_address(address: Address) -> None:
+    """`ConfigurationError` when the address cannot be used, or the certificate cannot."""
+    import ssl
+
+    if (address.tls_cert is None) is not (address.tls_key is None):
+        raise ConfigurationError("give both --tls-cert and --tls-key, or none of them")
+    if address.tls_cert is not None and address.tls_key is not None:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(address.tls_cert, address.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            reason = "no such file" if isinstance(error, FileNotFoundError) else "they do not fit, or are not PEM"
+            raise ConfigurationError(f"the certificate and its key cannot be used: {reason}") from None
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    try:
+        with socket.socket(family) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((address.host, address.port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen at {address.host} port {address.port}: {error.strerror or 'no such address'}",
+            hint="choose another with --host and --port",
+        ) from None

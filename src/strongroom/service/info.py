@@ -1,0 +1,26 @@
+"""What a deployment says about itself."""
+
+from __future__ import annotations
+
+import strongroom
+from strongroom.auth.actor import Actor
+from strongroom.errors import Unavailable
+from strongroom.metadata.deployment import find_deployment
+from strongroom.models.info import GetInfo, Info, StoreInfo
+from strongroom.service.deployment import Deployment
+
+
+class InfoService:
+    """Says what this deployment is. Thread-safe."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._database = deployment.database
+
+    def get(self, actor: Actor, request: GetInfo) -> Info:
+        """Version, database and stores. `Unavailable` when the index does not answer, and the `sql` store lives there."""
+        with self._database.read() as connection:
+            row = find_deployment(connection)
+        if row is None:
+            raise Unavailable("the database was emptied while it was in use", hint="start again")
+        stores = [StoreInfo(type="sql", healthy=True)]
+        return Info(version=strongroom.__version__, deployment_id=row.id, database=self._database.dialect, stores=stores)

@@ -15,8 +15,9 @@ from strongroom.client.workspace import WorkspaceClient
 class Client(SecretClient, StackClient, ComponentClient, RunClient, UserClient, WorkspaceClient):
     """Everything that strongroom does, from Python.
 
-    Without arguments it works on the embedded store of this machine. Opening is lazy: the first call pays for it, and clients of
-    one process share what is open. Thread-safe. `close()`, or leaving a `with` block, gives the connections back.
+    Without arguments it works with the server of the settings, else with the one that was logged in to, else with the embedded store
+    of this machine. Opening is lazy: the first call pays for it, and clients of one process share an open store. Thread-safe.
+    `close()`, or leaving a `with` block, gives the connections back.
     """
 
     def __enter__(self) -> Client:

@@ -12,7 +12,7 @@ from msgspec import UNSET, UnsetType
 
 from strongroom.client.observers import ValuesRead, tell
 from strongroom.client.transports.base import Transport
-from strongroom.client.transports.local import LocalTransport
+from strongroom.client.transports.chosen import ChosenTransport
 from strongroom.config import Settings, read_settings
 from strongroom.errors import AmbiguousId, InvalidInput, NotFound
 from strongroom.models.page import DEFAULT_PAGE_SIZE, Page
@@ -51,7 +51,7 @@ class SecretClient:
     def __init__(self, settings: Settings | None = None) -> None:
         """Takes the settings of the environment unless others are given. Touches neither disk nor network."""
         self.settings = settings or read_settings()
-        self._transport: Transport = LocalTransport(self.settings)
+        self._transport: Transport = ChosenTransport(self.settings)
 
     def create_secret(
         self,

@@ -400,8 +400,8 @@ login_failures = Table(
 replies = Table(
     "replies",
     metadata,
-    # What was replied to requests with an idempotency key, for a day. Both digests are keyed: a request may hold values, a reply never
-    # does. Without a status the request is being worked on.
+    # What was replied to requests with an idempotency key, for a day. Both digests are keyed: a request may hold values. A reply
+    # never does. Without a status the request is being worked on.
     Column("id", exact(64), primary_key=True),
     Column("request", exact(64), nullable=False),
     Column("status", Integer),

@@ -79,7 +79,7 @@ def client_address(scope: Scope) -> str:
 
 
 def describe(error: BaseException) -> list[str]:
-    """The types of a chain of exceptions and where they happened; the message of our own ones alone, since others may quote a value."""
+    """The types of a chain of exceptions and where they happened. Messages of foreign ones are left out: they may quote a value."""
     lines: list[str] = []
     chain: BaseException | None = error
     while chain is not None:

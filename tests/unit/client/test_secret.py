@@ -232,7 +232,7 @@ def test_clients_share_an_open_store(local_settings: Settings) -> None:
     one, two = Client(local_settings), Client(local_settings)
     one.create_secret("s", {"k": ONE})
     assert two.get_secret("s").secret_values == {"k": ONE}
-    assert one._transport.service() is two._transport.service()  # type: ignore[attr-defined]
+    assert one._transport.opened().service() is two._transport.opened().service()  # type: ignore[attr-defined]
     one.close()
     assert two.get_secret("s").secret_values == {"k": ONE}
     two.close()

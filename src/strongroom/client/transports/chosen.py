@@ -1,0 +1,61 @@
+"""Which transport: that of the settings, else of the login, else the embedded store."""
+
+from __future__ import annotations
+
+import threading
+from typing import TypeVar
+
+from strongroom.client.login_state import read_login
+from strongroom.client.transports.base import Transport
+from strongroom.client.transports.local import LocalTransport
+from strongroom.config import PREFIX, Settings
+from strongroom.errors import ConfigurationError
+from strongroom.operations.operation import Operation
+from strongroom.redaction import SecretText
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+
+def open_transport(settings: Settings) -> Transport:
+    """A transport to the server of the settings, else to the one that was logged in to, else to the embedded store."""
+    if settings.api_key and not settings.server_url:
+        raise ConfigurationError(f"{PREFIX}API_KEY needs {PREFIX}SERVER_URL too", hint="say which server the key is for")
+    login = None if settings.api_key else read_login(settings)
+    if settings.server_url is None and login is None:
+        return LocalTransport(settings)
+    from strongroom.client.transports.remote import RemoteTransport  # loads what HTTP needs
+
+    if settings.server_url is not None and (login is None or login.url != settings.server_url.rstrip("/")):
+        key = SecretText(settings.api_key) if settings.api_key else None
+        return RemoteTransport(settings.server_url, lambda: key, ca_cert=settings.ca_cert, insecure=settings.insecure)
+    assert login is not None
+    token = login.token
+    return RemoteTransport(login.url, lambda: token, workspace=login.workspace, ca_cert=settings.ca_cert, insecure=settings.insecure)
+
+
+class ChosenTransport:
+    """Chooses at its first call, and again after it was closed. Making it touches neither disk nor network. Thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._inner: Transport | None = None
+
+    def call(self, operation: Operation[Request, Response], request: Request) -> Response:
+        """The operation's response, or its error."""
+        return (self._inner or self.opened()).call(operation, request)
+
+    def opened(self) -> Transport:
+        """The transport that was chosen."""
+        with self._lock:
+            if self._inner is None:
+                self._inner = open_transport(self._settings)
+            return self._inner
+
+    def close(self) -> None:
+        """Gives connections back."""
+        with self._lock:
+            inner, self._inner = self._inner, None
+        if inner is not None:
+            inner.close()

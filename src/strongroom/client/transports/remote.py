@@ -1,0 +1,350 @@
+"""Calls to a server: the same operations over HTTP."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import secrets
+import ssl
+import threading
+import time
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+from msgspec import UNSET
+
+from strongroom import errors
+from strongroom.config import PREFIX
+from strongroom.errors import (
+    ConfigurationError,
+    Forbidden,
+    InvalidInput,
+    NoSuchOperation,
+    NotFound,
+    ServerUnknown,
+    StrongroomError,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UnderWay,
+)
+from strongroom.operations.operation import Operation, Repeat
+from strongroom.redaction import SecretText
+
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse, HTTPConnectionPool
+
+Request = TypeVar("Request")
+Response = TypeVar("Response")
+
+ROOT = "/api/v1"
+CONNECT_SECONDS = 10
+READ_SECONDS = 90
+"""Longer than the server's own patience with its database."""
+
+ATTEMPTS = 4
+LONGEST_WAIT_SECONDS = 5
+_POOL = 16
+_TRY_AGAIN = (429, 502, 503, 504)
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_PARAMETER = re.compile(r"{(\w+)}")
+
+
+class RemoteTransport:
+    """Carries operations to a server. Opens connections at its first call, keeps them, and survives a fork. Thread-safe.
+
+    A call is tried again when no answer came or the server was busy, if that is harmless: because it reads or ends in the same state,
+    because it never left, or because it carries an `Idempotency-Key` of its own. Redirects are not followed: they would take the
+    token elsewhere.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: Callable[[], SecretText | None],
+        *,
+        workspace: str = "",
+        ca_cert: Path | None = None,
+        insecure: bool = False,
+        read_seconds: float = READ_SECONDS,
+    ) -> None:
+        """`token` is asked at each call. Without a `workspace` it is the one that the bearer has chosen. `ConfigurationError`."""
+        self.url = url.rstrip("/")
+        self._root = urlsplit(check_url(url, insecure=insecure)).path.rstrip("/") + ROOT
+        self._token, self._workspace, self._ca_cert, self._read_seconds = token, workspace, ca_cert, read_seconds
+        self._lock = threading.Lock()
+        self._pool: HTTPConnectionPool | None = None
+        self._owner = 0
+
+    def call(self, operation: Operation[Request, Response], request: Request) -> Response:
+        """The operation's response, or the error that the server gave. `Unavailable` when it gives none."""
+        target, body = _encode(self._root, operation, request, self._workspace)
+        headers = {"Accept": "application/json"}
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        if operation.permission is not None:
+            token = self._token()
+            if token is None:
+                raise Unauthenticated(f"you are not logged in at {self.url}", hint=f"strongroom login {self.url}")
+            headers["Authorization"] = f"Bearer {token.reveal()}"
+        harmless = operation.repeatable is Repeat.HARMLESS
+        if operation.method == "POST" and operation.repeatable is Repeat.WITH_KEY:
+            headers["Idempotency-Key"] = secrets.token_urlsafe(24)
+            harmless = True
+        return self._decode(operation, *self._send(operation.method, target, headers, body, harmless=harmless))
+
+    def close(self) -> None:
+        """Closes the connections; a later call opens new ones."""
+        with self._lock:
+            pool, self._pool = self._pool, None
+        if pool is not None and self._owner == os.getpid():
+            pool.close()
+
+    def _send(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, *, harmless: bool
+    ) -> tuple[BaseHTTPResponse, bool]:
+        """The answer, and whether an earlier attempt may have been carried out."""
+        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+
+        lost = False
+        for attempt in range(1, ATTEMPTS + 1):
+            last = attempt == ATTEMPTS
+            try:
+                answer = self._open().request(
+                    method, target, body=body, headers=dict(headers), retries=False, redirect=False, assert_same_host=False
+                )
+            except (HTTPError, OSError) as error:
+                failure: Exception = error
+            else:
+                wait = _wait_before_next(answer, attempt)
+                if wait is None or last or not harmless:
+                    return answer, lost
+                time.sleep(wait)
+                continue
+            unsent = isinstance(failure, (ConnectTimeoutError, NewConnectionError))
+            lost = lost or not unsent
+            explained = self._explain(failure, unsent=unsent)
+            if last or not (harmless or unsent) or isinstance(explained, ConfigurationError):
+                raise explained from None
+            time.sleep(_pause(attempt))
+        raise AssertionError("unreachable")
+
+    def _open(self) -> HTTPConnectionPool:
+        """The connections of this process: those of a parent belong to it."""
+        pool = self._pool
+        if pool is not None and self._owner == os.getpid():
+            return pool
+        with self._lock:
+            if self._pool is None or self._owner != os.getpid():
+                self._pool, self._owner = self._connections(), os.getpid()
+            return self._pool
+
+    def _connections(self) -> HTTPConnectionPool:
+        from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Timeout
+
+        parts = urlsplit(self.url)
+        host, timeout = parts.hostname or "", Timeout(connect=CONNECT_SECONDS, read=self._read_seconds)
+        if parts.scheme == "http":
+            return HTTPConnectionPool(host, parts.port or 80, timeout=timeout, maxsize=_POOL)
+        context = ssl.create_default_context()
+        if self._ca_cert is not None:
+            try:
+                context.load_verify_locations(self._ca_cert)
+            except (OSError, ssl.SSLError):
+                raise ConfigurationError(
+                    f"{PREFIX}CA_CERT cannot be read: {self._ca_cert}", hint="it is a file with certificates in PEM"
+                ) from None
+        return HTTPSConnectionPool(host, parts.port or 443, timeout=timeout, maxsize=_POOL, ssl_context=context)
+
+    def _explain(self, error: Exception, *, unsent: bool) -> StrongroomError:
+        """Our error for a failure of the network."""
+        from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError, SSLError
+
+        where = urlsplit(self.url).netloc
+        if isinstance(error, NameResolutionError):
+            return Unavailable(f"there is no address for {where}", hint="check the server's URL and the network")
+        if isinstance(error, ConnectTimeoutError):
+            return Unavailable(f"{where} cannot be reached in time", hint="check the server's URL and the network")
+        if isinstance(error, NewConnectionError):
+            return Unavailable(f"nothing answers at {where}", hint="check the server's URL, and whether it runs")
+        if isinstance(error, ReadTimeoutError):
+            return Unavailable(f"{where} did not answer in time; what was asked may have been done", hint="look, then try again")
+        if isinstance(error, (SSLError, ssl.SSLError)):
+            if "CERTIFICATE_VERIFY_FAILED" in str(error) or "match" in str(error):
+                return ServerUnknown(
+                    f"the certificate of {where} does not prove that it is the right server",
+                    hint=f"if its authority is your own, set {PREFIX}CA_CERT to the authority's certificate",
+                )
+            return ServerUnknown(f"{where} does not speak TLS as it should", hint="check the scheme of the URL: http or https")
+        return Unavailable(
+            f"the connection to {where} broke" + ("" if unsent else "; what was asked may have been done"),
+            hint="look, then try again",
+        )
+
+    def _decode(self, operation: Operation[Any, Response], answer: BaseHTTPResponse, lost: bool) -> Response:
+        if 200 <= answer.status < 300:
+            if operation.response is type(None):
+                return None
+            try:
+                response: Response = _decoder(operation)(answer.data)
+            except (msgspec.MsgspecError, UnicodeDecodeError):
+                pass  # that error may hold a piece of the answer
+            else:
+                return response
+            raise self._not_ours()
+        error = _decode_error(answer)
+        if error is None:
+            if answer.status in (502, 503, 504):
+                raise Unavailable(f"what stands before {self.url} says that the server does not answer", hint="try again later")
+            raise self._not_ours()
+        if lost and operation.method == "DELETE" and isinstance(error, NotFound):
+            return None  # type: ignore[return-value] # the attempt whose answer was lost has done it
+        if isinstance(error, NoSuchOperation):
+            raise NoSuchOperation(
+                f"the server does not know '{operation.name}'", hint="is its URL right, and its version that of this client?"
+            )
+        raise error
+
+    def _not_ours(self) -> ServerUnknown:
+        return ServerUnknown(f"what answers at {self.url} is no strongroom server of this version", hint="check the server's URL")
+
+
+def check_url(url: str, *, insecure: bool) -> str:
+    """The URL itself if it is one of a server that tokens may be sent to. `ConfigurationError`."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+        good = (
+            good and not (parts.username or parts.password or parts.query or parts.fragment) and url.isascii() and url.isprintable()
+        )
+    except ValueError:
+        good = False
+    if not good:
+        raise ConfigurationError("the server's URL cannot be read", hint="for example: https://strongroom.example.com")
+    if parts.scheme == "http" and parts.hostname not in _LOOPBACK and not insecure:
+        raise ConfigurationError(
+            "a server on another machine has an https URL: tokens and values would travel in clear",
+            hint=f"set {PREFIX}INSECURE=1 if nobody can listen",
+        )
+    return url
+
+
+def _encode(root: str, operation: Operation[Any, Any], request: Any, workspace: str) -> tuple[str, bytes | None]:
+    """Path with query, and body. What a field leaves at its default does not travel."""
+    in_path = set(_PARAMETER.findall(operation.path))
+    path = root + _PARAMETER.sub(lambda found: _segment(getattr(request, found[1])), operation.path)
+    fields = {
+        field.name: value
+        for field in msgspec.structs.fields(request)
+        if (value := getattr(request, field.name)) is not UNSET
+        and field.name not in in_path
+        and not (field.default is not msgspec.NODEFAULT and value == field.default)
+    }
+    query = [("workspace", workspace)] if workspace and operation.permission is not None else []
+    body = None
+    try:
+        if operation.method in ("GET", "DELETE"):
+            query += [
+                (name, _text(item)) for name, value in fields.items() for item in (value if isinstance(value, list) else [value])
+            ]
+        else:
+            body = msgspec.json.encode(fields, enc_hook=_reveal)
+        target = path + (f"?{urlencode(query)}" if query else "")
+    except UnicodeEncodeError:
+        target = None  # that error holds the text: ours is raised outside of it
+    if target is None:
+        raise InvalidInput("a text is not valid Unicode", hint="encode binary data, for example as base64")
+    return target, body
+
+
+def _segment(value: Any) -> str:
+    """A piece of a path. Dots alone would be read as steps in it."""
+    text = _text(value)
+    return "%2E" * len(text) if text in (".", "..") else quote(text, safe="", errors="replace")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else str(msgspec.to_builtins(value)).lower() if isinstance(value, bool) else str(value)
+
+
+def _reveal(value: Any) -> str:
+    """The one place where values leave for the server."""
+    if isinstance(value, SecretText):
+        return value.reveal()
+    raise NotImplementedError(type(value))
+
+
+def _hide(kind: type, value: Any) -> Any:
+    if kind is SecretText and isinstance(value, str):
+        return SecretText(value)
+    raise ValueError("Expected text")
+
+
+@cache
+def _decoder(operation: Operation[Any, Any]) -> Callable[[bytes], Any]:
+    return msgspec.json.Decoder(operation.response, dec_hook=_hide).decode
+
+
+class _ErrorBody(msgspec.Struct):
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class _Error(msgspec.Struct):
+    error: _ErrorBody
+
+
+def _classes() -> dict[str, type[StrongroomError]]:
+    found = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, StrongroomError)]
+    return {each.code: each for each in found}
+
+
+_CLASSES = _classes()
+_BY_STATUS: dict[int, type[StrongroomError]] = {
+    401: Unauthenticated,
+    403: Forbidden,
+    409: UnderWay,
+    422: InvalidInput,
+    429: TooManyRequests,
+    503: Unavailable,
+}
+
+
+def _decode_error(answer: BaseHTTPResponse) -> StrongroomError | None:
+    """The error in the answer; None when there is none in our shape."""
+    try:
+        body = msgspec.json.decode(answer.data, type=_Error).error
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+    kind = _CLASSES.get(body.code) or _BY_STATUS.get(answer.status, StrongroomError)
+    error = kind(body.message, body.hint)
+    if isinstance(error, TooManyRequests):
+        error.retry_after = int(_retry_after(answer) or error.retry_after)
+    return error
+
+
+def _retry_after(answer: BaseHTTPResponse) -> int | None:
+    text = answer.headers.get("Retry-After", "")
+    return int(text) if text.isdecimal() and len(text) < 7 else None
+
+
+def _wait_before_next(answer: BaseHTTPResponse, attempt: int) -> float | None:
+    """How long to wait before asking again; None when this answer stands."""
+    under_way = answer.status == 409 and b'"under_way"' in answer.data
+    if answer.status not in _TRY_AGAIN and not under_way:
+        return None
+    wait = _retry_after(answer)
+    if answer.status == 429 and (wait is None or wait > LONGEST_WAIT_SECONDS):
+        return None
+    return _pause(attempt) if wait is None else min(wait, LONGEST_WAIT_SECONDS)
+
+
+def _pause(attempt: int) -> float:
+    """Longer after each attempt, and never the same for two clients."""
+    return float(min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt) * random.uniform(0.5, 1))  # noqa: S311 - no secret

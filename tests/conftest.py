@@ -7,6 +7,7 @@ import itertools
 import os
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis
@@ -14,11 +15,15 @@ import pytest
 from sqlalchemy import inspect, text
 
 from strongroom.client import Client
+from strongroom.client.login_state import LoginState, write_login
 from strongroom.config import PREFIX, Settings, read_settings
 from strongroom.db.engine import Database
+from strongroom.redaction import SecretText
 from strongroom.service.wiring import Service
+from tests.callers import Caller
 from tests.people import Person, add_person
 from tests.servers import DatabaseServer
+from tests.servers.strongroom import PASSWORD, StrongroomServer
 
 pytest_plugins = ["tests.canary", "tests.fakes.keyring", "tests.processes", "pytester"]
 
@@ -106,13 +111,13 @@ def local_settings(new_local_settings: Settings, sqlite_template: Path) -> Setti
 @pytest.fixture(params=DATABASES)
 def settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """The settings of an empty store, in each database in turn."""
-    yield from _settings(request, "template")
+    yield from settings_in(request, "template")
 
 
 @pytest.fixture(params=DATABASES)
 def new_settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """The settings of a database in which strongroom was never started, in each database in turn."""
-    yield from _settings(request, None)
+    yield from settings_in(request, None)
 
 
 @pytest.fixture
@@ -121,7 +126,7 @@ def postgresql_settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
     yield from _on_server(request, "postgresql", "template")
 
 
-def _settings(request: pytest.FixtureRequest, template: str | None) -> Iterator[Settings]:
+def settings_in(request: pytest.FixtureRequest, template: str | None) -> Iterator[Settings]:
     if request.param == "sqlite":
         yield request.getfixturevalue("local_settings" if template else "new_local_settings")
     else:
@@ -193,6 +198,50 @@ def local_client(local_settings: Settings) -> Iterator[Client]:
     """A client of an embedded store."""
     with Client(local_settings) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def strongroom_server(sqlite_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StrongroomServer]:
+    """A server of two workers on SQLite, whose administrator is `default`. Tests use workspaces of their own."""
+    from tests.canary import holds_canary
+
+    folder = shutil.copytree(sqlite_template, tmp_path_factory.mktemp("server") / "state")
+    variables = {"CONFIG_PATH": str(folder), "ADMIN_USERNAME": "default", "ADMIN_PASSWORD": PASSWORD}
+    server = StrongroomServer(variables, "--workers", "2")
+    yield server
+    log = server.log
+    server.stop()
+    assert not holds_canary(log), "a value leaked: the canary is in the server's log"
+    assert not any(holds_canary(path.read_bytes()) for path in folder.iterdir()), "a value leaked into the server's folder"
+
+
+@pytest.fixture(scope="session")
+def _administrator(strongroom_server: StrongroomServer) -> Iterator[Caller]:
+    with strongroom_server.connections() as pool:
+        yield Caller(strongroom_server, pool).log_in("default")
+
+
+@pytest.fixture
+def admin(_administrator: Caller) -> Caller:
+    """The administrator of a server, in a fresh workspace."""
+    name = f"w{next(_numbers)}"
+    assert _administrator.call("POST", "/workspaces", {"name": name}).status == 201
+    return replace(_administrator, workspace=name)
+
+
+@pytest.fixture
+def nobody(admin: Caller) -> Caller:
+    """Somebody without a token."""
+    return replace(admin, token=None, workspace="")
+
+
+@pytest.fixture
+def remote_settings(admin: Caller, new_local_settings: Settings) -> Settings:
+    """The settings of somebody who is logged in to a server, in a fresh workspace."""
+    assert admin.token is not None
+    state = LoginState(url=admin.server.url, token=SecretText(admin.token), username="default", workspace=admin.workspace)
+    write_login(new_local_settings, state)
+    return new_local_settings
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from strongroom import operations
 from strongroom.operations.operation import Operation
+from strongroom.operations.all import ALL_OPERATIONS
 from strongroom.operations.permission import Permission
 
 ROOT = Path(__file__).parents[2]
@@ -45,11 +46,13 @@ def test_permissions_are_alphabetised() -> None:
 def test_operations_are_one_table() -> None:
     """Names, and pairs of method and path, are unique; each parameter of a path is a field of the request."""
     rows = all_operations()
+    assert {row.name for row in ALL_OPERATIONS} == {row.name for row in rows}
     assert len({row.name.partition(".")[0] for row in rows}) >= 5
     assert len({row.name for row in rows}) == len(rows)
     assert len({(row.method, row.path) for row in rows}) == len(rows)
     for row in rows:
         assert set(re.findall(r"{(\w+)}", row.path)) <= set(row.request.__struct_fields__), row.name
+        assert set(re.findall(r"{(\w+)}", row.creates or "")) <= set(getattr(row.response, "__struct_fields__", ())), row.name
 
 
 def test_every_handler_has_an_operation() -> None:

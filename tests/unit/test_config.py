@@ -56,19 +56,27 @@ def test_foreign_variables_are_none_of_our_business() -> None:
 def test_every_variable_is_accepted(tmp_path: Path) -> None:
     """Each documented variable can be set, and an empty one counts as unset."""
     given = {
-        "ACTIVE_STACK": "production",
+        "ACTIVE_STACK": "a-stack",
+        "ACTIVE_WORKSPACE": "a-workspace",
+        "ADMIN_PASSWORD": "a-password",
+        "ADMIN_USERNAME": "a-name",
+        "API_KEY": "a-key",
+        "CA_CERT": "/a/file",
         "CONFIG_PATH": str(tmp_path),
         "DATABASE_URL": "postgresql://host/database",
         "DEBUG": "1",
         "ENCRYPTION_KEY": "a-key",
         "ENCRYPTION_KEY_FILE": "/a/file",
         "ENCRYPTION_KEY_STORE": "keyring",
+        "INSECURE": "1",
         "KEEP_VERSIONS": "3",
         "SECRET_VALIDATION_LEVEL": "NONE",
+        "SERVER_URL": "https://a-host",
     }
     assert set(given) == set(VARIABLES)
+    both = {"STRONGROOM_ADMIN_PASSWORD": "a-password", "STRONGROOM_ADMIN_USERNAME": "a-name"}
     for name, text in given.items():
-        read_settings({f"STRONGROOM_{name}": text})
+        read_settings({f"STRONGROOM_{name}": text} | (both if name.startswith("ADMIN") else {}))
     assert read_settings({f"STRONGROOM_{name}": "" for name in given}) == read_settings({})
 
 

@@ -8,7 +8,6 @@ import time
 import traceback
 from typing import Any
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strongroom.errors import StrongroomError
@@ -16,13 +15,14 @@ from strongroom.server.metrics import Metrics
 from strongroom.server.refusal import error_body
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9-]{8,64}")
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+_HEADERS = [
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'; base-uri 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+]
+_HEADERS_TLS = [*_HEADERS, (b"strict-transport-security", b"max-age=31536000")]
 
 
 class Manners:
@@ -42,12 +42,8 @@ class Manners:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, text in _HEADERS.items():
-                    headers[name] = text
-                headers["X-Request-Id"] = request_id
-                if scope["scheme"] == "https":
-                    headers["Strict-Transport-Security"] = "max-age=31536000"
+                own = _HEADERS_TLS if scope["scheme"] == "https" else _HEADERS
+                message["headers"] = [*message["headers"], *own, (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:

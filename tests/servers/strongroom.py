@@ -1,0 +1,91 @@
+"""A real strongroom server: a process of its own on a free port of 127.0.0.1."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import urllib3
+
+PASSWORD = "a long password of the tests"
+
+
+class StrongroomServer:
+    """`strongroom server start` with these variables and options, ready to answer when this is made."""
+
+    def __init__(self, variables: Mapping[str, str], *options: str, scheme: str = "http", ca_cert: Path | None = None) -> None:
+        with tempfile.NamedTemporaryFile(prefix="strongroom-server-", suffix=".log", delete=False) as log:
+            self.log_file = Path(log.name)
+        inherited = {name: text for name, text in os.environ.items() if not name.startswith("STRONGROOM_")}
+        self._environment = inherited | {f"STRONGROOM_{name}": text for name, text in variables.items()}
+        self._options, self._scheme, self._ca_cert = options, scheme, ca_cert
+        for _ in range(3):  # another program may take the port before the server does
+            self.port = free_port()
+            self.url = f"{scheme}://127.0.0.1:{self.port}"
+            self.process = self._start()
+            if self._wait():
+                return
+        raise AssertionError(f"the server does not start:\n{self.log}")
+
+    @property
+    def log(self) -> str:
+        """What the server has written so far."""
+        return self.log_file.read_text(errors="replace")
+
+    def stop(self) -> None:
+        """Ends the server as an operator would."""
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # the server leads a group, in which its workers are
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(30)
+            self.log_file.unlink()
+
+    def connections(self) -> urllib3.HTTPConnectionPool:
+        """A pool of connections to the server, without retries."""
+        if self._scheme == "http":
+            return urllib3.HTTPConnectionPool("127.0.0.1", self.port, timeout=30, maxsize=4)
+        return urllib3.HTTPSConnectionPool("127.0.0.1", self.port, timeout=30, ca_certs=str(self._ca_cert))
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "strongroom", "server", "start", "--port", str(self.port), *self._options],
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def _wait(self) -> bool:
+        """Whether the server is ready; False when it has ended."""
+        deadline = time.monotonic() + 60
+        with self.connections() as pool:
+            while time.monotonic() < deadline:
+                with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
+                    if pool.request("GET", "/readyz", retries=False).status == 200:
+                        return self.process.poll() is None
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(0.02)
+                    return False
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+        return False
+
+
+def free_port() -> int:
+    """A port that nobody uses right now."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port

@@ -1,0 +1,31 @@
+"""The client's tests run on every database, and on a server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from strongroom.client import Client
+from strongroom.config import Settings
+from tests.conftest import DATABASES, settings_in
+
+
+@pytest.fixture(params=[*DATABASES, "server"])
+def client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of the embedded store, on each database in turn, and of a server."""
+    if request.param == "server":
+        with Client(request.getfixturevalue("remote_settings")) as client:
+            yield client
+        return
+    for settings in settings_in(request, "template"):
+        with Client(settings) as client:
+            yield client
+
+
+@pytest.fixture(params=["local_settings", "remote_settings"])
+def local_client(request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A client of the embedded store, and of a server, for what does not depend on the database."""
+    settings: Settings = request.getfixturevalue(request.param)
+    with Client(settings) as client:
+        yield client

@@ -48,7 +48,9 @@ class Caller:
     token: str | None = field(default=None, repr=False)
     workspace: str = ""
 
-    def call(self, method: str, path: str, fields: Any = None, *, body: bytes | None = None, root: str = ROOT, **headers: str) -> Answer:
+    def call(
+        self, method: str, path: str, fields: Any = None, *, body: bytes | None = None, root: str = ROOT, **headers: str
+    ) -> Answer:
         """Sends a request; `fields` travel as JSON. Underscores in the names of headers are hyphens."""
         given = {name.replace("_", "-"): text for name, text in headers.items()}
         if self.token is not None:

@@ -14,7 +14,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount, Route
+from starlette.routing import BaseRoute, Match, Route
+from starlette.types import Receive, Scope, Send
 
 from strongroom.operations.all import ALL_OPERATIONS
 from strongroom.server.encoding import to_json
@@ -28,6 +29,22 @@ from strongroom.service.wiring import Service
 
 WRITING_THREADS = 16
 HASHING_THREADS = 4
+
+
+class ApiRoute(BaseRoute):
+    """Everything below the API's root. Its own table of paths decides what is there, by what the path was before it was decoded."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the path lies below the root."""
+        below = scope["type"] == "http" and scope["path"].startswith(f"{ROOT}/")
+        return (Match.FULL if below else Match.NONE), {}
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request."""
+        await self._api(scope, receive, send)
 
 
 def build_app(service: Service) -> Starlette:
@@ -59,7 +76,7 @@ def build_app(service: Service) -> Starlette:
 
     return Starlette(
         routes=[
-            Mount(ROOT, Api(service, ALL_OPERATIONS, pools, log)),
+            ApiRoute(Api(service, ALL_OPERATIONS, pools, log)),
             *health_routes(service),
             Route("/openapi.json", openapi),
             Route("/docs", docs),

@@ -93,6 +93,12 @@ class LoopbackServer:
             def do_POST(self) -> None:
                 self.do_GET()
 
+            def do_PATCH(self) -> None:
+                self.do_GET()
+
+            def do_DELETE(self) -> None:
+                self.do_GET()
+
             def log_message(self, *args: object) -> None:
                 pass
 

@@ -168,10 +168,10 @@ class RemoteTransport:
         where = urlsplit(self.url).netloc
         if isinstance(error, NameResolutionError):
             return Unavailable(f"there is no address for {where}", hint="check the server's URL and the network")
-        if isinstance(error, ConnectTimeoutError):
-            return Unavailable(f"{where} cannot be reached in time", hint="check the server's URL and the network")
         if isinstance(error, NewConnectionError):
             return Unavailable(f"nothing answers at {where}", hint="check the server's URL, and whether it runs")
+        if isinstance(error, ConnectTimeoutError):
+            return Unavailable(f"{where} cannot be reached in time", hint="check the server's URL and the network")
         if isinstance(error, ReadTimeoutError):
             return Unavailable(f"{where} did not answer in time; what was asked may have been done", hint="look, then try again")
         if isinstance(error, (SSLError, ssl.SSLError)):
@@ -241,9 +241,7 @@ def _encode(root: str, operation: Operation[Any, Any], request: Any, workspace: 
     fields = {
         field.name: value
         for field in msgspec.structs.fields(request)
-        if (value := getattr(request, field.name)) is not UNSET
-        and field.name not in in_path
-        and not (field.default is not msgspec.NODEFAULT and value == field.default)
+        if (value := getattr(request, field.name)) is not UNSET and field.name not in in_path and value != _default(field)
     }
     query = [("workspace", workspace)] if workspace and operation.permission is not None else []
     body = None
@@ -260,6 +258,10 @@ def _encode(root: str, operation: Operation[Any, Any], request: Any, workspace: 
     if target is None:
         raise InvalidInput("a text is not valid Unicode", hint="encode binary data, for example as base64")
     return target, body
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _segment(value: Any) -> str:

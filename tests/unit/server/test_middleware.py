@@ -45,10 +45,7 @@ def test_an_unexpected_exception_says_nothing_of_itself() -> None:
     """The caller gets an id; the log gets types and places, and the text of our own errors alone."""
 
     async def fail(scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            raise InvalidInput("ours")
-        except InvalidInput as error:
-            raise ValueError(CANARY) from error
+        raise ValueError(CANARY) from InvalidInput("ours")
 
     log, metrics = Log(), Metrics()
     start, body = ask(fail, log, metrics)

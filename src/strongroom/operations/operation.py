@@ -11,6 +11,9 @@ from strongroom.operations.permission import Permission
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
+NONE_IN_PATH = "~"
+"""How a path says that a parameter is None; a text that looks so is percent-encoded."""
+
 
 class Repeat(enum.Enum):
     """What happens when one request arrives twice, because the first answer got lost."""

@@ -52,7 +52,7 @@ def _is_texts(kind: Any) -> bool:
     return get_origin(kind) is dict and SecretText in _alternatives(get_args(kind)[1])
 
 
-def request_of_query(operation: Operation[Any, Any], path: Mapping[str, str], query: str) -> Any:
+def request_of_query(operation: Operation[Any, Any], path: Mapping[str, str | None], query: str) -> Any:
     """The request of an operation whose fields are in the path and in the query; lists repeat their parameter."""
     shape = _shape(operation)
     fields: dict[str, Any] = dict(path)
@@ -70,7 +70,7 @@ def request_of_query(operation: Operation[Any, Any], path: Mapping[str, str], qu
     return _converted(operation, fields, strict=False)
 
 
-def request_of_body(operation: Operation[Any, Any], path: Mapping[str, str], query: str, body: Mapping[str, Any]) -> Any:
+def request_of_body(operation: Operation[Any, Any], path: Mapping[str, str | None], query: str, body: Mapping[str, Any]) -> Any:
     """The request of an operation whose fields are in the path and in the body; see `fields_of_json`."""
     for name, _ in parse_query(query):
         if name != WORKSPACE:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, get_args, get_type_hints
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -20,7 +20,7 @@ from strongroom.auth.policy import authorise
 from strongroom.errors import ConfigurationError, InvalidInput, StaleVersion, StrongroomError, TooLarge, Unauthenticated
 from strongroom.models.secret import Secret
 from strongroom.operations import user as of_user
-from strongroom.operations.operation import Operation, Repeat
+from strongroom.operations.operation import NONE_IN_PATH, Operation, Repeat
 from strongroom.server.encoding import (
     fields_of_form,
     fields_of_json,
@@ -76,7 +76,7 @@ class PathTable:
         for rows in self._by_length.values():  # what is written out comes before what is open
             rows.sort(key=lambda row: [segment is None for segment in row[0]])
 
-    def find(self, method: str, raw_path: str) -> tuple[Row, dict[str, str]]:
+    def find(self, method: str, raw_path: str) -> tuple[Row, dict[str, str | None]]:
         """The operation and the parameters in its path, or a `Refusal`: 404, or 405 with the methods that there are."""
         segments = raw_path.removeprefix("/").split("/")
         allowed: set[str] = set()
@@ -85,12 +85,18 @@ class PathTable:
                 operation = methods.get("GET" if method == "HEAD" else method)
                 if operation is not None:
                     parts = zip(fixed, names, segments, strict=True)
-                    return operation, {name: unquote(given) for wanted, name, given in parts if wanted is None}
+                    return operation, {name: _parameter(operation, name, given) for wanted, name, given in parts if wanted is None}
                 allowed |= set(methods)
         if allowed:
             names_of_methods = ", ".join(sorted(allowed))
             raise Refusal(405, "method_not_allowed", "this path does not take this method", None, {"Allow": names_of_methods})
         raise Refusal(404, "no_such_operation", "there is no such path here", "see /docs")
+
+
+def _parameter(operation: Row, name: str, segment: str) -> str | None:
+    if segment == NONE_IN_PATH and type(None) in get_args(get_type_hints(operation.request)[name]):
+        return None
+    return unquote(segment)
 
 
 class Api:

@@ -112,6 +112,9 @@ def test_every_operation_is_found_by_its_path() -> None:
         ("POST", "/secrets/check", ("secret.check", {})),
         ("GET", "/secrets/by-name/", ("secret.get-by-name", {"name": ""})),
         ("HEAD", "/secrets", ("secret.list", {})),
+        ("GET", "/stacks/by-name/~", ("stack.get", {"name": None})),
+        ("GET", "/stacks/by-name/%7E", ("stack.get", {"name": "~"})),
+        ("GET", "/secrets/by-name/~", ("secret.get-by-name", {"name": "~"})),
     ],
 )
 def test_paths_that_could_be_confused(method: str, path: str, wanted: Any) -> None:

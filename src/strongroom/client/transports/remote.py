@@ -33,7 +33,7 @@ from strongroom.errors import (
     Unavailable,
     UnderWay,
 )
-from strongroom.operations.operation import Operation, Repeat
+from strongroom.operations.operation import NONE_IN_PATH, Operation, Repeat
 from strongroom.redaction import SecretText
 
 if TYPE_CHECKING:
@@ -266,8 +266,10 @@ def _default(field: msgspec.structs.FieldInfo) -> Any:
 
 def _segment(value: Any) -> str:
     """A piece of a path. Dots alone would be read as steps in it."""
+    if value is None:
+        return NONE_IN_PATH
     text = _text(value)
-    return "%2E" * len(text) if text in (".", "..") else quote(text, safe="", errors="replace")
+    return {".": "%2E", "..": "%2E%2E", NONE_IN_PATH: "%7E"}.get(text) or quote(text, safe="", errors="replace")
 
 
 def _text(value: Any) -> str:

@@ -38,7 +38,7 @@ def test_what_the_document_allows_is_answered(admin: Caller, method: str, path: 
         query = [(key, value) for key, value in (case.query or {}).items() if key != "workspace"]
         filled = path.format(**{key: quote(str(value), safe="") for key, value in (case.path_parameters or {}).items()})
         given = {key: str(value) for key, value in (case.headers or {}).items()}
-        given = {key: value for key, value in given.items() if value.isascii() and value.isprintable()}
+        given = {key: value for key, value in given.items() if value.isascii() and value.isprintable() and key != "Authorization"}
         body = case.body if isinstance(case.body, dict) else None
         target = filled + (f"?{urlencode(query, doseq=True)}" if query else "")
         answer = admin.call(method, target, body, root="", **given)

@@ -166,16 +166,17 @@ def test_the_server_works_on_postgresql(postgresql_settings: Settings, tmp_path:
     assert not (tmp_path / "server").exists()
 
 
-def test_without_its_libraries_the_server_says_what_to_install(tmp_path: Path) -> None:
+@pytest.mark.parametrize("library", ["granian", "starlette"])
+def test_without_its_libraries_the_server_says_what_to_install(tmp_path: Path, library: str) -> None:
     """The extra is named."""
     script = """
 import sys
-sys.modules["granian"] = None
+sys.modules[sys.argv[2]] = None
 from strongroom.cli.main import execute
 sys.exit(execute(["server", "start", "--port", sys.argv[1]]))
 """
     environment = os.environ | {"STRONGROOM_CONFIG_PATH": str(tmp_path / "state")}
-    command = [sys.executable, "-c", script, str(free_port())]
+    command = [sys.executable, "-c", script, str(free_port()), library]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 1
     assert "pip install 'strongroom[server]'" in done.stderr

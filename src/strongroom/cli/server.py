@@ -68,17 +68,16 @@ def start(host: str, port: int, workers: int, tls_cert: str | None, tls_key: str
     is made, or a one-time token is shown with which you make one. Behind a proxy that speaks TLS, listen at 127.0.0.1; for
     other machines to connect, give a certificate.
     """
+    from importlib.util import find_spec
     from pathlib import Path
 
     from strongroom.config import read_settings
     from strongroom.errors import MissingExtra
 
-    try:
-        from strongroom.server.run import Address, check_address, prepare, serve
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("strongroom"):
-            raise
-        raise MissingExtra("the server's libraries are not installed", hint="pip install 'strongroom[server]'") from None
+    if not all(find_spec(library) for library in ("granian", "prometheus_client", "starlette", "structlog")):
+        raise MissingExtra("the server's libraries are not installed", hint="pip install 'strongroom[server]'")
+    from strongroom.server.run import Address, check_address, prepare, serve
+
     settings = read_settings()
     address = Address(host, port, Path(tls_cert) if tls_cert else None, Path(tls_key) if tls_key else None)
     check_address(address)

@@ -12,7 +12,8 @@ from strongroom.cli.main import main
 
 BIN = Path(sys.executable).parent
 HEAVY = ("sqlalchemy", "alembic", "cryptography", "starlette", "granian", "boto3", "google", "azure", "hvac", "yaml", "dotenv",
-         "keyring", "msgspec", "rich", "prometheus_client", "structlog", "urllib3", "sqlite3", "asyncio", "urllib", "http")  # fmt: skip
+         "keyring", "msgspec", "rich", "prometheus_client", "structlog", "urllib3",
+         "sqlite3", "asyncio", "urllib", "http")  # fmt: skip
 
 
 def commands() -> list[list[str]]:

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from strongroom import operations
-from strongroom.operations.operation import Operation
 from strongroom.operations.all import ALL_OPERATIONS
+from strongroom.operations.operation import Operation
 from strongroom.operations.permission import Permission
 
 ROOT = Path(__file__).parents[2]

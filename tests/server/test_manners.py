@@ -99,6 +99,17 @@ def test_versions_and_rollback(admin: Caller) -> None:
     assert admin.call("POST", f"{secret}/rollback", {"version": 1}).headers["ETag"] == '"1"'
 
 
+@pytest.mark.parametrize("number", [0, -1, 2**31, 2**63, 2**70])
+def test_versions_that_there_cannot_be(admin: Caller, number: int) -> None:
+    """They are not there, however large the number."""
+    secret = f"/secrets/{admin.create('s', {'k': ONE})['id']}"
+    assert admin.call("GET", f"{secret}?version={number}").status == 404
+    assert admin.call("GET", f"/secrets/by-name/s/metadata?version={number}").status == 404
+    assert admin.call("POST", f"{secret}/rollback", {"version": number}).status == 404
+    assert admin.call("GET", f"{secret}/usage?version={number}").status == 422
+    assert admin.call("PATCH", secret, {"values": {"k": TWO}, "if_version": number}).status == 412
+
+
 def test_many_references_in_one_call(admin: Caller) -> None:
     """References are resolved together, each with its own outcome; checking tells the same without values."""
     admin.create("s", {"k": ONE})

@@ -189,7 +189,7 @@ class SecretIndex:
         One query for each thousand names.
         """
         found: list[SecretRow] = []
-        for some in _batches(names):
+        for some in _batches([name for name in names if can_be_stored(name)]):
             found += _assemble(connection.execute(self._by_names, _among(workspace_id, namespaces, some)).all())
         return _first_of_each(found, namespaces)
 
@@ -198,7 +198,7 @@ class SecretIndex:
     ) -> dict[str, KeysRow]:
         """The same by key names alone: asks no store and reads no sealed value."""
         found: list[KeysRow] = []
-        for some in _batches(names):
+        for some in _batches([name for name in names if can_be_stored(name)]):
             found += [KeysRow(*row) for row in connection.execute(_KEYS, _among(workspace_id, namespaces, some))]
         return _first_of_each(found, namespaces)
 

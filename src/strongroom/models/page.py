@@ -13,6 +13,7 @@ Item = TypeVar("Item")
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 1000
+MAX_PAGE = 1_000_000_000
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
@@ -43,5 +44,7 @@ def check_page(page: int, size: int) -> None:
     """Refuses page numbers and sizes that make no sense."""
     if page < 1:
         raise InvalidInput("pages are counted from 1")
+    if page > MAX_PAGE:
+        raise InvalidInput(f"there are at most {MAX_PAGE} pages")
     if not 1 <= size <= MAX_PAGE_SIZE:
         raise InvalidInput(f"a page has 1 to {MAX_PAGE_SIZE} items")

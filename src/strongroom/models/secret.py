@@ -18,6 +18,8 @@ from strongroom.redaction import SecretText
 MAX_SECRET_BYTES = 65_536
 """Keys and values of one secret together, in bytes of UTF-8."""
 
+MAX_VERSION = 2_147_483_647
+
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 _LABEL = re.compile(r"[A-Za-z0-9_./-]{1,63}")

@@ -39,6 +39,7 @@ from strongroom.models.run import (
     SecretUse,
     UpdateRunStep,
 )
+from strongroom.models.secret import MAX_VERSION
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
 
@@ -131,8 +132,11 @@ class RunService:
     def record(self, actor: Actor, run_id: str, reads: Sequence[SecretRead]) -> None:
         """The same, for the service itself."""
         rows = [(read.step or "", read.secret_id, read.version, read.key, read.secret) for read in reads]
-        for texts in rows:
-            if any(isinstance(text, str) and not (text.isascii() and text.isprintable() and len(text) <= 255) for text in texts):
+        for row in rows:
+            sound = 0 < row[2] <= MAX_VERSION and len(row[1]) <= 36
+            if not sound or any(
+                isinstance(text, str) and not (text.isascii() and text.isprintable() and len(text) <= 255) for text in row
+            ):
                 raise InvalidInput("a read is recorded by the names and ids of what was read")
         with self._database.write() as connection:
             self._own(connection, actor, run_id)
@@ -184,6 +188,8 @@ class RunService:
     def list_usage(self, actor: Actor, request: ListSecretUsage) -> Page[SecretUse]:
         """A page of who read a secret that the actor may see, newest first. `NotFound`."""
         check_page(request.page, request.size)
+        if request.version is not None and not 0 < request.version <= MAX_VERSION:
+            raise InvalidInput("versions are counted from 1")
         with self._database.snapshot() as connection:
             if not self._secrets.visible(connection, actor.workspace_id, actor.user_id, {request.id}):
                 raise NotFound(

@@ -34,6 +34,7 @@ from strongroom.metadata.secret_list import SORTABLE, SecretQuery, list_secrets
 from strongroom.models.filter import from_microseconds, parse_text_filter, parse_time_filter, to_microseconds
 from strongroom.models.page import Page, check_page
 from strongroom.models.secret import (
+    MAX_VERSION,
     CreateSecret,
     DeleteSecret,
     GetSecret,
@@ -247,6 +248,8 @@ class SecretService:
             known = self._known(actor, request.id)
             if request.version == known.current_version:
                 raise NothingToChange(f"version {request.version} is the current one already")
+            if not 0 < request.version <= MAX_VERSION:
+                raise self._no_such_version(known, request.version)
             with self._database.write() as connection:
                 row = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, request.id, request.version)
                 if row is None:
@@ -385,8 +388,10 @@ class SecretService:
         """The row with the given version instead of its current one."""
         if version is None or version == row.number:
             return row
-        with self._database.read() as connection:
-            older = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, row.id, version)
+        older = None
+        if 0 < version <= MAX_VERSION:
+            with self._database.read() as connection:
+                older = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, row.id, version)
         if older is None:
             raise self._no_such_version(row, version)
         return older

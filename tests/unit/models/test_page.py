@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from strongroom.models.page import Page
+from strongroom.errors import InvalidInput
+from strongroom.models.page import Page, check_page
 
 
 @pytest.mark.parametrize(("total", "size", "pages"), [(0, 20, 0), (1, 20, 1), (20, 20, 1), (21, 20, 2), (5, 1, 5)])
@@ -19,3 +20,10 @@ def test_a_page_is_a_small_sequence() -> None:
     page = Page.of(["a", "b"], total=7, page=1, size=2)
     assert list(page) == ["a", "b"]
     assert len(page) == 2
+
+
+@pytest.mark.parametrize(("page", "size"), [(0, 1), (-1, 1), (1_000_000_001, 1), (2**70, 1), (1, 0), (1, 1001), (1, 2**70)])
+def test_pages_that_there_are_not(page: int, size: int) -> None:
+    """Numbers that make no sense, or that no database can count to, are refused."""
+    with pytest.raises(InvalidInput):
+        check_page(page, size)

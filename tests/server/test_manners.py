@@ -428,3 +428,12 @@ def test_the_log_names_operations_and_nothing_else(admin: Caller) -> None:
     assert "a_telling_name_too" not in admin.server.log
     assert admin.token is not None
     assert admin.token not in admin.server.log
+
+
+@pytest.mark.parametrize(
+    "path", ["/secrets", "/stacks", "/components", "/runs", "/users", "/workspaces", "/service-accounts", "/workspaces/{}/members"]
+)
+def test_far_pages_are_empty(admin: Caller, path: str) -> None:
+    """Past the end there is an empty page with the true total, however far."""
+    answer = admin.call("GET", f"{path.format(admin.workspace)}?page={10**30}")
+    assert (answer.status, answer.data["items"]) == (200, [])

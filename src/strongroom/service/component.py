@@ -40,7 +40,7 @@ from strongroom.models.flavor import (
     configuration_warnings,
     masked,
 )
-from strongroom.models.page import Page, check_page
+from strongroom.models.page import Page, check_page, offset_of
 from strongroom.service.deployment import Deployment
 
 _MAX_ATTRIBUTES = 200
@@ -97,7 +97,7 @@ class ComponentService:
                 component_type=request.type,
                 name=None if request.name is None else parse_text_filter(request.name),
                 flavor=None if request.flavor is None else parse_text_filter(request.flavor),
-                offset=(request.page - 1) * request.size,
+                offset=offset_of(request.page, request.size),
                 size=request.size,
             )
             flavors = _flavors(connection, actor)

@@ -26,7 +26,7 @@ from strongroom.errors import (
 from strongroom.metadata import identity as index
 from strongroom.metadata.identity import UserRow
 from strongroom.models.filter import from_microseconds, parse_text_filter
-from strongroom.models.page import Page, check_page
+from strongroom.models.page import Page, check_page, offset_of
 from strongroom.models.user import (
     AccessToken,
     ChangePassword,
@@ -214,7 +214,7 @@ class IdentityService:
         check_page(request.page, request.size)
         name = None if request.name is None else parse_text_filter(request.name)
         with self._database.snapshot() as connection:
-            rows, total = index.list_users(connection, name=name, offset=(request.page - 1) * request.size, size=request.size)
+            rows, total = index.list_users(connection, name=name, offset=offset_of(request.page, request.size), size=request.size)
         return Page.of([_shown(row) for row in rows], total=total, page=request.page, size=request.size)
 
     def update_user(self, actor: Actor, request: UpdateUser) -> User:

@@ -21,7 +21,7 @@ from strongroom.metadata.run import RunRow, StepRow
 from strongroom.metadata.secret import SecretIndex
 from strongroom.models.component import check_plain_name
 from strongroom.models.filter import from_microseconds
-from strongroom.models.page import Page, check_page
+from strongroom.models.page import Page, check_page, offset_of
 from strongroom.models.run import (
     ArtifactRecord,
     CachedStep,
@@ -180,7 +180,7 @@ class RunService:
                 actor.workspace_id,
                 pipeline=request.pipeline,
                 status=request.status,
-                offset=(request.page - 1) * request.size,
+                offset=offset_of(request.page, request.size),
                 size=request.size,
             )
         return Page.of([_run(row) for row in rows], total=total, page=request.page, size=request.size)
@@ -200,7 +200,7 @@ class RunService:
                 actor.workspace_id,
                 request.id,
                 version=request.version,
-                offset=(request.page - 1) * request.size,
+                offset=offset_of(request.page, request.size),
                 size=request.size,
             )
         items = [

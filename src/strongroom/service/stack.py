@@ -19,7 +19,7 @@ from strongroom.metadata.stack import DEFAULT, StackRow
 from strongroom.models.component import check_plain_name
 from strongroom.models.filter import from_microseconds, parse_text_filter
 from strongroom.models.flavor import ComponentType
-from strongroom.models.page import Page, check_page
+from strongroom.models.page import Page, check_page, offset_of
 from strongroom.models.stack import (
     ActivateStack,
     ComponentUse,
@@ -105,7 +105,7 @@ class StackService:
                 connection,
                 actor.workspace_id,
                 name=None if request.name is None else parse_text_filter(request.name),
-                offset=(request.page - 1) * request.size,
+                offset=offset_of(request.page, request.size),
                 size=request.size,
             )
             items = [_shown(connection, actor, row) for row in rows]

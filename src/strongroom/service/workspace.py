@@ -19,7 +19,7 @@ from strongroom.metadata.identity import ServiceAccountRow, WorkspaceRow
 from strongroom.metadata.stack import create_defaults
 from strongroom.models.component import check_plain_name
 from strongroom.models.filter import from_microseconds, to_microseconds
-from strongroom.models.page import Page, check_page
+from strongroom.models.page import Page, check_page, offset_of
 from strongroom.models.service_account import (
     ApiKey,
     CreateApiKey,
@@ -72,7 +72,7 @@ class WorkspaceService:
         check_page(request.page, request.size)
         with self._database.snapshot() as connection:
             rows, total = index.list_workspaces(
-                connection, actor.user_id, everything=actor.admin, offset=(request.page - 1) * request.size, size=request.size
+                connection, actor.user_id, everything=actor.admin, offset=offset_of(request.page, request.size), size=request.size
             )
         return Page.of([_shown(actor, row) for row in rows], total=total, page=request.page, size=request.size)
 
@@ -90,7 +90,7 @@ class WorkspaceService:
         check_page(request.page, request.size)
         with self._database.snapshot() as connection:
             row = self._visible(connection, actor, request.name)
-            rows, total = index.list_members(connection, row.id, offset=(request.page - 1) * request.size, size=request.size)
+            rows, total = index.list_members(connection, row.id, offset=offset_of(request.page, request.size), size=request.size)
         items = [Member(id=each, name=name, role=role, service_account=machine) for each, name, role, machine in rows]
         return Page.of(items, total=total, page=request.page, size=request.size)
 
@@ -137,7 +137,7 @@ class WorkspaceService:
         check_page(request.page, request.size)
         with self._database.snapshot() as connection:
             rows, total = index.list_service_accounts(
-                connection, actor.workspace_id, offset=(request.page - 1) * request.size, size=request.size
+                connection, actor.workspace_id, offset=offset_of(request.page, request.size), size=request.size
             )
         return Page.of([_account(actor, row) for row in rows], total=total, page=request.page, size=request.size)
 

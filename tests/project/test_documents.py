@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import urllib3
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
+
+from tests.servers.strongroom import free_port
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -27,16 +33,46 @@ def test_every_block_runs(document: Path, tmp_path: Path) -> None:
         "LANG": "C.UTF-8",
     }
 
+    port = str(free_port())
+    servers: list[subprocess.Popen[bytes]] = []
+
     def block(language: str, *command: str) -> CodeBlockParser:
         def evaluate(example: Example) -> None:
-            done = subprocess.run([*command, example.parsed], cwd=home, env=environment, capture_output=True, check=False, timeout=60)
+            # Documents say 8200; several of them may be at work here.
+            script = example.parsed.replace("8200", port)
+            if "strongroom server start" in script:
+                servers.append(_started([*command, f"exec env {script}"], port, cwd=home, env=environment))
+                return
+            done = subprocess.run([*command, script], cwd=home, env=environment, capture_output=True, check=False, timeout=60)
             assert done.returncode == 0, f"line {example.line}: {done.stderr.decode()}"
 
         return CodeBlockParser(language=language, evaluator=evaluate)
 
     parsers: list[Callable] = [block("bash", "bash", "-euo", "pipefail", "-c"), block("python", sys.executable, "-W", "error", "-c")]
-    for example in Sybil(parsers).parse(document).examples():
-        example.evaluate()
+    try:
+        for example in Sybil(parsers).parse(document).examples():
+            example.evaluate()
+    finally:
+        for server in servers:
+            server.terminate()
+            server.wait(30)
+
+
+def _started(command: list[str], port: str, **options: Any) -> subprocess.Popen[bytes]:
+    """A block that starts a server, which answers when this returns."""
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+    deadline = time.monotonic() + 60
+    with urllib3.HTTPConnectionPool("127.0.0.1", int(port), timeout=5) as pool:
+        while time.monotonic() < deadline:
+            with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
+                if pool.request("GET", "/readyz", retries=False).status == 200:
+                    return server
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.wait(0.05)
+                break
+    server.kill()
+    server.wait(30)
+    raise AssertionError("the server of the document does not start")
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

@@ -22,6 +22,8 @@ def all_operations() -> list[Operation]:
     """The rows of all nouns: every `*_OPERATIONS` of a module in `strongroom.operations`."""
     found: list[Operation] = []
     for module in pkgutil.iter_modules(operations.__path__):
+        if module.name == "all":
+            continue
         names = vars(importlib.import_module(f"{operations.__name__}.{module.name}"))
         found += [row for name, rows in names.items() if name.endswith("_OPERATIONS") for row in rows]
         single = {row.name for row in names.values() if isinstance(row, Operation)}

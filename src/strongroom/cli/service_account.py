@@ -39,9 +39,8 @@ def create(name: str, role: str, output: str | None) -> None:
     """Add a service account to the active workspace."""
     with _client() as client:
         made = client.create_service_account(name, role)
-    say(
-        f"Created service account '{made.name}' in workspace '{made.workspace}'. Make a key: strongroom api-key create {made.name} NAME"
-    )
+    say(f"Created service account '{made.name}' in workspace '{made.workspace}'.")
+    say(f"Make a key for it with: strongroom api-key create {made.name} NAME")
     if output:
         show_fields(plain(made), output)
 

@@ -6,15 +6,10 @@ import itertools
 
 import pytest
 
-from strongroom.auth.policy import PERMISSIONS, Role, authorise
+from strongroom.auth.policy import PERMISSIONS, SERVER_PERMISSIONS, Role, authorise
 from strongroom.errors import Forbidden
-from strongroom.operations.component import COMPONENT_OPERATIONS
+from strongroom.operations.all import ALL_OPERATIONS
 from strongroom.operations.permission import Permission
-from strongroom.operations.run import RUN_OPERATIONS
-from strongroom.operations.secret import SECRET_OPERATIONS
-from strongroom.operations.stack import STACK_OPERATIONS
-
-OPERATIONS = (*COMPONENT_OPERATIONS, *RUN_OPERATIONS, *SECRET_OPERATIONS, *STACK_OPERATIONS)
 
 
 def test_permissions_are_in_alphabetical_order() -> None:
@@ -48,7 +43,27 @@ def test_viewers_read_no_values() -> None:
 
 def test_viewers_change_nothing_and_use_no_stack() -> None:
     """What a viewer may do shows metadata: no stack as it is stored, no record of a run, no write."""
-    assert PERMISSIONS[Role.VIEWER] == {Permission.RUN_READ, Permission.SECRET_READ_METADATA, Permission.STACK_READ}
+    assert PERMISSIONS[Role.VIEWER] == {
+        Permission.RUN_READ,
+        Permission.SECRET_READ_METADATA,
+        Permission.SELF,
+        Permission.STACK_READ,
+    }
+
+
+def test_the_administration_of_the_server_is_no_role() -> None:
+    """What administrators of the server may do belongs to no role in a workspace; and a role is not had by being one of them."""
+    for role in Role:
+        assert not SERVER_PERMISSIONS & PERMISSIONS[role]
+        for permission in SERVER_PERMISSIONS:
+            authorise(role, permission, server_admin=True)
+    with pytest.raises(Forbidden):
+        authorise(Role.NONE, Permission.SECRET_READ_VALUES, server_admin=True)
+
+
+def test_whoever_belongs_to_no_workspace_may_say_who_they_are() -> None:
+    """And nothing else."""
+    assert PERMISSIONS[Role.NONE] == {Permission.SELF}
 
 
 def test_readers_run_pipelines_and_change_no_stack() -> None:
@@ -60,10 +75,10 @@ def test_readers_run_pipelines_and_change_no_stack() -> None:
 
 def test_operations_are_named_once() -> None:
     """Names of operations, and pairs of method and path, are unique over all nouns."""
-    assert len({operation.name for operation in OPERATIONS}) == len(OPERATIONS)
-    assert len({(operation.method, operation.path) for operation in OPERATIONS}) == len(OPERATIONS)
+    assert len({operation.name for operation in ALL_OPERATIONS}) == len(ALL_OPERATIONS)
+    assert len({(operation.method, operation.path) for operation in ALL_OPERATIONS}) == len(ALL_OPERATIONS)
 
 
 def test_every_permission_is_asked_for() -> None:
     """No permission stands in the list without an operation that needs it."""
-    assert {operation.permission for operation in OPERATIONS} == set(Permission)
+    assert {operation.permission for operation in ALL_OPERATIONS} - {None} == set(Permission)

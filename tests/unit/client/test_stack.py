@@ -18,7 +18,6 @@ import pytest
 from strongroom.client import Client
 from strongroom.client.observers import ValuesRead, observing
 from strongroom.client.transports.base import Transport
-from strongroom.config import Settings
 from strongroom.errors import (
     AlreadyExists,
     ConfigurationError,
@@ -285,18 +284,18 @@ def test_nested_references_resolve(local_client: Client) -> None:
     assert right
 
 
-def test_the_setting_names_the_active_stack(local_client: Client, local_settings: Settings) -> None:
+def test_the_setting_names_the_active_stack(local_client: Client) -> None:
     """`STRONGROOM_ACTIVE_STACK` overrules the choice for this process, and is no choice itself."""
     make_stack(local_client)
     local_client.activate_stack("default")
-    with Client(replace(local_settings, active_stack="ml")) as other:
+    with Client(replace(local_client.settings, active_stack="ml")) as other:
         assert other.get_stack().name == "ml"
         assert other.active_stack.name == "ml"
         assert other.use_stack().name == "ml"
         assert other.get_stack("default").active
         assert open_stack(other, "default").name == "default"
     assert local_client.active_stack.name == "default"
-    with Client(replace(local_settings, active_stack="absent")) as other:
+    with Client(replace(local_client.settings, active_stack="absent")) as other:
         with pytest.raises(NotFound, match="there is no stack 'absent'"):
             other.get_stack()
         with pytest.raises(NotFound, match="there is no stack 'absent'"):

@@ -10,6 +10,7 @@ import pytest
 
 from strongroom.auth.actor import Actor
 from strongroom.client import Client
+from strongroom.client.transports.chosen import ChosenTransport
 from strongroom.client.transports.local import LocalTransport
 from strongroom.config import PREFIX, Settings
 from strongroom.operations.operation import Operation
@@ -44,7 +45,9 @@ def client(local_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterato
 @pytest.fixture
 def calls(client: Client) -> Counter[str]:
     """How often each operation was called from now on, by whatever client of this process."""
-    transport = client._transport
+    chosen = client._transport
+    assert isinstance(chosen, ChosenTransport)
+    transport = chosen.opened()
     assert isinstance(transport, LocalTransport)
     service = transport.service()
     counting = CountingDispatcher(service.dispatcher)

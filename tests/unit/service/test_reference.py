@@ -369,3 +369,16 @@ def test_all_values_are_of_one_moment(alice: Person, service: Service) -> None:
         seen.add(items[0].version)
     writer.join()
     assert seen <= {1, 2}
+
+
+@pytest.mark.parametrize("name", ["\0", "s ", " s", "s\0", "é", "S", "s\n", ""])
+def test_a_name_that_no_secret_can_have_leads_nowhere(alice: Person, name: str) -> None:
+    """On every database, whatever it makes of blanks, case and control characters."""
+    alice.create("s", {"k": f"{CANARY}-k"})
+    references = [Reference(name, "k"), Reference("s", "k")]
+    for operation, request in (
+        (operations.CHECK, CheckReferences(references=references)),
+        (operations.RESOLVE, ResolveReferences(references=references)),
+    ):
+        items = alice.ask(operation, request).items
+        assert [item.status for item in items] == [ReferenceStatus.NO_SECRET, ReferenceStatus.OK]

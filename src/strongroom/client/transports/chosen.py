@@ -28,10 +28,17 @@ def open_transport(settings: Settings) -> Transport:
 
     if settings.server_url is not None and (login is None or login.url != settings.server_url.rstrip("/")):
         key = SecretText(settings.api_key) if settings.api_key else None
-        return RemoteTransport(settings.server_url, lambda: key, ca_cert=settings.ca_cert, insecure=settings.insecure)
-    assert login is not None
-    token = login.token
-    return RemoteTransport(login.url, lambda: token, workspace=login.workspace, ca_cert=settings.ca_cert, insecure=settings.insecure)
+        url, token, workspace = settings.server_url, key, ""
+    else:
+        assert login is not None
+        url, token, workspace = login.url, login.token, login.workspace
+    return RemoteTransport(
+        url,
+        lambda: token,
+        workspace=settings.active_workspace or workspace,
+        ca_cert=settings.ca_cert,
+        insecure=settings.insecure,
+    )
 
 
 class ChosenTransport:

@@ -24,6 +24,7 @@ VARIABLES = {
     "ADMIN_PASSWORD": "the password of that administrator",
     "ADMIN_USERNAME": "the administrator that a server makes when nobody can log in yet",
     "API_KEY": "an API key to work with on the server",
+    "AUDIT": "what the embedded store records: writes (default) or all; a server records all",
     "CA_CERT": "a file with the certificates (PEM) that prove the server's identity, beside the system's",
     "CONFIG_PATH": "the folder of the local store (default: the platform's own place for it)",
     "DATABASE_URL": "an SQLAlchemy URL of the database (default: SQLite in the local folder)",
@@ -58,6 +59,7 @@ class Settings:
     keep_versions: int = 10
     active_stack: str | None = None
     active_workspace: str | None = None
+    audit: Literal["writes", "all"] = "writes"
     server_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     ca_cert: Path | None = None
@@ -93,6 +95,9 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     keep = values.get("KEEP_VERSIONS", "10")
     if not (keep.isascii() and keep.isdigit() and len(keep) <= 5 and 1 <= int(keep) <= 10_000):
         raise ConfigurationError(f"{PREFIX}KEEP_VERSIONS is a number from 1 to 10000")
+    audit = values.get("AUDIT", "writes")
+    if audit not in ("writes", "all"):
+        raise ConfigurationError(f"{PREFIX}AUDIT is 'writes' or 'all'")
     level = values.get("SECRET_VALIDATION_LEVEL", ValidationLevel.SECRET_AND_KEY_EXISTS)
     if level not in list(ValidationLevel):
         raise ConfigurationError(
@@ -108,6 +113,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         keep_versions=int(keep),
         active_stack=values.get("ACTIVE_STACK"),
         active_workspace=values.get("ACTIVE_WORKSPACE"),
+        audit="all" if audit == "all" else "writes",
         server_url=values.get("SERVER_URL"),
         api_key=values.get("API_KEY"),
         ca_cert=_path(values, "CA_CERT"),

@@ -61,6 +61,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "ADMIN_PASSWORD": "a-password",
         "ADMIN_USERNAME": "a-name",
         "API_KEY": "a-key",
+        "AUDIT": "all",
         "CA_CERT": "/a/file",
         "CONFIG_PATH": str(tmp_path),
         "DATABASE_URL": "postgresql://host/database",

@@ -47,6 +47,7 @@ main = LazyGroup(
             for name, plural in COMPONENT_GROUPS.items()
         },
         "api-key": ("strongroom.cli.service_account:api_key", "Make and end the API keys of service accounts."),
+        "audit": ("strongroom.cli.audit:audit", "See who did what, and verify that the record is whole."),
         "completion": ("strongroom.cli.completion:completion", "Print the script that completes commands in a shell."),
         "login": ("strongroom.cli.login:login", "Log in to a server, for this and all later commands."),
         "logout": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from strongroom.client.audit import AuditClient
 from strongroom.client.component import ComponentClient
 from strongroom.client.run import RunClient
 from strongroom.client.secret import SecretClient
@@ -12,7 +13,7 @@ from strongroom.client.user import UserClient
 from strongroom.client.workspace import WorkspaceClient
 
 
-class Client(SecretClient, StackClient, ComponentClient, RunClient, UserClient, WorkspaceClient):
+class Client(SecretClient, StackClient, ComponentClient, RunClient, UserClient, WorkspaceClient, AuditClient):
     """Everything that strongroom does, from Python.
 
     Without arguments it works with the server of the settings, else with the one that was logged in to, else with the embedded store

@@ -409,3 +409,29 @@ replies = Table(
     Column("created", BigInteger, nullable=False),
     Index("ix_replies_created", "created"),
 )
+
+audit_events = Table(
+    "audit_events",
+    metadata,
+    # Only added to. `facts` is what the mark is over; the columns before it are the same once more, for filters.
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("actor", exact(255), nullable=False),
+    Column("operation", exact(64), nullable=False),
+    Column("target", exact(255), nullable=False),
+    Column("target_id", exact(255), nullable=False),
+    Column("outcome", exact(32), nullable=False),
+    Column("facts", blob(), nullable=False),
+    Column("mark", blob(32), nullable=False),
+    Index("ix_audit_events_target_id", "target_id", "number"),
+    Index("ix_audit_events_actor", "actor", "number"),
+)
+
+audit_head = Table(
+    "audit_head",
+    metadata,
+    # One row: the last event's number and mark, and the mark of both.
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("number", BigInteger, nullable=False),
+    Column("mark", blob(32), nullable=False),
+    Column("head", blob(32), nullable=False),
+)

@@ -42,6 +42,11 @@ class Operation(Generic[Request, Response]):
     repeat: Repeat | None = None
 
     @property
+    def reads(self) -> bool:
+        """Whether it changes nothing."""
+        return self.method == "GET" or (self.method == "POST" and self.repeat is Repeat.HARMLESS)
+
+    @property
     def repeatable(self) -> Repeat:
         """What happens when one request arrives twice."""
         return self.repeat or (Repeat.WITH_KEY if self.method in ("POST", "PATCH") else Repeat.HARMLESS)

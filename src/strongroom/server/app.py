@@ -25,6 +25,7 @@ from strongroom.server.middleware import Manners
 from strongroom.server.openapi import describe_api, page
 from strongroom.server.refusal import Refusal, error_response
 from strongroom.server.routes import ROOT, Api, Pools
+from strongroom.service.audit import GroupCommit
 from strongroom.service.wiring import Service
 
 WRITING_THREADS = 16
@@ -52,6 +53,7 @@ def build_app(service: Service) -> Starlette:
     log = open_log()
     metrics = Metrics()
     pools = Pools(ThreadPoolExecutor(WRITING_THREADS, "writing"), ThreadPoolExecutor(HASHING_THREADS, "hashing"))
+    trail = GroupCommit(service.trail)
     document = to_json(describe_api(ALL_OPERATIONS))
     html = page(ALL_OPERATIONS)
 
@@ -72,11 +74,12 @@ def build_app(service: Service) -> Starlette:
         yield
         pools.writing.shutdown()
         pools.hashing.shutdown()
+        trail.close()
         service.close()
 
     return Starlette(
         routes=[
-            ApiRoute(Api(service, ALL_OPERATIONS, pools, log)),
+            ApiRoute(Api(service, ALL_OPERATIONS, pools, trail, log)),
             *health_routes(service),
             Route("/openapi.json", openapi),
             Route("/docs", docs),

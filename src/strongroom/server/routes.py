@@ -32,6 +32,7 @@ from strongroom.server.encoding import (
 )
 from strongroom.server.middleware import client_address, describe
 from strongroom.server.refusal import Refusal, error_response
+from strongroom.service.audit import GroupCommit, facts_of
 from strongroom.service.reply import Reply
 from strongroom.service.wiring import Service
 
@@ -105,8 +106,8 @@ class Api:
     Operations that read run at once, on the event loop: they take less than a change of thread would. All others run in threads.
     """
 
-    def __init__(self, service: Service, operations: Sequence[Row], pools: Pools, log: Any) -> None:
-        self._service, self._pools, self._log = service, pools, log
+    def __init__(self, service: Service, operations: Sequence[Row], pools: Pools, trail: GroupCommit, log: Any) -> None:
+        self._service, self._pools, self._trail, self._log = service, pools, trail, log
         self._table = PathTable(operations)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -125,11 +126,19 @@ class Api:
         operation, path = self._table.find(request.method, raw_path.decode("ascii", "replace").removeprefix(ROOT))
         request.scope["strongroom.operation"] = operation.name
         query = request.scope["query_string"].decode("ascii", "replace")
-        actor = self._actor(request, operation, query)
-        call = self._service.dispatcher.call
+        try:
+            actor = self._actor(request, operation, query)
+        except Unauthenticated as error:
+            facts = facts_of(operation, Actor.anonymous(client_address(request.scope)), None, error)
+            await asyncio.wrap_future(self._trail.record(facts))
+            raise
         if operation.method == "GET":
             wanted = request_of_query(operation, path, query)
-            return _response(operation, call(operation, wanted, actor), to_json)
+            outcome, facts = self._service.dispatcher.perform(operation, wanted, actor)
+            await asyncio.wrap_future(self._trail.record(facts))
+            if isinstance(outcome, StrongroomError):
+                raise outcome
+            return _response(operation, outcome, to_json)
         if operation.method == "DELETE":
             _refuse_if_match(request)
             body, wanted = b"", request_of_query(operation, path, query)
@@ -141,7 +150,7 @@ class Api:
 
         def work() -> Response:
             if key is None:
-                return _response(operation, call(operation, wanted, actor), to_json)
+                return _response(operation, self._call(operation, wanted, actor), to_json)
             content = b"\0".join((request.method.encode(), raw_path, body))
             return self._once(operation, wanted, actor, key, content)
 
@@ -159,6 +168,14 @@ class Api:
         request.scope["strongroom.actor"] = actor.user_id
         return replace(actor, address=address)
 
+    def _call(self, operation: Row, wanted: Any, actor: Actor) -> Any:
+        """The operation's response, or its error, once it is on record. For threads."""
+        outcome, facts = self._service.dispatcher.perform(operation, wanted, actor)
+        self._trail.record(facts).result()
+        if isinstance(outcome, StrongroomError):
+            raise outcome
+        return outcome
+
     def _once(self, operation: Row, wanted: Any, actor: Actor, key: str, content: bytes) -> Response:
         """Does what is wanted unless it was done before under the same key; then what was replied is replied again."""
         if operation.permission is not None:
@@ -168,9 +185,10 @@ class Api:
         known = replies.begin(ticket, content)
         if known is not None:
             reply = None if known.status == 204 else _decoded(operation, known.body)
+            self._trail.record(facts_of(operation, actor, wanted, reply)).result()
             return _response(operation, reply, metadata_to_json)
         try:
-            done = self._service.dispatcher.call(operation, wanted, actor)
+            done = self._call(operation, wanted, actor)
             response = _response(operation, done, metadata_to_json)
         except BaseException:
             replies.abandon(ticket)

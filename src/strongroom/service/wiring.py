@@ -7,6 +7,7 @@ from collections.abc import Callable
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
 from strongroom.models.workspace import ActivateWorkspace, Workspace
+from strongroom.operations import audit as of_audit
 from strongroom.operations import component as of_component
 from strongroom.operations import info as of_info
 from strongroom.operations import run as of_run
@@ -16,6 +17,7 @@ from strongroom.operations import stack as of_stack
 from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.secrets_stores.sql import SqlSecretsStore
+from strongroom.service.audit import AuditLog, AuditService
 from strongroom.service.component import ComponentService
 from strongroom.service.deployment import Deployment, local_actor, open_deployment
 from strongroom.service.dispatcher import Dispatcher
@@ -41,11 +43,15 @@ class Service:
         components, stacks = ComponentService(self.deployment), StackService(self.deployment)
         self.identities = users = IdentityService(self.deployment.database)
         self._workspaces = workspaces = WorkspaceService(self.deployment.database)
+        self.trail = AuditLog(self.deployment)
+        audit = AuditService(self.deployment)
         self.replies = ReplyService(self.deployment)
         runs = RunService(self.deployment, self.store)
         references = ReferenceService(self.deployment, self.store, runs.record)
         self.dispatcher = Dispatcher(
             {
+                of_audit.LIST.name: audit.list,
+                of_audit.VERIFY.name: audit.verify,
                 of_component.CREATE.name: components.create,
                 of_component.DELETE.name: components.delete,
                 of_component.DELETE_FLAVOR.name: components.delete_flavor,
@@ -106,7 +112,9 @@ class Service:
                 of_workspace.LIST_MEMBERS.name: workspaces.list_members,
                 of_workspace.PUT_MEMBER.name: workspaces.put_member,
                 of_workspace.REMOVE_MEMBER.name: workspaces.remove_member,
-            }
+            },
+            self.trail,
+            reads_too=settings.audit == "all",
         )
 
     def _activate_workspace(self, actor: Actor, request: ActivateWorkspace) -> Workspace:

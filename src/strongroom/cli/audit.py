@@ -1,0 +1,133 @@
+"""`strongroom audit`: who did what."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from strongroom.cli.command import Group, HintedUsageError
+from strongroom.cli.output import (
+    count,
+    local_time,
+    output_option,
+    paging_options,
+    plain,
+    say,
+    say_page,
+    show_data,
+    show_fields,
+    show_table,
+    write,
+)
+
+if TYPE_CHECKING:
+    from strongroom.client import Client
+
+
+@click.group("audit", cls=Group, short_help="See who did what, and verify that the record is whole.")
+def audit() -> None:
+    """See who did what, and verify that the record is whole. For administrators of the server.
+
+    A server records every access, also refused ones, before it answers. The embedded store records changes; with
+    STRONGROOM_AUDIT=all also reads. No event holds a value.
+    """
+
+
+def _filters(command: Any) -> Any:
+    for option, text in (
+        ("--outcome", "Only those that ended so: ok, forbidden, not_found, ..."),
+        ("--target-id", "Only those about this id."),
+        ("--target", "Only those about this name."),
+        ("--operation", "Only this operation, for example secret.get-by-name."),
+        ("--actor", "Only those by this user or service account."),
+    ):
+        command = click.option(option, metavar="TEXT", help=text)(command)
+    return command
+
+
+@audit.command("list")
+@_filters
+@paging_options
+@output_option
+def list_(page: int, size: int, output: str | None, **filters: Any) -> None:
+    """List events, newest first."""
+    with _client() as client:
+        found = client.list_audit_events(page=page, size=size, **filters)
+    if output in ("json", "yaml"):
+        show_data(plain(found), output)
+        return
+    show_table(
+        ["#", "when", "by", "operation", "target", "version", "outcome", "from"],
+        [
+            [
+                str(item.number),
+                local_time(item.moment),
+                item.actor,
+                item.operation,
+                item.target or item.target_id,
+                "" if item.version is None else str(item.version),
+                item.outcome,
+                item.address,
+            ]
+            for item in found
+        ],
+    )
+    say_page(found, "event")
+
+
+list_.name = "list"
+
+
+@audit.command("export", short_help="Write events as lines of JSON, oldest first.")
+@_filters
+@click.option("--after", type=click.IntRange(0), metavar="N", default=0, help="Only events behind this number, to go on with.")
+def export(after: int, **filters: Any) -> None:
+    """Write events to standard output, oldest first, each as a line of JSON."""
+    written = 0
+    with _client() as client:
+        while True:
+            found = client.list_audit_events(after=after, size=1000, **filters)
+            for item in found:
+                write(json.dumps(plain(item), ensure_ascii=False) + "\n")
+                after, written = item.number, written + 1
+            if len(found) < 1000:
+                break
+    say(f"Wrote {count(written, 'event')}.")
+
+
+@audit.command("verify", short_help="Follow the chain of events from its beginning.")
+@click.option("--expect", metavar="NUMBER:MARK", help="What an earlier verification said: that event has to be there, unchanged.")
+@output_option
+def verify(expect: str | None, output: str | None) -> None:
+    """Follow the chain of events from its beginning; ends with 1 if it does not hold.
+
+    An event that was edited, removed, added or put elsewhere breaks the chain, and so does a missing end. Keep what this says
+    elsewhere, and give it with --expect next time: then also an older copy of the whole trail is noticed.
+    """
+    number, mark = None, None
+    if expect is not None:
+        text, colon, mark = expect.partition(":")
+        if not colon or not (text.isascii() and text.isdecimal()):
+            raise HintedUsageError("--expect takes NUMBER:MARK", "as this command has said before")
+        number = int(text)
+    with _client() as client:
+        report = client.verify_audit(number=number, mark=mark)
+    if output in ("json", "yaml"):
+        show_data(plain(report), output)
+    elif output:
+        show_fields({"events": report.events, "valid": "yes" if report.valid else "no", "mark": report.mark}, output)
+    for problem in report.problems:
+        say(f"  event {problem.number}: {problem.reason}")
+    if not report.valid:
+        say("Error: the audit trail was changed")
+        say("hint: keep a copy of the database as it is, and find out who could write to it")
+        raise click.exceptions.Exit(1)
+    say(f"The audit trail is whole: {count(report.events, 'event')}. Keep this: {report.events}:{report.mark}")
+
+
+def _client() -> Client:
+    from strongroom.client import Client
+
+    return Client()

@@ -1,0 +1,36 @@
+"""The client's methods on the audit trail."""
+
+from __future__ import annotations
+
+from strongroom.client.transports.base import Transport
+from strongroom.models.audit_event import AuditEvent, AuditReport, ListAuditEvents, VerifyAudit
+from strongroom.models.page import DEFAULT_PAGE_SIZE, Page
+from strongroom.operations import audit as operations
+
+
+class AuditClient:
+    """The audit trail, for administrators of the server."""
+
+    _transport: Transport
+
+    def list_audit_events(
+        self,
+        *,
+        actor: str | None = None,
+        operation: str | None = None,
+        target: str | None = None,
+        target_id: str | None = None,
+        outcome: str | None = None,
+        after: int | None = None,
+        page: int = 1,
+        size: int = DEFAULT_PAGE_SIZE,
+    ) -> Page[AuditEvent]:
+        """A page of events, newest first; all filters are exact. With `after` those behind that number, oldest first."""
+        request = ListAuditEvents(
+            actor=actor, operation=operation, target=target, target_id=target_id, outcome=outcome, after=after, page=page, size=size
+        )
+        return self._transport.call(operations.LIST, request)
+
+    def verify_audit(self, *, number: int | None = None, mark: str | None = None) -> AuditReport:
+        """Follows the whole chain; `number` and `mark` of an earlier report have to be in it."""
+        return self._transport.call(operations.VERIFY, VerifyAudit(number=number, mark=mark))

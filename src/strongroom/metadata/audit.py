@@ -1,0 +1,107 @@
+"""The audit trail in the index: events, and the head of their chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+
+from strongroom.db.tables import audit_events, audit_head
+from strongroom.metadata.conditions import can_be_stored
+
+_HEAD = 1
+_FIND_HEAD = select(audit_head.c.number, audit_head.c.mark, audit_head.c.head).where(audit_head.c.id == _HEAD)
+_LOCKED_HEAD = _FIND_HEAD.with_for_update()
+_MOVE_HEAD = (
+    update(audit_head)
+    .where(audit_head.c.id == _HEAD)
+    .values(number=bindparam("last"), mark=bindparam("its_mark"), head=bindparam("both"))
+)
+_INSERT = insert(audit_events)
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """An event; `facts` is canonical JSON."""
+
+    number: int
+    facts: bytes
+    mark: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event to be added, with what it is found by."""
+
+    row: EventRow
+    actor: str
+    operation: str
+    target: str
+    target_id: str
+    outcome: str
+
+
+def find_head(connection: Connection, *, lock: bool = False) -> tuple[int, bytes, bytes] | None:
+    """The last event's number and mark, and the mark of both; with `lock`, nobody else adds an event before the transaction ends."""
+    row = connection.execute(_LOCKED_HEAD if lock else _FIND_HEAD).one_or_none()
+    return (row[0], row[1], row[2]) if row else None
+
+
+def begin(connection: Connection, mark: bytes, head: bytes) -> None:
+    """The head of an empty chain."""
+    connection.execute(insert(audit_head).values(id=_HEAD, number=0, mark=mark, head=head))
+
+
+def append(connection: Connection, events: Sequence[NewEvent], head: bytes) -> None:
+    """Adds events behind the head, which the caller has locked."""
+    connection.execute(
+        _INSERT,
+        [
+            {
+                "number": event.row.number,
+                "actor": event.actor,
+                "operation": event.operation,
+                "target": event.target,
+                "target_id": event.target_id,
+                "outcome": event.outcome,
+                "facts": event.row.facts,
+                "mark": event.row.mark,
+            }
+            for event in events
+        ],
+    )
+    last = events[-1].row
+    connection.execute(_MOVE_HEAD, {"last": last.number, "its_mark": last.mark, "both": head})
+
+
+def list_events(
+    connection: Connection, filters: Mapping[str, str], *, after: int | None, offset: int, size: int
+) -> tuple[list[EventRow], int]:
+    """A page of events, newest first, or with `after` the oldest first of those behind it; and how many there are in all."""
+    if not all(can_be_stored(text) for text in filters.values()):
+        return [], 0
+    wanted = [audit_events.c[name] == text for name, text in filters.items()]
+    wanted += [] if after is None else [audit_events.c.number > after]
+    total = connection.execute(select(func.count()).select_from(audit_events).where(*wanted)).scalar_one()
+    order = audit_events.c.number.desc() if after is None else audit_events.c.number
+    statement = select(audit_events.c.number, audit_events.c.facts, audit_events.c.mark).where(*wanted).order_by(order)
+    return [EventRow(row[0], row[1], row[2]) for row in connection.execute(statement.offset(offset).limit(size))], total
+
+
+def all_events(connection: Connection, upto: int, batch: int = 2_000) -> Iterator[tuple[EventRow, NewEvent]]:
+    """All events up to a number, in order, each with the columns that it is found by; in batches, so that memory is bounded."""
+    after = -(2**62)
+    while True:
+        rows = connection.execute(
+            select(audit_events)
+            .where(audit_events.c.number > after, audit_events.c.number <= upto)
+            .order_by(audit_events.c.number)
+            .limit(batch)
+        ).all()
+        for row in rows:
+            event = EventRow(row.number, row.facts, row.mark)
+            yield event, NewEvent(event, row.actor, row.operation, row.target, row.target_id, row.outcome)
+        if len(rows) < batch:
+            return
+        after = rows[-1].number

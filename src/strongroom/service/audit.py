@@ -1,0 +1,243 @@
+"""Writing and reading the audit trail."""
+
+from __future__ import annotations
+
+import queue
+import re
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import msgspec
+
+from strongroom.audit.chain import START, Entry, Verification, audit_key, canonical, extend, head_mark
+from strongroom.auth.actor import Actor
+from strongroom.db.clock import now
+from strongroom.db.engine import ConstraintViolated, Deadlocked
+from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, StaleVersion, StrongroomError, Unavailable
+from strongroom.metadata import audit as index
+from strongroom.metadata.audit import EventRow, NewEvent
+from strongroom.models.audit_event import AuditEvent, AuditProblem, AuditReport, ListAuditEvents, VerifyAudit
+from strongroom.models.filter import from_microseconds
+from strongroom.models.page import Page, check_page
+from strongroom.operations.operation import Operation
+from strongroom.service.deployment import Deployment
+
+OK = "ok"
+_BATCH = 500
+_TELLING = (OK, Forbidden.code, AlreadyExists.code, StaleVersion.code)
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What is recorded of an event; the moment in microseconds since 1970."""
+
+    moment: int
+    workspace: str
+    actor: str
+    actor_id: str
+    token_id: str | None
+    operation: str
+    target: str
+    target_id: str
+    version: int | None
+    outcome: str
+    address: str
+
+
+_decode = msgspec.json.Decoder(Facts).decode
+
+
+def facts_of(operation: Operation[Any, Any], actor: Actor, request: Any, outcome: Any) -> list[Facts]:
+    """What is to be recorded of a call: one event, or one for each secret that was resolved. `outcome` is the response or the error.
+
+    Only ids, names and versions are taken from requests and responses. A name that led nowhere is left out: it may be a value or a
+    password that was typed in the wrong place. One that was there, or would have been looked up but for a missing right, is told.
+    """
+    failed = isinstance(outcome, BaseException)
+    code = (outcome.code if isinstance(outcome, StrongroomError) else "internal") if failed else OK
+    known = actor.user_id != ""
+
+    def one(target: str, target_id: str, version: int | None) -> Facts:
+        return Facts(
+            moment=now(),
+            workspace=_text(actor.workspace),
+            actor=_text(actor.name),
+            actor_id=actor.user_id,
+            token_id=actor.token_id,
+            operation=operation.name,
+            target=_text(target) if code in _TELLING and (known or not failed) else "",
+            target_id=_text(target_id) if not failed or _ID.fullmatch(target_id) else "",
+            version=version,
+            outcome=code,
+            address=_text(actor.address),
+        )
+
+    response = None if failed else outcome
+    resolved = {
+        (item.name, item.secret_id, item.version): None
+        for item in (getattr(response, "items", None) or () if operation.name == "secret.resolve" else ())
+        if item.secret_id is not None
+    }
+    if resolved:
+        return [one(name, secret_id, version) for name, secret_id, version in resolved]
+    # In the path stands what a request is about; elsewhere a name may be a filter of a list.
+    asked = {field: getattr(request, field, None) or "" for field in ("id", "name") if f"{{{field}}}" in operation.path}
+    target = getattr(response, "name", None) or asked.get("name") or getattr(request, "username", None) or ""
+    target_id = getattr(response, "id", None) or asked.get("id") or ""
+    version = getattr(response, "version", None)
+    return [one(str(target), str(target_id), version if isinstance(version, int) else None)]
+
+
+def _text(text: str) -> str:
+    """Text as a column of names takes it."""
+    shown = text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
+    return shown[:255]
+
+
+class AuditLog:
+    """Adds events to the chain. Thread-safe; processes take turns, by a lock on the chain's head."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._database, self._key = deployment.database, audit_key(deployment.digest_key)
+
+    def record(self, facts: Sequence[Facts]) -> None:
+        """Adds the events, durably, in one transaction. `Unavailable` when that cannot be done."""
+        for _ in range(5):
+            try:
+                with self._database.write() as connection:
+                    head = index.find_head(connection, lock=True)
+                    if head is None:
+                        index.begin(connection, START, head_mark(self._key, 0, START))
+                        head = (0, START, b"")
+                    entries = extend(self._key, head[0], head[1], [canonical(item) for item in facts])
+                    events = [_new(entry, item) for entry, item in zip(entries, facts, strict=True)]
+                    last = events[-1].row
+                    index.append(connection, events, head_mark(self._key, last.number, last.mark))
+            except (ConstraintViolated, Deadlocked):  # two processes began the chain at once
+                continue
+            else:
+                return
+        raise Unavailable("the audit trail cannot be written", hint="try again")
+
+
+def _new(entry: Entry, facts: Facts) -> NewEvent:
+    row = EventRow(entry.number, entry.facts, entry.mark)
+    return NewEvent(row, facts.actor, facts.operation, facts.target, facts.target_id, facts.outcome)
+
+
+class GroupCommit:
+    """Adds the events of many threads in few transactions: whatever arrives while one is written goes into the next.
+
+    Thread-safe. Nobody is told that their event is on record before it is; when it cannot be written, they get the error. A bounded
+    queue: where the database does not keep up, `Unavailable`.
+    """
+
+    def __init__(self, log: AuditLog) -> None:
+        self._log = log
+        self._queue: queue.Queue[tuple[list[Facts], Future[None]] | None] = queue.Queue(maxsize=10_000)
+        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
+        self._thread.start()
+
+    def record(self, facts: list[Facts]) -> Future[None]:
+        """Is done when the events are on record."""
+        future: Future[None] = Future()
+        try:
+            self._queue.put_nowait((facts, future))
+        except queue.Full:
+            future.set_exception(Unavailable("the audit trail does not keep up", hint="try again later"))
+        return future
+
+    def close(self) -> None:
+        """Writes what is waiting, and ends."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            first = self._queue.get()
+            if first is None:
+                return
+            batch, ended = [first], False
+            while len(batch) < _BATCH and not ended:
+                try:
+                    item = self._queue.get_nowait()
+                except queue.Empty:
+                    break
+                if item is None:
+                    ended = True
+                else:
+                    batch.append(item)
+            self._write(batch)
+            if ended:
+                return
+
+    def _write(self, batch: list[tuple[list[Facts], Future[None]]]) -> None:
+        try:
+            self._log.record([fact for facts, _ in batch for fact in facts])
+        except Exception as error:  # noqa: BLE001 - everybody whose event is not on record is told
+            for _, future in batch:
+                future.set_exception(error if isinstance(error, StrongroomError) else Unavailable("the audit trail failed"))
+        else:
+            for _, future in batch:
+                future.set_result(None)
+
+
+class AuditService:
+    """Shows and verifies the audit trail, for administrators of the server. Thread-safe."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self._database, self._key = deployment.database, audit_key(deployment.digest_key)
+
+    def list(self, actor: Actor, request: ListAuditEvents) -> Page[AuditEvent]:
+        """A page of events, newest first."""
+        check_page(request.page, request.size)
+        given = {name: getattr(request, name) for name in ("actor", "operation", "target", "target_id", "outcome")}
+        filters = {name: text for name, text in given.items() if text is not None}
+        if request.after is not None and not 0 <= request.after < 2**62:
+            raise InvalidInput("'after' is the number of an event")
+        with self._database.snapshot() as connection:
+            rows, total = index.list_events(
+                connection, filters, after=request.after, offset=(request.page - 1) * request.size, size=request.size
+            )
+        return Page.of([_shown(row) for row in rows], total=total, page=request.page, size=request.size)
+
+    def verify(self, actor: Actor, request: VerifyAudit) -> AuditReport:
+        """Follows the whole chain in one snapshot. Time and no memory grow with the number of events."""
+        if (request.number is None) is not (request.mark is None):
+            raise InvalidInput("give both number and mark of an earlier report, or none of them")
+        verification = Verification(self._key)
+        seen = request.number in (None, 0)
+        with self._database.snapshot() as connection:
+            head = index.find_head(connection)
+            for row, columns in index.all_events(connection, 2**62):
+                verification.follow(Entry(row.number, row.facts, row.mark))
+                facts = _facts_or_none(row)
+                if facts is None or columns != _new(Entry(row.number, row.facts, row.mark), facts):
+                    verification.tell(row.number, "the columns that it is found by were changed")
+                seen = seen or (row.number == request.number and row.mark.hex() == request.mark)
+        if head is not None:
+            verification.end(*head)
+        elif verification.number:
+            verification.tell(verification.number, "the end of the chain was removed")
+        if not seen:
+            verification.tell(request.number or 0, "the trail does not hold the event of the earlier report")
+        problems = [AuditProblem(number=each.number, reason=each.reason) for each in verification.breaks]
+        return AuditReport(events=verification.number, mark=verification.mark.hex(), valid=not problems, problems=problems[:100])
+
+
+def _facts_or_none(row: EventRow) -> Facts | None:
+    try:
+        return _decode(row.facts)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def _shown(row: EventRow) -> AuditEvent:
+    facts = _facts_or_none(row)
+    if facts is None:
+        raise Unavailable(f"event {row.number} of the audit trail cannot be read", hint="look at it with: strongroom audit verify")
+    fields = msgspec.structs.asdict(facts)
+    moment = fields.pop("moment")
+    return AuditEvent(number=row.number, moment=from_microseconds(moment), **fields)

@@ -1,0 +1,73 @@
+"""A server records every access before it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.callers import Caller
+from tests.canary import CANARY
+from tests.servers.strongroom import StrongroomServer
+
+
+@pytest.fixture(autouse=True)
+def _whole(admin: Caller) -> Iterator[None]:
+    """Whatever a test did: afterwards the trail is whole."""
+    yield
+    report = admin.call("POST", "/audit/verify", {}).data
+    assert (report["valid"], report["problems"]) == (True, [])
+
+
+def events(admin: Caller, **filters: Any) -> list[dict[str, Any]]:
+    query = "&".join(f"{name}={text}" for name, text in {"size": 100, **filters}.items())
+    items: list[dict[str, Any]] = admin.call("GET", f"/audit?{query}").data["items"]
+    return items
+
+
+def test_reads_and_writes_are_on_record(admin: Caller) -> None:
+    """An access is found as soon as it was answered: who, from where, which version, with which token."""
+    made = admin.create("watched", {"k": f"{CANARY}-k"})
+    assert admin.call("GET", "/secrets/by-name/watched").status == 200
+    newest, before = events(admin, target_id=made["id"])
+    assert (newest["operation"], newest["outcome"], newest["version"]) == ("secret.get-by-name", "ok", 1)
+    assert (before["operation"], before["address"], before["workspace"]) == ("secret.create", "127.0.0.1", admin.workspace)
+    assert newest["token_id"]
+    assert newest["actor"] == "default"
+
+
+def test_refusals_are_on_record(admin: Caller, nobody: Caller) -> None:
+    """Whoever is refused is recorded: without a token, with a wrong one, without the right, and without the secret."""
+    number = events(admin)[0]["number"]
+    assert nobody.call("GET", "/secrets").status == 401
+    assert nobody.call("GET", "/secrets", Authorization="Bearer srs_wrong").status == 401
+    assert nobody.call("POST", "/login", {"username": "default", "password": f"{CANARY}-wrong"}).status == 401
+    assert admin.call("GET", "/secrets/by-name/absent").status == 404
+    found = [(item["operation"], item["outcome"], item["actor"]) for item in events(admin, after=number)]
+    mine = [item for item in found if item[0] in ("secret.list", "user.login", "secret.get-by-name")]
+    for expected in (
+        ("secret.list", "unauthenticated", ""),
+        ("user.login", "unauthenticated", ""),
+        ("secret.get-by-name", "not_found", "default"),
+    ):
+        assert expected in mine
+
+
+def test_workers_make_one_chain(admin: Caller, strongroom_server: StrongroomServer) -> None:
+    """Requests that several workers answer at once are each recorded once, without gaps."""
+    admin.create("busy", {"k": f"{CANARY}-k"})
+    before = admin.call("GET", "/audit?target=busy&operation=secret.get-by-name").data["total"]
+    with ThreadPoolExecutor(8) as pool:
+        statuses = list(pool.map(lambda _: admin.call("GET", "/secrets/by-name/busy").status, range(80)))
+    assert statuses == [200] * 80
+    after = admin.call("GET", "/audit?target=busy&operation=secret.get-by-name").data["total"]
+    assert after - before == 80
+
+
+def test_the_trail_is_for_administrators_of_the_server(admin: Caller) -> None:
+    """An administrator of a workspace gets neither events nor the state of the chain."""
+    chief = admin.add(f"chief-{admin.workspace}", "admin")
+    assert chief.call("GET", "/audit").status == 403
+    assert chief.call("POST", "/audit/verify", {}).status == 403

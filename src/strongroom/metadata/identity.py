@@ -194,6 +194,11 @@ def _bearer(columns: Sequence[Any]) -> BearerRow:
     return BearerRow(*columns)
 
 
+def is_token(connection: Connection, digest: bytes, kind: str) -> bool:
+    """Whether there is a token of this digest and kind."""
+    return connection.execute(select(tokens.c.id).where(tokens.c.digest == digest, tokens.c.kind == kind)).first() is not None
+
+
 def take_token(connection: Connection, digest: bytes, kind: str) -> bool:
     """Ends the one-time token of this digest; whether it was there. Of several who try at once, one gets it."""
     found = connection.execute(delete(tokens).where(tokens.c.digest == digest, tokens.c.kind == kind))

@@ -157,11 +157,15 @@ class IdentityService:
     def set_up(self, actor: Actor, request: SetUp) -> AccessToken:
         """Makes the first administrator and logs them in. `Unauthenticated` for a token that is wrong, used or expired."""
         name, password = check_user_name(request.username), check_password(request.password)
+        token, refused = digest(request.token.reveal()), "this set-up token is not valid, or not any more"
+        with self._database.read() as connection:
+            if not index.is_token(connection, token, TokenKind.SETUP):  # before a stranger makes the server hash
+                raise Unauthenticated(refused, hint="start the server again for a new one")
         hashed = hash_password(password)
         with self._database.write() as connection:
             index.delete_expired(connection, now())
-            if not index.take_token(connection, digest(request.token.reveal()), TokenKind.SETUP):
-                raise Unauthenticated("this set-up token is not valid, or not any more", hint="start the server again for a new one")
+            if not index.take_token(connection, token, TokenKind.SETUP):
+                raise Unauthenticated(refused, hint="start the server again for a new one")
             user_id = self._add_first_admin(connection, name, hashed)
             return _open_session(connection, user_id)
 

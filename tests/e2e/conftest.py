@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,10 @@ from typing import Any
 import pytest
 
 from strongroom.cli.main import execute
+from strongroom.client.login_state import LoginState, write_login
+from strongroom.config import read_settings
+from strongroom.redaction import SecretText
+from tests.callers import Caller
 from tests.canary import CANARY
 
 BIN = Path(sys.executable).parent
@@ -47,9 +51,33 @@ class Outcome:
 CommandLine = Callable[..., Outcome]
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Runs tests on each of the transports that the closest `transports` mark names."""
+    mark = metafunc.definition.get_closest_marker("transports")
+    if mark is not None:
+        metafunc.parametrize("transport", mark.args)
+
+
+@pytest.fixture
+def transport() -> str:
+    """What the command line works on: `embedded` is the store in the state folder, `server` is a server that it is logged in to."""
+    return "embedded"
+
+
+@pytest.fixture
+def workspace(transport: str, request: pytest.FixtureRequest) -> str:
+    """The name of the workspace that the command line works in; at a server a fresh one."""
+    if transport == "embedded":
+        return "default"
+    admin: Caller = request.getfixturevalue("admin")
+    return admin.workspace
+
+
 @pytest.fixture(autouse=True)
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state folder that nobody has used, and a working folder of the test's own."""
+def store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str, workspace: str, request: pytest.FixtureRequest
+) -> Iterator[Path]:
+    """A state folder that nobody has used, but perhaps to log in to a server; and a working folder of the test's own."""
     for name in list(os.environ):
         if name.startswith("STRONGROOM_"):
             monkeypatch.delenv(name)
@@ -59,7 +87,15 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
-    return folder
+    if transport == "embedded":
+        yield folder
+        return
+    admin: Caller = request.getfixturevalue("admin")
+    assert admin.token is not None
+    login = LoginState(url=admin.server.url, token=SecretText(admin.token), username="default", workspace=workspace)
+    write_login(read_settings({"STRONGROOM_CONFIG_PATH": str(folder)}), login)
+    yield folder
+    assert [path.name for path in folder.iterdir()] == ["login.json"], "something was kept here instead of at the server"
 
 
 @pytest.fixture

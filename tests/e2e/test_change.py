@@ -8,6 +8,8 @@ import pytest
 
 from .conftest import CommandLine
 
+pytestmark = pytest.mark.transports("embedded", "server")
+
 
 @pytest.fixture(autouse=True)
 def db(strongroom: CommandLine) -> None:
@@ -102,13 +104,13 @@ def test_refused_renames(strongroom: CommandLine, words: list[str]) -> None:
     assert state(strongroom)["values"]["user"] == "admin"
 
 
-def test_delete_asks(strongroom: CommandLine) -> None:
+def test_delete_asks(strongroom: CommandLine, workspace: str) -> None:
     """The question shows name, scope and id; only yes deletes."""
     identifier = strongroom("secret", "get", "db", "-o", "json").data["id"]
     for answer in (b"", b"\n", b"n\n", b"maybe\n"):
         outcome = strongroom("secret", "delete", identifier, stdin=answer)
         assert outcome.code == 1
-        assert f"Delete secret 'db' in workspace 'default', id {identifier}" in outcome.err
+        assert f"Delete secret 'db' in workspace '{workspace}', id {identifier}" in outcome.err
     assert strongroom("secret", "delete", "db", stdin=b"y\n").code == 0
     assert strongroom("secret", "get", "db").code == 1
     assert strongroom("secret", "delete", "db", "-y").code == 1
@@ -129,6 +131,7 @@ def test_rollback(strongroom: CommandLine) -> None:
     assert (state(strongroom)["version"], state(strongroom)["values"]["password"]) == (3, "old")
 
 
+@pytest.mark.transports("embedded", reason="how many versions are kept is a setting of the server")
 def test_retention(strongroom: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only so many versions are kept, and the current one always."""
     monkeypatch.setenv("STRONGROOM_KEEP_VERSIONS", "3")
@@ -144,6 +147,7 @@ def test_retention(strongroom: CommandLine, monkeypatch: pytest.MonkeyPatch) -> 
     assert [(version["version"], version["current"]) for version in kept] == [(10, False), (9, False), (8, False), (5, True)]
 
 
+@pytest.mark.transports("embedded", reason="a server's keys are rotated where it runs, not by those who are logged in")
 def test_rotate_the_key(strongroom: CommandLine, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A managed key is replaced; a given key is replaced by the one before it; without a new one it says what to do."""
     before = (store / "encryption.key").read_text()

@@ -10,6 +10,8 @@ from tests.canary import CANARY
 
 from .conftest import CommandLine
 
+pytestmark = pytest.mark.transports("embedded", "server")
+
 
 def values(strongroom: CommandLine, name: str, *options: str) -> dict[str, str]:
     outcome = strongroom("secret", "get", name, "-o", "json", *options)

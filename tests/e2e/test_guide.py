@@ -15,6 +15,8 @@ import pytest
 
 from .conftest import BIN, CommandLine
 
+pytestmark = pytest.mark.transports("embedded", "server")
+
 
 def shell(script: str) -> str:
     """Runs a block as it stands in the guide, in bash."""

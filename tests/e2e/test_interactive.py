@@ -10,6 +10,8 @@ import pytest
 
 from .conftest import BIN, CommandLine
 
+pytestmark = pytest.mark.transports("embedded", "server")
+
 HIDDEN = "typed-in-the-dark"
 
 
@@ -117,11 +119,11 @@ def test_giving_up(terminal, strongroom: CommandLine, interrupt: str) -> None:
     assert strongroom("secret", "list", "-o", "json").data["total"] == 0
 
 
-def test_delete(terminal, strongroom: CommandLine) -> None:
+def test_delete(terminal, strongroom: CommandLine, workspace: str) -> None:
     """The question is asked on the terminal."""
     strongroom("secret", "create", "s", "--k=v")
     child = terminal("secret", "delete", "s")
-    child.expect(r"Delete secret 's' in workspace 'default', id [0-9a-f-]+, with all its versions\? \[y/N\]")
+    child.expect(rf"Delete secret 's' in workspace '{workspace}', id [0-9a-f-]+, with all its versions\? \[y/N\]")
     child.sendline("y")
     finish(child)
     assert strongroom("secret", "list", "-o", "json").data["total"] == 0

@@ -17,6 +17,8 @@ from strongroom.errors import InvalidInput
 
 from .conftest import CommandLine
 
+pytestmark = pytest.mark.transports("embedded", "server")
+
 
 @pytest.fixture
 def secrets(strongroom: CommandLine) -> None:
@@ -180,6 +182,7 @@ def test_export_and_import(strongroom: CommandLine, tmp_path: Path, format_: str
 KEYS = st.text("abcXYZ019_.-", min_size=1, max_size=8).filter(lambda key: key != "name")
 
 
+@pytest.mark.transports("embedded", reason="it works on texts, without a store")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.dictionaries(KEYS, st.text(st.characters(exclude_categories=["Cs"]), max_size=40), min_size=1, max_size=5))
 def test_exports_are_exact(values: dict[str, str]) -> None:

@@ -18,6 +18,8 @@ from tests.canary import CANARY, holds_canary
 
 from .conftest import BIN, VALUE, CommandLine, Outcome
 
+pytestmark = pytest.mark.transports("embedded", "server")
+
 HIDDEN = "typed-in-the-dark"
 PLAIN = "plain-password-1"  # of an attribute: stored as it is, so no canary
 FLAVORS = '''

@@ -30,8 +30,9 @@ def fits(hashed: str | None, password: str) -> bool:
     """Whether it is that password. Without one to compare with it takes as long: who can log in is not told by time."""
     from argon2.exceptions import InvalidHashError, VerificationError
 
+    decoy = _decoy()  # made when it is first asked for, which must not be when the first unknown user comes
     try:
-        return _hasher().verify(_decoy() if hashed is None else hashed, password) and hashed is not None
+        return _hasher().verify(decoy if hashed is None else hashed, password) and hashed is not None
     except (VerificationError, InvalidHashError):
         return False
 

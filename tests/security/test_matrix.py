@@ -291,7 +291,6 @@ def test_no_run_shows_a_hidden_secret(door: Door, kind: str) -> None:
     assert hidden.id.encode() in door.ask(of_run.GET, {"name": example.run.id}, owner).body
 
 
-@pytest.mark.xfail(reason="a read of an absent secret is put on record, one of a hidden secret is not, and one's own run shows it")
 def test_the_record_of_a_run_does_not_tell_hidden_from_absent(door: Door) -> None:
     """Who claims to have read a secret learns nothing from the record of the run."""
     owner, who = door.add(Role.EDITOR), door.add(Role.EDITOR)

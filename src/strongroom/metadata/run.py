@@ -202,11 +202,15 @@ def list_reads(connection: Connection, run_id: str) -> Sequence[Sequence[Any]]:
 
 
 def list_usage(
-    connection: Connection, workspace_id: str, secret_id: str, *, version: int | None, offset: int, size: int
+    connection: Connection, workspace_id: str, secret_id: str, *, reader: str | None, version: int | None, offset: int, size: int
 ) -> tuple[Sequence[Sequence[Any]], int]:
-    """A page of who read a secret, newest first: run id, run, pipeline, owner, step, version, key, moment; and how many in all."""
+    """A page of who read a secret (or of one reader's reads), newest first, and how many there are in all.
+
+    Each has: run id, run, pipeline, owner, step, version, key, moment.
+    """
     wanted = [secret_reads.c.secret_id == secret_id, runs.c.workspace_id == workspace_id, _SPECIFIC]
     wanted += [secret_reads.c.number == version] if version is not None else []
+    wanted += [runs.c.owner_id == reader] if reader is not None else []
     source = secret_reads.join(runs, runs.c.id == secret_reads.c.run_id).join(users, users.c.id == runs.c.owner_id)
     total = connection.execute(select(func.count()).select_from(source).where(*wanted)).scalar_one()
     statement = (

@@ -209,13 +209,6 @@ class SecretIndex:
             found.update(connection.execute(_VISIBLE, _among(workspace_id, ("", user_id), some)).scalars())
         return found
 
-    def hidden(self, connection: Connection, workspace_id: str, user_id: str, secret_ids: Collection[str]) -> set[str]:
-        """Which of these ids are those of secrets that the user may not see. Ids of deleted secrets are not among them."""
-        found: set[str] = set()
-        for some in _batches(secret_ids):
-            found.update(connection.execute(_EXISTING, {"values": list(some)}).scalars())
-        return found - self.visible(connection, workspace_id, user_id, found)
-
     def _find(
         self,
         connection: Connection,
@@ -456,7 +449,6 @@ _KEYS = (
         secrets.c.private_to.in_([bindparam("namespace"), bindparam("other")]),
     )
 )
-_EXISTING = select(secrets.c.id).where(secrets.c.id.in_(_values))
 _VISIBLE = select(secrets.c.id).where(
     secrets.c.id.in_(_values),
     secrets.c.workspace_id == bindparam("workspace_id"),

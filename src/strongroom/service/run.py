@@ -140,9 +140,7 @@ class RunService:
                 raise InvalidInput("a read is recorded by the names and ids of what was read")
         with self._database.write() as connection:
             self._own(connection, actor, run_id)
-            hidden = self._secrets.hidden(connection, actor.workspace_id, actor.user_id, {read.secret_id for read in reads})
-            # Nobody can have read those, so that such a record could only be meant to confuse their owners.
-            index.add_reads(connection, run_id, [row for row in rows if row[1] not in hidden], now())
+            index.add_reads(connection, run_id, rows, now())
 
     def find_cached_step(self, actor: Actor, request: FindCachedStep) -> CachedStep:
         """The latest completed step of the workspace with this cache key; without a run if there is none."""
@@ -186,12 +184,16 @@ class RunService:
         return Page.of([_run(row) for row in rows], total=total, page=request.page, size=request.size)
 
     def list_usage(self, actor: Actor, request: ListSecretUsage) -> Page[SecretUse]:
-        """A page of who read a secret that the actor may see, newest first. `NotFound`."""
+        """A page of who read a secret that the actor may see, newest first. `NotFound`.
+
+        Of a user-scoped one only its owner's reads count: anybody may claim to have read it, and nobody else can have.
+        """
         check_page(request.page, request.size)
         if request.version is not None and not 0 < request.version <= MAX_VERSION:
             raise InvalidInput("versions are counted from 1")
         with self._database.snapshot() as connection:
-            if not self._secrets.visible(connection, actor.workspace_id, actor.user_id, {request.id}):
+            secret = self._secrets.find_by_id(connection, actor.workspace_id, actor.user_id, request.id)
+            if secret is None:
                 raise NotFound(
                     f"there is no secret with the id {printable(request.id)}", hint="see them with: strongroom secret list"
                 )
@@ -199,6 +201,7 @@ class RunService:
                 connection,
                 actor.workspace_id,
                 request.id,
+                reader=secret.private_to or None,
                 version=request.version,
                 offset=offset_of(request.page, request.size),
                 size=request.size,

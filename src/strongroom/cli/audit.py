@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from strongroom.cli.client import open_client
 from strongroom.cli.command import Group, HintedUsageError
 from strongroom.cli.output import (
     count,
@@ -21,9 +22,6 @@ from strongroom.cli.output import (
     show_table,
     write,
 )
-
-if TYPE_CHECKING:
-    from strongroom.client import Client
 
 
 @click.group("audit", cls=Group, short_help="See who did what, and verify that the record is whole.")
@@ -53,7 +51,7 @@ def _filters(command: Any) -> Any:
 @output_option
 def list_(page: int, size: int, output: str | None, **filters: Any) -> None:
     """List events, newest first."""
-    with _client() as client:
+    with open_client() as client:
         found = client.list_audit_events(page=page, size=size, **filters)
     if output in ("json", "yaml"):
         show_data(plain(found), output)
@@ -86,7 +84,7 @@ list_.name = "list"
 def export(after: int, **filters: Any) -> None:
     """Write events to standard output, oldest first, each as a line of JSON."""
     written = 0
-    with _client() as client:
+    with open_client() as client:
         while True:
             found = client.list_audit_events(after=after, size=1000, **filters)
             for item in found:
@@ -112,7 +110,7 @@ def verify(expect: str | None, output: str | None) -> None:
         if not colon or not (text.isascii() and text.isdecimal()):
             raise HintedUsageError("--expect takes NUMBER:MARK", "as this command has said before")
         number = int(text)
-    with _client() as client:
+    with open_client() as client:
         report = client.verify_audit(number=number, mark=mark)
     if output in ("json", "yaml"):
         show_data(plain(report), output)
@@ -125,9 +123,3 @@ def verify(expect: str | None, output: str | None) -> None:
         say("hint: keep a copy of the database as it is, and find out who could write to it")
         raise click.exceptions.Exit(1)
     say(f"The audit trail is whole: {count(report.events, 'event')}. Keep this: {report.events}:{report.mark}")
-
-
-def _client() -> Client:
-    from strongroom.client import Client
-
-    return Client()

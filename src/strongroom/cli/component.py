@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from strongroom.cli.client import open_client
 from strongroom.cli.command import Command, Group, HintedUsageError, KeyValueCommand
 from strongroom.cli.main import COMPONENT_GROUPS
 from strongroom.cli.output import (
@@ -26,7 +27,6 @@ from strongroom.cli.output import (
 from strongroom.cli.prompts import confirm
 
 if TYPE_CHECKING:
-    from strongroom.client import Client
     from strongroom.models.component import Component
 
 _ATTRIBUTES_HELP = """
@@ -76,7 +76,7 @@ def component_group(name: str) -> click.Group:
         from strongroom.stacks.custom import ensure_flavor
 
         attributes = _attributes(pairs, document)
-        with _client() as client, _working_folder():
+        with open_client() as client, _working_folder():
             ensure_flavor(client, component_type(kind), flavor)
             made = client.create_component(name, type=kind, flavor=flavor, configuration=attributes)
         say(f"Registered {words} '{made.name}' of the flavor '{made.flavor}'.")
@@ -89,7 +89,7 @@ def component_group(name: str) -> click.Group:
     @paging_options
     @output_option
     def list_(name_filter: str | None, flavor: str | None, page: int, size: int, output: str | None) -> None:
-        with _client() as client:
+        with open_client() as client:
             found = client.list_components(kind, name=name_filter, flavor=flavor, page=page, size=size)
         if output in ("json", "yaml"):
             show_data(plain(found), output)
@@ -108,7 +108,7 @@ def component_group(name: str) -> click.Group:
     @name_argument
     @output_option
     def describe(name: str, output: str | None) -> None:
-        with _client() as client:
+        with open_client() as client:
             found = client.get_component(kind, name)
         if output in ("json", "yaml"):
             show_data(plain(found), output)
@@ -134,7 +134,7 @@ def component_group(name: str) -> click.Group:
         if not (pairs or document or removed):
             raise HintedUsageError("there is nothing to change", "give --ATTRIBUTE=VALUE, -v or -r")
         attributes = _attributes(pairs, document)
-        with _client() as client:
+        with open_client() as client:
             changed = client.update_component(
                 kind, name, configuration=attributes, remove=[attribute.replace("-", "_") for attribute in removed]
             )
@@ -147,7 +147,7 @@ def component_group(name: str) -> click.Group:
     @click.argument("new_name", metavar="NEW")
     @output_option
     def rename(name: str, new_name: str, output: str | None) -> None:
-        with _client() as client:
+        with open_client() as client:
             changed = client.update_component(kind, name, new_name=new_name)
         say(f"The {words} is now called '{changed.name}'.")
         if output:
@@ -157,7 +157,7 @@ def component_group(name: str) -> click.Group:
     @name_argument
     @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
     def delete(name: str, yes: bool) -> None:
-        with _client() as client:
+        with open_client() as client:
             found = client.get_component(kind, name)
             if not yes and not confirm(f"Delete {words} '{found.name}' of the flavor '{found.flavor}', id {found.id}?"):
                 say("Nothing was deleted.")
@@ -185,7 +185,7 @@ def _flavor_group(type_name: str, kind: str, words: str) -> click.Group:
         from strongroom.client.component import component_type
         from strongroom.stacks.custom import installed_flavors
 
-        with _client() as client:
+        with open_client() as client:
             page = client.list_flavors(kind)
         found = list(page)
         names = {item.name for item in found}
@@ -207,7 +207,7 @@ def _flavor_group(type_name: str, kind: str, words: str) -> click.Group:
         from strongroom.client.component import component_type
         from strongroom.stacks.custom import ensure_flavor
 
-        with _client() as client, _working_folder():
+        with open_client() as client, _working_folder():
             ensure_flavor(client, component_type(kind), name)
             found = client.get_flavor(kind, name)
         if output in ("json", "yaml"):
@@ -230,7 +230,7 @@ def _flavor_group(type_name: str, kind: str, words: str) -> click.Group:
         from strongroom.errors import InvalidInput
         from strongroom.stacks.custom import describe_class
 
-        with _client() as client, _working_folder():
+        with open_client() as client, _working_folder():
             described = describe_class(source)
             if described.type != kind:
                 raise InvalidInput(
@@ -246,7 +246,7 @@ def _flavor_group(type_name: str, kind: str, words: str) -> click.Group:
     @click.argument("name")
     @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
     def delete_flavor(name: str, yes: bool) -> None:
-        with _client() as client:
+        with open_client() as client:
             client.get_flavor(kind, name)
             if not yes and not confirm(f"Forget the {words} flavor '{name}'?"):
                 say("Nothing was deleted.")
@@ -262,7 +262,7 @@ def complete_component(kind: str, incomplete: str) -> list[CompletionItem]:
     from strongroom.errors import StrongroomError
 
     try:
-        with _client() as client:
+        with open_client() as client:
             page = client.list_components(kind, name=f"startswith:{incomplete}", size=100)
     except StrongroomError:
         return []
@@ -289,12 +289,6 @@ def _attributes(pairs: list[tuple[str, str]], document: str | None) -> dict[str,
         reader.add_document(document)
     reader.add_pairs([(key.replace("-", "_"), text) for key, text in pairs])
     return reader.values
-
-
-def _client() -> Client:
-    from strongroom.client import Client
-
-    return Client()
 
 
 @contextmanager

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from strongroom.cli.client import open_client
 from strongroom.cli.command import Group
 from strongroom.cli.output import local_time, output_option, paging_options, plain, say_page, show_data, show_fields, show_table
 
 if TYPE_CHECKING:
-    from strongroom.client import Client
     from strongroom.models.run import Run, RunStep
 
 
@@ -30,7 +30,7 @@ def run() -> None:
 @output_option
 def list_(pipeline: str | None, status: str | None, page: int, size: int, output: str | None) -> None:
     """List runs, newest first."""
-    with _client() as client:
+    with open_client() as client:
         found = client.list_runs(pipeline=pipeline, status=status, page=page, size=size)
     if output in ("json", "yaml"):
         show_data(plain(found), output)
@@ -49,7 +49,7 @@ def _complete_run(ctx: click.Context, parameter: click.Parameter, incomplete: st
     from strongroom.errors import StrongroomError
 
     try:
-        with _client() as client:
+        with open_client() as client:
             page = client.list_runs(size=100)
     except StrongroomError:
         return []
@@ -61,7 +61,7 @@ def _complete_run(ctx: click.Context, parameter: click.Parameter, incomplete: st
 @output_option
 def describe(name: str, output: str | None) -> None:
     """Show a run: its steps with their inputs and outputs, and which step read which version of which secret."""
-    with _client() as client:
+    with open_client() as client:
         found = client.get_run(name)
     if output in ("json", "yaml"):
         show_data(plain(found), output)
@@ -106,9 +106,3 @@ def _time(moment: Any) -> str:
 
 def _text(metadata: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in metadata.items())
-
-
-def _client() -> Client:
-    from strongroom.client import Client
-
-    return Client()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from strongroom.cli.client import open_client
 from strongroom.cli.command import Group, HintedUsageError, KeyValueCommand
 from strongroom.cli.completion import complete_key, complete_secret
 from strongroom.cli.output import (
@@ -107,7 +108,7 @@ def create(
     for key, value in values.items():
         if value is None:
             raise HintedUsageError(f"the value of '{key}' is null", "give a value, or leave the key out")
-    with _client() as client:
+    with open_client() as client:
         if interactive:
             refuse_taken(client, name, scope)
             ask_new_keys(values)
@@ -165,7 +166,7 @@ def list_(
         "updated": updated,
         "sort_by": sort_by,
     }
-    with _client() as client:
+    with open_client() as client:
         found = client.list_secrets(**filters, page=1 if everything else page, size=1000 if everything else size)
         items = list(found)
         for number in range(2, found.total_pages + 1) if everything else ():
@@ -195,7 +196,7 @@ list_.name = "list"
 @output_option
 def get(name: str, scope: str | None, key: str | None, version: int | None, output: str | None) -> None:
     """Show a secret with its values in clear."""
-    with _client() as client:
+    with open_client() as client:
         found = client.get_secret(name, scope=scope, version=version)
     _warn_if_expired(found)
     values = found.secret_values
@@ -220,7 +221,7 @@ def get(name: str, scope: str | None, key: str | None, version: int | None, outp
 @output_option
 def describe(name: str, scope: str | None, output: str | None) -> None:
     """Show everything about a secret but its values."""
-    with _client() as client:
+    with open_client() as client:
         found = client.get_secret_metadata(name, scope=scope)
         versions = client.list_secret_versions(found.id)
     _warn_if_expired(found)
@@ -291,7 +292,7 @@ def update(
         raise HintedUsageError("there is nothing to change", "give --KEY=VALUE, -v, --from-env-file, -i, -r or --new-scope")
     values = _read(pairs, document, env_file)
     keys_to_remove = _keys_to_remove(removed, values)
-    with _client() as client:
+    with open_client() as client:
         known = client.get_secret_metadata_exactly(name, scope=scope) if interactive or labels else None
         if interactive and known is not None:
             ask_changed_keys(known, values, keys_to_remove)
@@ -328,7 +329,7 @@ def rename(name: str, new_name: str | None, new_name_option: str | None, scope: 
     new = new_name or new_name_option
     if not new or (new_name and new_name_option):
         raise HintedUsageError("give the new name once", "strongroom secret rename NAME NEW")
-    with _client() as client:
+    with open_client() as client:
         known = client.get_secret_metadata_exactly(name, scope=scope)
         changed = client.update_secret(_uuid(known.id), new_name=new)
         say(f"The secret is now called '{changed.name}' {_where(changed)}.")
@@ -342,7 +343,7 @@ def rename(name: str, new_name: str | None, new_name_option: str | None, scope: 
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def delete(name: str, scope: str | None, yes: bool) -> None:
     """Delete a secret with all its versions."""
-    with _client() as client:
+    with open_client() as client:
         found = client.get_secret_metadata_exactly(name, scope=scope)
         _say_references(client, found.name)
         if not yes and not confirm(f"Delete secret '{found.name}' {_where(found)}, id {found.id}, with all its versions?"):
@@ -362,7 +363,7 @@ def export(name: str, scope: str | None, path: str | None, format_: str, force: 
     """Write keys and values in clear, for -v or --from-env-file to read back."""
     from strongroom.cli.export import format_values, write_private_file
 
-    with _client() as client:
+    with open_client() as client:
         found = client.get_secret(name, scope=scope)
     text = format_values(found.secret_values, format_)
     if path is None or path == "-":
@@ -378,7 +379,7 @@ def export(name: str, scope: str | None, path: str | None, format_: str, force: 
 @output_option
 def history(name: str, scope: str | None, output: str | None) -> None:
     """List the kept versions of a secret, newest first, without values."""
-    with _client() as client:
+    with open_client() as client:
         versions = client.list_secret_versions(name, scope=scope)
     if output in ("json", "yaml"):
         show_data(plain(versions), output)
@@ -393,7 +394,7 @@ def history(name: str, scope: str | None, output: str | None) -> None:
 @output_option
 def rollback(name: str, scope: str | None, to_version: int, output: str | None) -> None:
     """Make an earlier version the current one. No version is lost: you can go forward again."""
-    with _client() as client:
+    with open_client() as client:
         changed = client.rollback_secret(name, to_version, scope=scope)
     say(f"Secret '{changed.name}' is at version {changed.version} again, with the keys: {', '.join(changed.keys)}.")
     _show(changed, output)
@@ -407,7 +408,7 @@ def rollback(name: str, scope: str | None, to_version: int, output: str | None) 
 @output_option
 def usage(name: str, scope: str | None, version: int | None, page: int, size: int, output: str | None) -> None:
     """List which run and which step of it read which key of which version, newest first. Never shows a value."""
-    with _client() as client:
+    with open_client() as client:
         found = client.list_secret_usage(name, scope=scope, version=version, page=page, size=size)
     if output in ("json", "yaml"):
         show_data(plain(found), output)
@@ -428,12 +429,6 @@ def _say_references(client: Client, name: str) -> None:
 
     for place in references_to(client, name):
         say(f"note: {place.owner} refers to '{name}': its {place.attribute} is {place.reference}")
-
-
-def _client() -> Client:
-    from strongroom.client import Client
-
-    return Client()
 
 
 def _read(pairs: list[tuple[str, str]], document: str | None, env_file: str | None) -> dict[str, str | None]:

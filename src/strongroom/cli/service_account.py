@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
+from strongroom.cli.client import open_client
 from strongroom.cli.command import Group
 from strongroom.cli.output import (
     local_time,
@@ -22,9 +21,6 @@ from strongroom.cli.output import (
 from strongroom.cli.prompts import confirm
 from strongroom.cli.workspace import ROLES
 
-if TYPE_CHECKING:
-    from strongroom.client import Client
-
 
 @click.group("service-account", cls=Group, short_help="Add and end identities of machines.")
 def service_account() -> None:
@@ -37,7 +33,7 @@ def service_account() -> None:
 @output_option
 def create(name: str, role: str, output: str | None) -> None:
     """Add a service account to the active workspace."""
-    with _client() as client:
+    with open_client() as client:
         made = client.create_service_account(name, role)
     say(f"Created service account '{made.name}' in workspace '{made.workspace}'.")
     say(f"Make a key for it with: strongroom api-key create {made.name} NAME")
@@ -50,7 +46,7 @@ def create(name: str, role: str, output: str | None) -> None:
 @output_option
 def list_(page: int, size: int, output: str | None) -> None:
     """List the service accounts of the active workspace."""
-    with _client() as client:
+    with open_client() as client:
         found = client.list_service_accounts(page=page, size=size)
     if output in ("json", "yaml"):
         show_data(plain(found), output)
@@ -67,7 +63,7 @@ list_.name = "list"
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def delete(name: str, yes: bool) -> None:
     """End a service account and all its API keys, at once. Its name stays taken."""
-    with _client() as client:
+    with open_client() as client:
         if not yes and not confirm(f"End service account '{name}' with all its API keys?"):
             say("Nothing was deleted.")
             raise click.exceptions.Exit(1)
@@ -89,7 +85,7 @@ def create_key(account: str, name: str, expires_at: str | None, output: str | No
     """Make an API key and print it, this once. Use it as STRONGROOM_API_KEY."""
     from strongroom.models.filter import parse_time
 
-    with _client() as client:
+    with open_client() as client:
         made = client.create_api_key(account, name, expires_at=None if expires_at is None else parse_time("--expires-at", expires_at))
     key = made.key.reveal() if made.key else ""
     if output in ("json", "yaml"):
@@ -104,7 +100,7 @@ def create_key(account: str, name: str, expires_at: str | None, output: str | No
 @output_option
 def list_keys(account: str, output: str | None) -> None:
     """List the API keys of a service account, without what is secret of them."""
-    with _client() as client:
+    with open_client() as client:
         found = client.list_api_keys(account)
     if output in ("json", "yaml"):
         show_data(plain(found), output)
@@ -119,15 +115,9 @@ def list_keys(account: str, output: str | None) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def delete_key(account: str, name: str, yes: bool) -> None:
     """End an API key, at once and everywhere."""
-    with _client() as client:
+    with open_client() as client:
         if not yes and not confirm(f"End the API key '{name}' of '{account}'?"):
             say("Nothing was deleted.")
             raise click.exceptions.Exit(1)
         client.delete_api_key(account, name)
     say(f"Deleted API key '{name}' of '{account}'.")
-
-
-def _client() -> Client:
-    from strongroom.client import Client
-
-    return Client()

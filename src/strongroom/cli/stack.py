@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from strongroom.cli.client import open_client
 from strongroom.cli.command import Group, HintedUsageError
 from strongroom.cli.component import attributes_text, complete_component
 from strongroom.cli.output import (
@@ -25,7 +26,6 @@ from strongroom.cli.output import (
 from strongroom.cli.prompts import confirm
 
 if TYPE_CHECKING:
-    from strongroom.client import Client
     from strongroom.models.stack import Stack
 
 # The short options are those of the guide's system; -o names the orchestrator here, so --output has no short form.
@@ -76,7 +76,7 @@ def _complete_stack(ctx: click.Context, parameter: click.Parameter, incomplete: 
     from strongroom.errors import StrongroomError
 
     try:
-        with _client() as client:
+        with open_client() as client:
             page = client.list_stacks(name=f"startswith:{incomplete}", size=100)
     except StrongroomError:
         return []
@@ -95,7 +95,7 @@ _output_long = click.option("--output", type=click.Choice(["table", "json", "yam
 @_output_long
 def register(name: str, activate: bool, output: str | None, **components: str | None) -> None:
     """Register a stack of existing components; it needs an orchestrator and an artifact store."""
-    with _client() as client:
+    with open_client() as client:
         made = client.create_stack(name, {kind: part for kind, part in components.items() if part}, activate=activate)
     say(f"Registered stack '{made.name}'{', your active one now' if activate else ''}.")
     _show(made, output)
@@ -107,7 +107,7 @@ def register(name: str, activate: bool, output: str | None, **components: str | 
 @output_option
 def list_(name_filter: str | None, page: int, size: int, output: str | None) -> None:
     """List stacks with their components."""
-    with _client() as client:
+    with open_client() as client:
         found = client.list_stacks(name=name_filter, page=page, size=size)
         overruling = client.settings.active_stack
     if output in ("json", "yaml"):
@@ -136,7 +136,7 @@ list_.name = "list"
 @output_option
 def describe(name: str | None, output: str | None) -> None:
     """Show a stack (the active one unless named), with its components' attributes as they are written."""
-    with _client() as client:
+    with open_client() as client:
         found = client.get_stack(name)
     if output in ("json", "yaml"):
         show_data(plain(found), output)
@@ -156,7 +156,7 @@ def describe(name: str | None, output: str | None) -> None:
 @_name_argument
 def set_(name: str) -> None:
     """Make a stack your active one: the one that pipelines run on."""
-    with _client() as client:
+    with open_client() as client:
         chosen = client.activate_stack(name)
         overruled = client.settings.active_stack
     say(f"Your active stack is '{chosen.name}' now.")
@@ -187,7 +187,7 @@ def update(name: str, removed: tuple[str, ...], output: str | None, **components
             raise HintedUsageError("a component is both put in and taken out", "give its type once")
     if not changes and not removed:
         raise HintedUsageError("there is nothing to change", "give -o, -a, -e, ... or --remove")
-    with _client() as client:
+    with open_client() as client:
         changed = client.update_stack(name, components={**changes, **dict.fromkeys(removed)})
     say(f"Updated stack '{changed.name}'.")
     _show(changed, output)
@@ -198,7 +198,7 @@ def update(name: str, removed: tuple[str, ...], output: str | None, **components
 @click.argument("new_name", metavar="NEW")
 def rename(name: str, new_name: str) -> None:
     """Give a stack another name."""
-    with _client() as client:
+    with open_client() as client:
         changed = client.update_stack(name, new_name=new_name)
     say(f"The stack is now called '{changed.name}'.")
 
@@ -208,7 +208,7 @@ def rename(name: str, new_name: str) -> None:
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def delete(name: str, yes: bool) -> None:
     """Delete a stack. Its components stay."""
-    with _client() as client:
+    with open_client() as client:
         found = client.get_stack(name)
         if not yes and not confirm(f"Delete stack '{found.name}', id {found.id}?"):
             say("Nothing was deleted.")
@@ -235,7 +235,7 @@ def validate(name: str | None, level: str | None, output: str | None) -> None:
     from strongroom.stacks.validation import unresolved
     from strongroom.stacks.validation import validate as find_problems
 
-    with _client() as client:
+    with open_client() as client:
         found = client.get_stack(name)
         places = places_in_stack(found)
         chosen = client.settings.secret_validation_level if level is None else ValidationLevel(level)
@@ -271,7 +271,7 @@ def register_secrets(name: str | None, skip_existing: bool) -> None:
     from strongroom.cli.secret_prompts import ask_value
     from strongroom.stacks.registration import register_answers, wanted_secrets
 
-    with _client() as client:
+    with open_client() as client:
         found = client.get_stack(name)
         wanted = wanted_secrets(client, found)
         if not wanted:
@@ -303,9 +303,3 @@ def register_secrets(name: str | None, skip_existing: bool) -> None:
 def _show(shown: Stack, output: str | None) -> None:
     if output:
         show_fields(plain(shown), output)
-
-
-def _client() -> Client:
-    from strongroom.client import Client
-
-    return Client()

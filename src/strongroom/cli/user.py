@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
+from strongroom.cli.client import open_client
 from strongroom.cli.command import Group, HintedUsageError
 from strongroom.cli.output import local_time, output_option, paging_options, plain, say, say_page, show_data, show_fields, show_table
 from strongroom.cli.prompts import confirm, read_secret
-
-if TYPE_CHECKING:
-    from strongroom.client import Client
 
 password_option = click.option("--password", metavar="-", help="Read the password from standard input, instead of asking for it.")
 
@@ -28,7 +24,7 @@ def user() -> None:
 @output_option
 def create(name: str, admin: bool, password: str | None, output: str | None) -> None:
     """Add a user, who can log in and belongs to no workspace yet."""
-    with _client() as client:
+    with open_client() as client:
         made = client.create_user(name, read_secret("--password", password, f"Password of '{name}'", again=True), admin=admin)
     say(f"Created user '{made.name}'. Add them to a workspace with: strongroom workspace member add {made.name} --role ROLE")
     if output:
@@ -41,7 +37,7 @@ def create(name: str, admin: bool, password: str | None, output: str | None) -> 
 @output_option
 def list_(name: str | None, page: int, size: int, output: str | None) -> None:
     """List users."""
-    with _client() as client:
+    with open_client() as client:
         found = client.list_users(name=name, page=page, size=size)
     if output in ("json", "yaml"):
         show_data(plain(found), output)
@@ -61,7 +57,7 @@ list_.name = "list"
 @output_option
 def describe(name: str, output: str | None) -> None:
     """Show a user."""
-    with _client() as client:
+    with open_client() as client:
         show_fields(plain(client.get_user(name)), output)
 
 
@@ -76,7 +72,7 @@ def update(name: str, admin: bool | None, renew: bool, password: str | None, out
     if admin is None and not renew and password is None:
         raise HintedUsageError("there is nothing to change", "give --new-password, --password=-, --admin or --no-admin")
     new = read_secret("--password", password, f"New password of '{name}'", again=True) if renew or password else None
-    with _client() as client:
+    with open_client() as client:
         changed = client.update_user(name, password=new, admin=admin)
     say(f"Updated user '{changed.name}'; their logins have ended.")
     if output:
@@ -88,7 +84,7 @@ def update(name: str, admin: bool | None, renew: bool, password: str | None, out
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def deactivate(name: str, yes: bool) -> None:
     """End all that a user can do. Their secrets stay; a new password (user update) lets them in again."""
-    with _client() as client:
+    with open_client() as client:
         found = client.get_user(name)
         if not yes and not confirm(f"Deactivate user '{found.name}', id {found.id}?"):
             say("Nothing was changed.")
@@ -102,12 +98,6 @@ def password() -> None:
     """Give yourself another password. Your other logins end."""
     current = read_secret("", None, "Current password")
     new = read_secret("", None, "New password", again=True)
-    with _client() as client:
+    with open_client() as client:
         client.change_password(current, new)
     say("Your password is changed; your other logins have ended.")
-
-
-def _client() -> Client:
-    from strongroom.client import Client
-
-    return Client()

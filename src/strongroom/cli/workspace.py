@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 from click.shell_completion import CompletionItem
 
+from strongroom.cli.client import open_client
 from strongroom.cli.command import Group
 from strongroom.cli.output import local_time, output_option, paging_options, plain, say, say_page, show_data, show_fields, show_table
 from strongroom.cli.prompts import confirm
-
-if TYPE_CHECKING:
-    from strongroom.client import Client
 
 ROLES = click.Choice(["viewer", "reader", "editor", "admin"])
 
@@ -30,7 +26,7 @@ def _complete_workspace(ctx: click.Context, parameter: click.Parameter, incomple
     from strongroom.errors import StrongroomError
 
     try:
-        with _client() as client:
+        with open_client() as client:
             page = client.list_workspaces(size=1000)
     except StrongroomError:
         return []
@@ -43,7 +39,7 @@ def _complete_workspace(ctx: click.Context, parameter: click.Parameter, incomple
 @output_option
 def create(name: str, activate: bool, output: str | None) -> None:
     """Make a workspace, which you administer. For administrators of the server."""
-    with _client() as client:
+    with open_client() as client:
         made = client.create_workspace(name)
         if activate:
             made = client.activate_workspace(name)
@@ -57,7 +53,7 @@ def create(name: str, activate: bool, output: str | None) -> None:
 @output_option
 def list_(page: int, size: int, output: str | None) -> None:
     """List the workspaces that you belong to."""
-    with _client() as client:
+    with open_client() as client:
         found = client.list_workspaces(page=page, size=size)
     if output in ("json", "yaml"):
         show_data(plain(found), output)
@@ -76,7 +72,7 @@ list_.name = "list"
 @click.argument("name", shell_complete=_complete_workspace)
 def set_(name: str) -> None:
     """Choose the workspace to work in, here and wherever else you are logged in."""
-    with _client() as client:
+    with open_client() as client:
         chosen = client.activate_workspace(name)
         overruled = client.settings.active_workspace
     say(f"Your active workspace is '{chosen.name}' now.")
@@ -103,7 +99,7 @@ _in_option = click.option(
 @_in_option
 def add(name: str, role: str, place: str | None) -> None:
     """Add somebody to a workspace, or give them another role there."""
-    with _client() as client:
+    with open_client() as client:
         place = place or client.who_am_i().workspace
         added = client.put_member(place, name, role)
     say(f"'{added.name}' is {'an' if added.role[0] in 'ae' else 'a'} {added.role} of workspace '{place}' now.")
@@ -115,7 +111,7 @@ def add(name: str, role: str, place: str | None) -> None:
 @output_option
 def list_members(place: str | None, page: int, size: int, output: str | None) -> None:
     """List the members of a workspace."""
-    with _client() as client:
+    with open_client() as client:
         found = client.list_members(place or client.who_am_i().workspace, page=page, size=size)
     if output in ("json", "yaml"):
         show_data(plain(found), output)
@@ -132,16 +128,10 @@ def list_members(place: str | None, page: int, size: int, output: str | None) ->
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 def remove(name: str, place: str | None, yes: bool) -> None:
     """Take somebody out of a workspace. Their own secrets there stay, unseen."""
-    with _client() as client:
+    with open_client() as client:
         place = place or client.who_am_i().workspace
         if not yes and not confirm(f"Take '{name}' out of workspace '{place}'?"):
             say("Nothing was changed.")
             raise click.exceptions.Exit(1)
         client.remove_member(place, name)
     say(f"'{name}' does not belong to workspace '{place}' any more.")
-
-
-def _client() -> Client:
-    from strongroom.client import Client
-
-    return Client()

@@ -32,7 +32,7 @@ from strongroom.server.encoding import (
 )
 from strongroom.server.middleware import client_address, describe
 from strongroom.server.refusal import Refusal, error_response
-from strongroom.service.audit import GroupCommit, facts_of
+from strongroom.service.audit import GroupCommit, done_unrecorded, facts_of
 from strongroom.service.reply import Reply
 from strongroom.service.wiring import Service
 
@@ -171,7 +171,10 @@ class Api:
     def _call(self, operation: Row, wanted: Any, actor: Actor) -> Any:
         """The operation's response, or its error, once it is on record. For threads."""
         outcome, facts = self._service.dispatcher.perform(operation, wanted, actor)
-        self._trail.record(facts).result()
+        try:
+            self._trail.record(facts).result()
+        except StrongroomError as error:
+            raise done_unrecorded(operation, outcome, error) from error
         if isinstance(outcome, StrongroomError):
             raise outcome
         return outcome

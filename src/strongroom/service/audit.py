@@ -127,6 +127,13 @@ def _new(entry: Entry, facts: Facts) -> NewEvent:
     return NewEvent(row, facts.actor, facts.operation, facts.target, facts.target_id, facts.outcome)
 
 
+def done_unrecorded(operation: Operation[Any, Any], outcome: Any, error: StrongroomError) -> StrongroomError:
+    """What to say when an event cannot be written: of a change that it was made all the same."""
+    if operation.reads or isinstance(outcome, BaseException):
+        return error
+    return Unavailable(f"the change was made, but it is not in the audit trail: {error.message}", hint="look before you repeat it")
+
+
 class GroupCommit:
     """Adds the events of many threads in few transactions: whatever arrives while one is written goes into the next.
 

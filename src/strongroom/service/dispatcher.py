@@ -9,7 +9,7 @@ from strongroom.auth.actor import Actor
 from strongroom.auth.policy import authorise
 from strongroom.errors import StrongroomError
 from strongroom.operations.operation import Operation
-from strongroom.service.audit import Facts, facts_of
+from strongroom.service.audit import Facts, done_unrecorded, facts_of
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -39,7 +39,10 @@ class Dispatcher:
         """The operation's response, or a `StrongroomError`, once it is on record."""
         outcome, facts = self.perform(operation, request, actor)
         if self._reads_too or not operation.reads:
-            self._trail.record(facts)
+            try:
+                self._trail.record(facts)
+            except StrongroomError as error:
+                raise done_unrecorded(operation, outcome, error) from error
         if isinstance(outcome, StrongroomError):
             raise outcome
         response: Response = outcome

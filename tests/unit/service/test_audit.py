@@ -241,6 +241,20 @@ def test_whoever_waits_is_told_when_it_cannot_be_written(service: Service, alice
     group.close()
 
 
+def test_a_change_without_its_event_is_told_as_made(service: Service, alice: Person) -> None:
+    """When only the trail cannot be written, nobody is told that nothing happened; what was refused stays what it was."""
+    with service.deployment.database.write() as connection:
+        connection.execute(update(audit_head).values(number=0))  # the next event's number is taken
+        connection.execute(delete(audit_events))
+    alice.create("first", {"k": VALUE})
+    with service.deployment.database.write() as connection:
+        connection.execute(update(audit_head).values(number=0))
+    with pytest.raises(Unavailable, match="the change was made, but it is not in the audit trail") as caught:
+        alice.create("second", {"k": VALUE})
+    assert caught.value.hint == "look before you repeat it"
+    assert alice.get_by_name("second").secret_values["k"] == VALUE
+
+
 def test_the_trail_is_for_administrators_of_the_server(service: Service, alice: Person) -> None:
     """An administrator of a workspace is none."""
     for operation, request in ((operations.LIST, ListAuditEvents()), (operations.VERIFY, VerifyAudit())):

@@ -15,6 +15,8 @@ import pytest
 from strongroom.client import Client
 from strongroom.config import Settings
 
+FILES = ["encryption.key", "strongroom.db", "strongroom.db-shm", "strongroom.db-turn", "strongroom.db-wal"]
+
 
 @pytest.fixture
 def open_umask() -> Iterator[None]:
@@ -35,9 +37,9 @@ def test_everything_is_private(new_local_settings: Settings) -> None:
     client.create_secret("s", {"k": "v"})
     folder = new_local_settings.folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert modes(folder) == dict.fromkeys(["encryption.key", "strongroom.db", "strongroom.db-shm", "strongroom.db-wal"], 0o600)
+    assert modes(folder) == dict.fromkeys(FILES, 0o600)
     client.close()
-    assert modes(folder) == dict.fromkeys(["encryption.key", "strongroom.db"], 0o600)
+    assert modes(folder) == dict.fromkeys(["encryption.key", "strongroom.db", "strongroom.db-turn"], 0o600)
 
 
 @pytest.mark.usefixtures("open_umask")

@@ -17,6 +17,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from strongroom.db.turn import WaitedTooLong, WriteTurn
 from strongroom.errors import ConfigurationError, MissingExtra, StrongroomError, Unavailable
 
 BUSY_TIMEOUT_SECONDS = 30
@@ -58,6 +59,7 @@ class Database:
             self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
             self._snapshot = self.engine.execution_options(isolation_level="REPEATABLE READ")
             self._writing = self.engine.execution_options(isolation_level="READ COMMITTED")
+        self._turn = WriteTurn(f"{self.url.database}-turn")
         self._forget_held()
         _open_databases.add(self)
 
@@ -110,12 +112,17 @@ class Database:
         On SQLite writers wait for each other at the start; on the others rows are locked as they are changed.
         """
         try:
-            with self._writing.begin() as connection:
-                if self._sqlite:
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+            if not self._sqlite:
+                with self._writing.begin() as connection:
+                    yield connection
+                return
+            with self._writing.connect() as connection, self._turn.taken(BUSY_TIMEOUT_SECONDS), connection.begin():
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
                 yield connection
         except _DATABASE_ERRORS as error:
             raise _translated(error) from error
+        except WaitedTooLong:
+            raise Unavailable("the database did not do it: database is locked", hint=_KNOWN_REASONS["database is locked"]) from None
 
     def close(self) -> None:
         """Closes all connections that are not in use; the rest as they come back. Nobody may be reading."""
@@ -124,11 +131,13 @@ class Database:
         for connection in held:
             connection.close()
         self.engine.dispose()
+        self._turn.close()
 
     def forget_connections(self) -> None:
         """After a fork: leaves the parent's connections alone. They are kept, since SQLite must not close what it has inherited."""
         _inherited.extend((self.engine.pool, *self._all_held))
         self._forget_held()
+        self._turn.forget()
         self.engine.dispose(close=False)
 
 

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from strongroom.db.query import Prepared
 from strongroom.db.tables import audit_events, audit_head
 from strongroom.metadata.conditions import can_be_stored
 
 _HEAD = 1
 _FIND_HEAD = select(audit_head.c.number, audit_head.c.mark, audit_head.c.head).where(audit_head.c.id == _HEAD)
-_LOCKED_HEAD = _FIND_HEAD.with_for_update()
-_MOVE_HEAD = (
+_LOCK_HEAD = Prepared(_FIND_HEAD.with_for_update())
+_MOVE_HEAD = Prepared(
     update(audit_head)
     .where(audit_head.c.id == _HEAD)
     .values(number=bindparam("last"), mark=bindparam("its_mark"), head=bindparam("both"))
 )
-_INSERT = insert(audit_events)
+_INSERT = Prepared(insert(audit_events), [column.name for column in audit_events.c])
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,8 @@ class NewEvent:
 
 def find_head(connection: Connection, *, lock: bool = False) -> tuple[int, bytes, bytes] | None:
     """The last event's number and mark, and the mark of both; with `lock`, nobody else adds an event before the transaction ends."""
-    row = connection.execute(_LOCKED_HEAD if lock else _FIND_HEAD).one_or_none()
-    return (row[0], row[1], row[2]) if row else None
+    rows = _LOCK_HEAD.all(connection, {}) if lock else connection.execute(_FIND_HEAD).all()
+    return next(((row[0], row[1], row[2]) for row in rows), None)
 
 
 def begin(connection: Connection, mark: bytes, head: bytes) -> None:
@@ -55,8 +56,8 @@ def begin(connection: Connection, mark: bytes, head: bytes) -> None:
 
 def append(connection: Connection, events: Sequence[NewEvent], head: bytes) -> None:
     """Adds events behind the head, which the caller has locked."""
-    connection.execute(
-        _INSERT,
+    _INSERT.run(
+        connection,
         [
             {
                 "number": event.row.number,
@@ -72,7 +73,7 @@ def append(connection: Connection, events: Sequence[NewEvent], head: bytes) -> N
         ],
     )
     last = events[-1].row
-    connection.execute(_MOVE_HEAD, {"last": last.number, "its_mark": last.mark, "both": head})
+    _MOVE_HEAD.run(connection, [{"last": last.number, "its_mark": last.mark, "both": head}])
 
 
 def list_events(

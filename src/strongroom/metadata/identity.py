@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import BindParameter, Connection, ScalarSelect, and_, bindparam, case, delete, func, insert, select, update
 
+from strongroom.db.query import Prepared
 from strongroom.db.tables import (
     active_workspaces,
     login_failures,
@@ -143,8 +144,13 @@ def insert_token(
     )
 
 
+def _workspace_named(name: BindParameter[str] | str) -> ScalarSelect[str]:
+    other = workspaces.alias()
+    return select(other.c.id).where(other.c.name == name).scalar_subquery()
+
+
 _role = members.c.role
-_BEARER = (
+_BEARER = Prepared(
     select(
         tokens.c.id,
         tokens.c.kind,
@@ -162,19 +168,10 @@ _BEARER = (
     .outerjoin(service_accounts, service_accounts.c.user_id == users.c.id)
     .outerjoin(
         workspaces,
-        or_(
-            and_(bindparam("workspace") != "", workspaces.c.name == bindparam("workspace")),
-            and_(
-                bindparam("workspace") == "",
-                or_(
-                    workspaces.c.id == func.coalesce(service_accounts.c.workspace_id, active_workspaces.c.workspace_id),
-                    and_(
-                        service_accounts.c.workspace_id.is_(None),
-                        active_workspaces.c.workspace_id.is_(None),
-                        workspaces.c.name == DEFAULT,
-                    ),
-                ),
-            ),
+        workspaces.c.id
+        == case(
+            (bindparam("workspace") != "", _workspace_named(bindparam("workspace"))),
+            else_=func.coalesce(service_accounts.c.workspace_id, active_workspaces.c.workspace_id, _workspace_named(DEFAULT)),
         ),
     )
     .outerjoin(members, and_(members.c.workspace_id == workspaces.c.id, members.c.user_id == users.c.id))
@@ -186,12 +183,9 @@ def find_bearer(connection: Connection, digest: bytes, workspace: str) -> Bearer
     """Whoever bears the token of this digest, in the workspace of this name ('' for the one that they have chosen)."""
     if not can_be_stored(workspace):
         return None
-    row = connection.execute(_BEARER, {"digest": digest, "workspace": workspace}).one_or_none()
-    return _bearer(row) if row else None
-
-
-def _bearer(columns: Sequence[Any]) -> BearerRow:
-    return BearerRow(*columns)
+    for token_id, kind, expires, user_id, user, admin, *at in _BEARER.all(connection, {"digest": digest, "workspace": workspace}):
+        return BearerRow(token_id, kind, expires, user_id, user, bool(admin), *at)
+    return None
 
 
 def is_token(connection: Connection, digest: bytes, kind: str) -> bool:

@@ -12,7 +12,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     FromClause,
-    Row,
     Select,
     and_,
     bindparam,
@@ -22,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from strongroom.db.query import Prepared
 from strongroom.db.tables import placements, secret_labels, secrets, users, versions, workspaces
 from strongroom.metadata import secret_count
 from strongroom.metadata.conditions import can_be_stored
@@ -162,7 +162,7 @@ class SecretIndex:
     def __init__(self, beside: Beside) -> None:
         current, given = secrets.c.current_version, bindparam("number", type_=versions.c.number.type)
         self._finders = {
-            (field, versioned): _finder(beside, secrets.c[field], given if versioned else current)
+            (field, versioned): Prepared(_finder(beside, secrets.c[field], given if versioned else current))
             for field in ("id", "name")
             for versioned in (False, True)
         }
@@ -229,7 +229,7 @@ class SecretIndex:
         }
         if number is None:
             del parameters["number"]
-        return _assemble(connection.execute(self._finders[field, number is not None], parameters).all())
+        return _assemble(self._finders[field, number is not None].all(connection, parameters))
 
     def insert(
         self,
@@ -411,7 +411,7 @@ def _finder(beside: Beside, field: ColumnElement[Any], number: ColumnElement[int
     )
 
 
-def _assemble(rows: Sequence[Row[Any]]) -> list[SecretRow]:
+def _assemble(rows: Sequence[Sequence[Any]]) -> list[SecretRow]:
     """One `SecretRow` per secret out of one row per placement."""
     found: dict[str, SecretRow] = {}
     for row in rows:

@@ -11,49 +11,47 @@ from typing import Any
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Match, Route
-from starlette.types import Receive, Scope, Send
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from strongroom.operations.all import ALL_OPERATIONS
 from strongroom.server.encoding import to_json
+from strongroom.server.group_commit import GroupCommit
 from strongroom.server.health import health_routes
 from strongroom.server.metrics import CONTENT_TYPE, Metrics
 from strongroom.server.middleware import Manners
 from strongroom.server.openapi import describe_api, page
 from strongroom.server.refusal import Refusal, error_response
 from strongroom.server.routes import ROOT, Api, Pools
-from strongroom.service.audit import GroupCommit
 from strongroom.service.wiring import Service
 
 WRITING_THREADS = 16
 HASHING_THREADS = 4
 
 
-class ApiRoute(BaseRoute):
-    """Everything below the API's root. Its own table of paths decides what is there, by what the path was before it was decoded."""
+class Front:
+    """Hands what lies below the API's root to the API, and all else to the other pages.
 
-    def __init__(self, api: Api) -> None:
-        self._api = api
+    The API's own table of paths decides what is there, by what the path was before it was decoded.
+    """
 
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Whether the path lies below the root."""
+    def __init__(self, api: Api, pages: Starlette) -> None:
+        self._api, self._pages = api, pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, or runs the life of the application."""
         below = scope["type"] == "http" and scope["path"].startswith(f"{ROOT}/")
-        return (Match.FULL if below else Match.NONE), {}
-
-    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
-        await self._api(scope, receive, send)
+        await (self._api if below else self._pages)(scope, receive, send)
 
 
-def build_app(service: Service) -> Starlette:
+def build_app(service: Service) -> ASGIApp:
     """The application over an open service, which it closes when it ends."""
     log = open_log()
     metrics = Metrics()
     pools = Pools(ThreadPoolExecutor(WRITING_THREADS, "writing"), ThreadPoolExecutor(HASHING_THREADS, "hashing"))
-    trail = GroupCommit(service.trail)
+    api = Api(service, ALL_OPERATIONS, pools, GroupCommit(service.trail), log)
     document = to_json(describe_api(ALL_OPERATIONS))
     html = page(ALL_OPERATIONS)
 
@@ -72,23 +70,22 @@ def build_app(service: Service) -> Starlette:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         yield
+        await api.close()
         pools.writing.shutdown()
         pools.hashing.shutdown()
-        trail.close()
         service.close()
 
-    return Starlette(
+    pages = Starlette(
         routes=[
-            ApiRoute(Api(service, ALL_OPERATIONS, pools, trail, log)),
             *health_routes(service),
             Route("/openapi.json", openapi),
             Route("/docs", docs),
             Route("/metrics", measurements),
         ],
-        middleware=[Middleware(Manners, metrics=metrics, log=log)],
         exception_handlers={HTTPException: _not_ours},
         lifespan=lifespan,
     )
+    return Manners(Front(api, pages), metrics, log)
 
 
 def open_log() -> Any:
@@ -98,9 +95,13 @@ def open_log() -> Any:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper("iso", utc=True),
-            structlog.processors.JSONRenderer(),
+            structlog.processors.JSONRenderer(_as_json),
         ],
     )
+
+
+def _as_json(entry: Any, **_options: Any) -> str:
+    return to_json(entry).decode()
 
 
 async def _not_ours(request: Request, error: Exception) -> Response:

@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, get_args, get_type_hints
 from urllib.parse import quote, unquote
 
@@ -30,9 +30,10 @@ from strongroom.server.encoding import (
     to_json,
     workspace_of,
 )
+from strongroom.server.group_commit import GroupCommit
 from strongroom.server.middleware import client_address, describe
 from strongroom.server.refusal import Refusal, error_response
-from strongroom.service.audit import GroupCommit, done_unrecorded, facts_of
+from strongroom.service.audit import Facts, done_unrecorded, facts_of
 from strongroom.service.reply import Reply
 from strongroom.service.wiring import Service
 
@@ -109,6 +110,13 @@ class Api:
     def __init__(self, service: Service, operations: Sequence[Row], pools: Pools, trail: GroupCommit, log: Any) -> None:
         self._service, self._pools, self._trail, self._log = service, pools, trail, log
         self._table = PathTable(operations)
+        self._under_way: set[asyncio.Future[Any]] = set()
+
+    async def close(self) -> None:
+        """Ends when all that was begun is done and on record."""
+        if self._under_way:
+            await asyncio.wait(self._under_way)
+        await self._trail.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -130,12 +138,12 @@ class Api:
             actor = self._actor(request, operation, query)
         except Unauthenticated as error:
             facts = facts_of(operation, Actor.anonymous(client_address(request.scope)), None, error)
-            await asyncio.wrap_future(self._trail.record(facts))
+            await self._trail.record(facts)
             raise
         if operation.method == "GET":
             wanted = request_of_query(operation, path, query)
             outcome, facts = self._service.dispatcher.perform(operation, wanted, actor)
-            await asyncio.wrap_future(self._trail.record(facts))
+            await self._trail.record(facts)
             if isinstance(outcome, StrongroomError):
                 raise outcome
             return _response(operation, outcome, to_json)
@@ -148,13 +156,27 @@ class Api:
         key = _idempotency_key(request, operation)
         pool = self._pools.hashing if operation.name in HASHING else self._pools.writing
 
-        def work() -> Response:
+        def work() -> tuple[Any, list[Facts]]:
             if key is None:
-                return _response(operation, self._call(operation, wanted, actor), to_json)
-            content = b"\0".join((request.method.encode(), raw_path, body))
-            return self._once(operation, wanted, actor, key, content)
+                return self._service.dispatcher.perform(operation, wanted, actor)
+            return self._once(operation, wanted, actor, key, b"\0".join((request.method.encode(), raw_path, body)))
 
-        return await asyncio.get_running_loop().run_in_executor(pool, work)
+        async def finish() -> Any:
+            outcome, facts = await asyncio.get_running_loop().run_in_executor(pool, work)
+            try:
+                await self._trail.record(facts)
+            except StrongroomError as error:
+                raise done_unrecorded(operation, outcome, error) from error
+            return outcome
+
+        # What is begun gets on record, even if nobody waits for the answer any more.
+        task = asyncio.ensure_future(finish())
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        outcome = await asyncio.shield(task)
+        if isinstance(outcome, StrongroomError):
+            raise outcome
+        return _response(operation, outcome, to_json if key is None else metadata_to_json)
 
     def _actor(self, request: Request, operation: Row, query: str) -> Actor:
         """Whoever is asking: one query, for every request."""
@@ -164,40 +186,37 @@ class Api:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("this needs a token", hint="log in: strongroom login URL")
-        actor = self._service.identities.authenticate(token.strip(), workspace_of(query))
+        actor = self._service.identities.authenticate(token.strip(), workspace_of(query), address)
         request.scope["strongroom.actor"] = actor.user_id
-        return replace(actor, address=address)
+        return actor
 
-    def _call(self, operation: Row, wanted: Any, actor: Actor) -> Any:
-        """The operation's response, or its error, once it is on record. For threads."""
-        outcome, facts = self._service.dispatcher.perform(operation, wanted, actor)
+    def _once(self, operation: Row, wanted: Any, actor: Actor, key: str, content: bytes) -> tuple[Any, list[Facts]]:
+        """Does what is wanted unless it was done before under the same key; then the outcome is the one of that time."""
         try:
-            self._trail.record(facts).result()
+            if operation.permission is not None:
+                authorise(actor.role, operation.permission, server_admin=actor.admin)
         except StrongroomError as error:
-            raise done_unrecorded(operation, outcome, error) from error
-        if isinstance(outcome, StrongroomError):
-            raise outcome
-        return outcome
-
-    def _once(self, operation: Row, wanted: Any, actor: Actor, key: str, content: bytes) -> Response:
-        """Does what is wanted unless it was done before under the same key; then what was replied is replied again."""
-        if operation.permission is not None:
-            authorise(actor.role, operation.permission, server_admin=actor.admin)
+            return error, facts_of(operation, actor, wanted, error)
         replies = self._service.replies
         ticket = replies.ticket(actor, operation.name, key)
         known = replies.begin(ticket, content)
         if known is not None:
             reply = None if known.status == 204 else _decoded(operation, known.body)
-            self._trail.record(facts_of(operation, actor, wanted, reply)).result()
-            return _response(operation, reply, metadata_to_json)
+            return reply, facts_of(operation, actor, wanted, reply)
         try:
-            done = self._call(operation, wanted, actor)
-            response = _response(operation, done, metadata_to_json)
+            outcome, facts = self._service.dispatcher.perform(operation, wanted, actor)
+            if isinstance(outcome, StrongroomError):
+                replies.abandon(ticket)
+                return outcome, facts
+            response = _response(operation, outcome, metadata_to_json)
         except BaseException:
             replies.abandon(ticket)
             raise
-        replies.finish(ticket, Reply(response.status_code, bytes(response.body).decode()))
-        return response
+        try:
+            replies.finish(ticket, Reply(response.status_code, bytes(response.body).decode()))
+        except StrongroomError as error:  # it was done: that is what matters to whoever waits; repeating it is refused for a while
+            self._log.error("the reply to a request could not be kept", error=describe(error))
+        return outcome, facts
 
 
 def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> Response:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import queue
 import re
-import threading
 from collections.abc import Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import msgspec
@@ -25,7 +22,6 @@ from strongroom.operations.operation import Operation
 from strongroom.service.deployment import Deployment
 
 OK = "ok"
-_BATCH = 500
 _TELLING = (OK, Forbidden.code, AlreadyExists.code, StaleVersion.code)
 _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -132,63 +128,6 @@ def done_unrecorded(operation: Operation[Any, Any], outcome: Any, error: Strongr
     if operation.reads or isinstance(outcome, BaseException):
         return error
     return Unavailable(f"the change was made, but it is not in the audit trail: {error.message}", hint="look before you repeat it")
-
-
-class GroupCommit:
-    """Adds the events of many threads in few transactions: whatever arrives while one is written goes into the next.
-
-    Thread-safe. Nobody is told that their event is on record before it is; when it cannot be written, they get the error. A bounded
-    queue: where the database does not keep up, `Unavailable`.
-    """
-
-    def __init__(self, log: AuditLog) -> None:
-        self._log = log
-        self._queue: queue.Queue[tuple[list[Facts], Future[None]] | None] = queue.Queue(maxsize=10_000)
-        self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
-        self._thread.start()
-
-    def record(self, facts: list[Facts]) -> Future[None]:
-        """Is done when the events are on record."""
-        future: Future[None] = Future()
-        try:
-            self._queue.put_nowait((facts, future))
-        except queue.Full:
-            future.set_exception(Unavailable("the audit trail does not keep up", hint="try again later"))
-        return future
-
-    def close(self) -> None:
-        """Writes what is waiting, and ends."""
-        self._queue.put(None)
-        self._thread.join()
-
-    def _run(self) -> None:
-        while True:
-            first = self._queue.get()
-            if first is None:
-                return
-            batch, ended = [first], False
-            while len(batch) < _BATCH and not ended:
-                try:
-                    item = self._queue.get_nowait()
-                except queue.Empty:
-                    break
-                if item is None:
-                    ended = True
-                else:
-                    batch.append(item)
-            self._write(batch)
-            if ended:
-                return
-
-    def _write(self, batch: list[tuple[list[Facts], Future[None]]]) -> None:
-        try:
-            self._log.record([fact for facts, _ in batch for fact in facts])
-        except Exception as error:  # noqa: BLE001 - everybody whose event is not on record is told
-            for _, future in batch:
-                future.set_exception(error if isinstance(error, StrongroomError) else Unavailable("the audit trail failed"))
-        else:
-            for _, future in batch:
-                future.set_result(None)
 
 
 class AuditService:

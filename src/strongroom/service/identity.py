@@ -65,8 +65,10 @@ class IdentityService:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def authenticate(self, token: str, workspace: str = "") -> Actor:
+    def authenticate(self, token: str, workspace: str = "", address: str = "") -> Actor:
         """Whoever bears the token, at work in the workspace of this name, or in the one that they have chosen. One query.
+
+        `address` is where they call from, for the audit trail.
 
         `Unauthenticated` for a token that is unknown, has ended or expired. Whoever does not belong to that workspace, or names one
         that does not exist, has no role there.
@@ -76,8 +78,8 @@ class IdentityService:
         if row is None or row.kind == TokenKind.SETUP or (row.expires is not None and row.expires <= now()):
             raise Unauthenticated("this token is not valid, or not any more", hint="log in again: strongroom login URL")
         if row.role is None or row.workspace_id is None or row.workspace is None:
-            return Actor(row.user_id, row.user, "", workspace or index.DEFAULT, Role.NONE, row.admin, row.token_id)
-        return Actor(row.user_id, row.user, row.workspace_id, row.workspace, Role(row.role), row.admin, row.token_id)
+            return Actor(row.user_id, row.user, "", workspace or index.DEFAULT, Role.NONE, row.admin, row.token_id, address)
+        return Actor(row.user_id, row.user, row.workspace_id, row.workspace, Role(row.role), row.admin, row.token_id, address)
 
     def log_in(self, actor: Actor, request: Login) -> AccessToken:
         """A token for whoever knows the password. `Unauthenticated` reads the same for wrong names and wrong passwords.

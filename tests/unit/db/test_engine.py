@@ -47,7 +47,7 @@ def test_a_new_database_is_private(tmp_path: Path) -> None:
         database.close()
     finally:
         os.umask(former)
-    assert modes == {"file.db": 0o600, "file.db-wal": 0o600, "file.db-shm": 0o600}
+    assert modes == {"file.db": 0o600, "file.db-wal": 0o600, "file.db-shm": 0o600, "file.db-turn": 0o600}
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
 
 
@@ -57,7 +57,7 @@ def test_any_folder_name_works(tmp_path: Path, name: str) -> None:
     folder = tmp_path / name
     settings = read_settings({"STRONGROOM_CONFIG_PATH": str(folder)})
     Service(settings).close()
-    assert {path.name for path in folder.iterdir()} == {"encryption.key", "strongroom.db"}
+    assert {path.name for path in folder.iterdir()} == {"encryption.key", "strongroom.db", "strongroom.db-turn"}
     assert {path.name for path in tmp_path.iterdir()} == {name}
 
 

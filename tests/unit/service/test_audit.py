@@ -23,7 +23,6 @@ from strongroom.operations import audit as operations
 from strongroom.operations import secret as of_secret
 from strongroom.operations import user as of_user
 from strongroom.redaction import SecretText
-from strongroom.service.audit import AuditLog, GroupCommit, facts_of
 from strongroom.service.wiring import Service
 from tests.canary import CANARY, holds_canary
 from tests.people import Person, add_person
@@ -207,38 +206,6 @@ def test_processes_make_one_chain(settings: Settings) -> None:
     service = Service(settings)
     assert (verify(service).events, verify(service).valid) == (30, True)
     service.close()
-
-
-def test_events_of_many_go_into_few_transactions(service: Service, alice: Person) -> None:
-    """A group commit tells each writer when their event is on record, and writes all that is waiting at once."""
-    written: list[int] = []
-
-    class Counting(AuditLog):
-        def record(self, facts: Any) -> None:
-            written.append(len(facts))
-            super().record(facts)
-
-    group = GroupCommit(Counting(service.deployment))
-    facts = facts_of(of_secret.LIST, alice.actor, None, None)
-    with ThreadPoolExecutor(16) as pool:
-        list(pool.map(lambda _: group.record(facts).result(), range(200)))
-    group.close()
-    assert sum(written) == 200
-    assert len(written) < 200
-    assert verify(service).events == 200
-
-
-def test_whoever_waits_is_told_when_it_cannot_be_written(service: Service, alice: Person) -> None:
-    """An answer does not leave when its event is not on record."""
-
-    class Broken(AuditLog):
-        def record(self, facts: Any) -> None:
-            raise Unavailable("the disk is full")
-
-    group = GroupCommit(Broken(service.deployment))
-    with pytest.raises(Unavailable):
-        group.record(facts_of(of_secret.LIST, alice.actor, None, None)).result()
-    group.close()
 
 
 def test_a_change_without_its_event_is_told_as_made(service: Service, alice: Person) -> None:

@@ -1,0 +1,85 @@
+"""Whose turn it is to write to an SQLite file.
+
+SQLite lets one connection write at a time. The others ask again and again, with longer and longer pauses (up to 100 ms) and in no
+order, so a busy process can keep the rest waiting for long. Here they queue: those of a process at a lock in memory, processes at
+two byte locks of a file beside the database. SQLite's own lock still decides: this one makes waiting for it short and fair.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+if sys.platform != "win32":  # there, processes wait as SQLite has them wait
+    import fcntl
+
+_PAUSE_SECONDS = 0.00005
+_NEXT, _TURN = 0, 1
+"""The bytes of the file: who holds the first one is the next to get the second. So nobody comes twice while another one waits."""
+
+
+class WaitedTooLong(Exception):
+    """Others did not let go of the database."""
+
+
+class WriteTurn:
+    """A lock between threads and processes that write to one file. Threads of one process share one of these.
+
+    Byte locks (POSIX) end with the process that holds them, however it ends.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path, self._file = path, -1
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def taken(self, seconds: float) -> Iterator[None]:
+        """Holds the turn within the block. `WaitedTooLong` when it does not come in so many seconds."""
+        deadline = time.monotonic() + seconds
+        if not self._lock.acquire(timeout=seconds):
+            raise WaitedTooLong
+        try:
+            if sys.platform == "win32":
+                yield
+                return
+            self._wait(_NEXT, deadline)
+            try:
+                self._wait(_TURN, deadline)
+            finally:
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _NEXT)
+            try:
+                yield
+            finally:
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURN)
+        finally:
+            self._lock.release()
+
+    def forget(self) -> None:
+        """After a fork: what the parent's threads held is not held here."""
+        self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Closes the file. Nobody may be writing."""
+        if self._file >= 0:
+            with contextlib.suppress(OSError):
+                os.close(self._file)
+            self._file = -1
+
+    def _wait(self, byte: int, deadline: float) -> None:
+        assert sys.platform != "win32"
+        if self._file < 0:
+            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        while True:
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise WaitedTooLong from None
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                return

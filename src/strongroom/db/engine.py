@@ -17,6 +17,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from strongroom.db.checkpoints import BACKSTOP_PAGES, Checkpoints
+from strongroom.db.query import run_text
 from strongroom.db.turn import WaitedTooLong, WriteTurn
 from strongroom.errors import ConfigurationError, MissingExtra, StrongroomError, Unavailable
 
@@ -53,6 +55,8 @@ class Database:
         self.engine = _create(self.url)
         self.dialect = self.engine.dialect.name
         self._sqlite = self.dialect == "sqlite"
+        if self._sqlite:
+            event.listen(self.engine, "connect", self._configure)
         if self._sqlite:  # engines with options would cost every read a third more; transactions begin by statement here
             self._reading = self._snapshot = self._writing = self.engine
         else:
@@ -60,12 +64,18 @@ class Database:
             self._snapshot = self.engine.execution_options(isolation_level="REPEATABLE READ")
             self._writing = self.engine.execution_options(isolation_level="READ COMMITTED")
         self._turn = WriteTurn(f"{self.url.database}-turn")
+        self._checkpoints: Checkpoints | None = None
         self._forget_held()
         _open_databases.add(self)
 
     def _forget_held(self) -> None:
         self._held = threading.local()
         self._all_held: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+    def _configure(self, connection: Any, _record: object) -> None:
+        _configure_sqlite(connection)
+        if self._checkpoints is not None:
+            connection.execute(f"PRAGMA wal_autocheckpoint = {BACKSTOP_PAGES}")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -84,8 +94,18 @@ class Database:
         except _DATABASE_ERRORS as error:
             raise _translated(error) from error
 
+    def _undo(self, connection: Connection) -> None:
+        """Ends a transaction that failed. Some failures have ended it already; a connection that cannot do it is given up."""
+        raw = connection.connection.dbapi_connection
+        try:
+            if getattr(raw, "in_transaction", False):
+                run_text(connection, "ROLLBACK")
+        except DBAPIError:
+            self._held.connection = None
+            connection.invalidate()
+
     def _hold(self) -> Connection:
-        """Opens the connection on which this thread reads from now on."""
+        """Opens the connection on which this thread reads and writes from now on."""
         try:
             connection = self.engine.connect()
         except _DATABASE_ERRORS as error:
@@ -116,16 +136,33 @@ class Database:
                 with self._writing.begin() as connection:
                     yield connection
                 return
-            with self._writing.connect() as connection, self._turn.taken(BUSY_TIMEOUT_SECONDS), connection.begin():
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-                yield connection
+            connection = getattr(self._held, "connection", None) or self._hold()
+            with self._turn.taken(BUSY_TIMEOUT_SECONDS):
+                run_text(connection, "BEGIN IMMEDIATE")
+                try:
+                    yield connection
+                    run_text(connection, "COMMIT")
+                except BaseException:
+                    self._undo(connection)
+                    raise
         except _DATABASE_ERRORS as error:
             raise _translated(error) from error
         except WaitedTooLong:
             raise Unavailable("the database did not do it: database is locked", hint=_KNOWN_REASONS["database is locked"]) from None
 
+    def checkpoint_in_background(self) -> None:
+        """From now until it is closed, no transaction of this process has to copy SQLite's log into the file: a thread does.
+
+        For processes that serve: whoever commits would pay for a thousand pages now and then. Call it before anything is written.
+        """
+        if self._sqlite and self._checkpoints is None:
+            self.engine.dispose()
+            self._checkpoints = Checkpoints(Path(f"{self.url.database}-wal"), self.engine.connect, self._turn)
+
     def close(self) -> None:
         """Closes all connections that are not in use; the rest as they come back. Nobody may be reading."""
+        if self._checkpoints is not None:
+            self._checkpoints.close()
         held = list(self._all_held)
         self._forget_held()
         for connection in held:
@@ -190,8 +227,6 @@ def _create(url: URL) -> Engine:
         ) from None
     except NoSuchModuleError:
         raise ConfigurationError(f"the database driver '{url.drivername}' is not known") from None
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
     return engine
 
 
@@ -209,7 +244,7 @@ def _prepare_file(url: URL) -> None:
         raise ConfigurationError(f"cannot open the database {path}: {error.strerror}") from None
 
 
-def _configure_sqlite(connection: Any, _record: object) -> None:
+def _configure_sqlite(connection: Any) -> None:
     connection.isolation_level = None  # transactions begin where `Database` says so
     cursor = connection.cursor()
     # FULL makes each commit durable in WAL mode; NORMAL could lose the last ones in a power cut.

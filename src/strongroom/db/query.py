@@ -52,6 +52,12 @@ class Prepared:
         return made
 
 
+def run_text(connection: Connection, text: str) -> None:
+    """Runs a statement without parameters, such as one that begins a transaction; see `Prepared` for its errors."""
+    with _cursor(connection, text) as cursor:
+        cursor.execute(text)
+
+
 @contextmanager
 def _cursor(connection: Connection, text: str) -> Iterator[Any]:
     dialect, raw = connection.dialect, connection.connection.dbapi_connection

@@ -48,6 +48,7 @@ class Front:
 
 def build_app(service: Service) -> ASGIApp:
     """The application over an open service, which it closes when it ends."""
+    service.deployment.database.checkpoint_in_background()
     log = open_log()
     metrics = Metrics()
     pools = Pools(ThreadPoolExecutor(WRITING_THREADS, "writing"), ThreadPoolExecutor(HASHING_THREADS, "hashing"))

@@ -42,8 +42,10 @@ bench: $(VENV)/runtime ## Compare with other tools, side by side (installs them;
 
 # The tests are resolved first: they need all the extras at once, and one version of everything has to suit them and the runtime.
 lock: $(VENV)/test ## Renew the pinned requirements from pyproject.toml
-	@cd $(CURDIR) && for set in test runtime; do \
-	  groups="--all-extras --group build --group test"; test $$set = test || groups="--group build -c requirements/test.txt"; \
+	@cd $(CURDIR) && for set in test runtime server; do case $$set in \
+	    test) groups="--all-extras --group build --group test" ;; \
+	    runtime) groups="--group build -c requirements/test.txt" ;; \
+	    server) groups="--extra server --extra postgresql -c requirements/test.txt" ;; esac; \
 	  $(COMPILE) pyproject.toml $$groups -o requirements/$$set.txt; done
 	@cd $(CURDIR) && for set in tests/requirements/*.in; do $(COMPILE) $$set -o $${set%.in}.txt; done
 

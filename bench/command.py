@@ -15,12 +15,16 @@ from typing import NoReturn
 from bench import contestants, environments
 from bench.contestants import CONTESTANT_ERRORS, Contestant
 from bench.environments import EnvironmentFailedError
+from bench.load import ROWS as SERVER_ROWS
 from bench.machine import commit, machine
 from bench.measure import Measurement
 from bench.progress import Progress
 from bench.report import Report
-from bench.rows import FEW, FULL, QUICK, ROWS, Arena
+from bench.rows import FEW, FULL, QUICK, Arena
+from bench.rows import ROWS as CLIENT_ROWS
 from bench.targets import targets
+
+ROWS = (*CLIENT_ROWS, *SERVER_ROWS)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

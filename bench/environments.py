@@ -14,6 +14,7 @@ BENCH = Path(__file__).resolve().parent
 REPOSITORY = BENCH.parent
 ROOT = BENCH / ".environments"
 STAMP = "made-from"
+RUNTIME, SERVER = (REPOSITORY / "requirements" / name for name in ("runtime.txt", "server.txt"))
 
 
 class EnvironmentFailedError(Exception):
@@ -48,25 +49,47 @@ def strongroom(say: Callable[[str], None]) -> Path:
 
     Every package comes from `requirements/runtime.txt` and is checked against its hash there.
     """
-    requirements = REPOSITORY / "requirements" / "runtime.txt"
-    project = REPOSITORY / "pyproject.toml"
+
+    def install(folder: Path) -> None:
+        _pip(folder, "install", "--no-index", "--find-links", _builder(say) / "wheels", _wheel(folder, say))
+        shutil.rmtree(folder / "wheels")
+
+    return _made("strongroom", [RUNTIME, *_sources()], install, say)
+
+
+def strongroom_server(say: Callable[[str], None]) -> Path:
+    """The same with the extra `server`, from `requirements/server.txt`."""
+
+    def install(folder: Path) -> None:
+        _install_pinned(folder, SERVER)
+        _pip(folder, "install", "--no-index", "--no-deps", _wheel(folder, say))
+        shutil.rmtree(folder / "wheels")
+
+    return _made("strongroom-server", [RUNTIME, SERVER, *_sources()], install, say)
+
+
+def _sources() -> list[Path]:
     sources = [path for path in sorted((REPOSITORY / "src").rglob("*")) if path.is_file() and path.suffix != ".pyc"]
-    sources += [path for path in (REPOSITORY / "README.md", REPOSITORY / "LICENSE") if path.is_file()]
+    named = [REPOSITORY / name for name in ("pyproject.toml", "README.md", "LICENSE")]
+    return sources + [path for path in named if path.is_file()]
+
+
+def _builder(say: Callable[[str], None]) -> Path:
+    """An environment that can build wheels, with those of what strongroom requires."""
 
     def build(folder: Path) -> None:
         wheels = folder / "wheels"
-        _pip(folder, "wheel", "--require-hashes", "--requirement", requirements, "--wheel-dir", wheels)
+        _pip(folder, "wheel", "--require-hashes", "--requirement", RUNTIME, "--wheel-dir", wheels)
         _pip(folder, "install", "--no-index", "--find-links", wheels, "hatchling", "editables")
 
-    def install(folder: Path) -> None:
-        builder = _made("build", [requirements], build, say)
-        wheels = folder / "wheels"
-        _pip(builder, "wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", wheels, REPOSITORY)
-        [wheel] = wheels.glob("strongroom-*.whl")
-        _pip(folder, "install", "--no-index", "--find-links", builder / "wheels", wheel)
-        shutil.rmtree(wheels)
+    return _made("build", [RUNTIME], build, say)
 
-    return _made("strongroom", [requirements, project, *sources], install, say)
+
+def _wheel(folder: Path, say: Callable[[str], None]) -> Path:
+    wheels = folder / "wheels"
+    _pip(_builder(say), "wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", wheels, REPOSITORY)
+    [wheel] = wheels.glob("strongroom-*.whl")
+    return wheel
 
 
 def installed_bytes(folder: Path) -> int:

@@ -127,6 +127,8 @@ def _cell(measurement: Measurement | None, unit: str) -> str:
 def _amount(number: float, unit: str) -> str:
     if unit == "x":
         return f"{_digits(number)}x"
+    if unit == "B":
+        return f"{_digits(number / 1e6)} MB"
     return f"{_digits(number / 1e-3)} ms" if number >= 1e-3 else f"{_digits(number / 1e-6)} µs"
 
 

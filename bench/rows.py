@@ -29,10 +29,12 @@ class Scale:
     client_rounds: int
     memory_rounds: int
     many: int
+    load_rounds: int
+    load_seconds: int
 
 
-FULL = Scale(command_rounds=7, client_rounds=15, memory_rounds=3, many=100_000)
-QUICK = Scale(command_rounds=2, client_rounds=3, memory_rounds=1, many=2_000)
+FULL = Scale(command_rounds=7, client_rounds=15, memory_rounds=3, many=100_000, load_rounds=5, load_seconds=3)
+QUICK = Scale(command_rounds=2, client_rounds=3, memory_rounds=1, many=2_000, load_rounds=1, load_seconds=1)
 
 
 @dataclass

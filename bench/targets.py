@@ -23,7 +23,7 @@ Medians = Mapping[tuple[str, str, str], float]
 
 @dataclass(frozen=True)
 class Target:
-    """One promise: `measured` may be at most `limit`, both of them in `unit` ("x" is a ratio, "s" seconds)."""
+    """One promise: `measured` may be at most `limit`, both of them in `unit` ("x" is a ratio, "s" seconds, "B" bytes)."""
 
     promise: str
     measured: float
@@ -79,6 +79,25 @@ def _list(of: Medians, which: str) -> Target:
     return Target(f"list, {which} of many secrets: about equal to the first page of few", many / few, ABOUT_EQUAL, "x")
 
 
+def _server(of: Medians, case: str, peer: str, limit: float, promise: str) -> Target:
+    return Target(promise, of["server-load", case, "strongroom"] / of["server-load", case, peer], limit, "x")
+
+
+def _server_tail(of: Medians) -> Target:
+    return Target("99% of reads at half load: under 5 ms", of["server-load", "read, half of that load: 99%", "strongroom"], 5e-3, "s")
+
+
+def _server_memory(of: Medians) -> Target:
+    measured = of["server-memory", "largest process after the load", "strongroom"]
+    return Target("memory of a worker: at most 120 MB", measured, 120e6, "B")
+
+
+def _server_start(of: Medians) -> Target:
+    return Target("server ready in under 1 s", of["server-start", "until it is ready", "strongroom"], 1.0, "s")
+
+
+_READ, _CREATE = (f"{what}, 8 connections: time per answer" for what in ("read", "create"))
+
 PROMISES: tuple[Callable[[Medians], Target], ...] = (
     *(partial(_help, level=level) for level in (TOP, GROUP, COMMAND)),
     _secret_get,
@@ -86,4 +105,12 @@ PROMISES: tuple[Callable[[Medians], Target], ...] = (
     _durable_create,
     _import_steps,
     *(partial(_list, which=which) for which in ("first page", "middle page", "last page")),
+    partial(
+        _server, case=_READ, peer="openbao", limit=1 / 1.5, promise="server reads: at least 1.5x OpenBao's (time: at most 0.67x)"
+    ),
+    partial(_server, case=_READ, peer="zenml", limit=1 / 40, promise="server reads: at least 40x zenml's (time: at most 0.025x)"),
+    partial(_server, case=_CREATE, peer="openbao", limit=1.0, promise="server creates: at least as many as OpenBao"),
+    _server_tail,
+    _server_memory,
+    _server_start,
 )

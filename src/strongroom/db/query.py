@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Table, insert
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.expression import ClauseElement
@@ -50,6 +50,11 @@ class Prepared:
             compiled = self._statement.compile(dialect=dialect, column_keys=self._columns)
             made = self._compiled[dialect.name] = (str(compiled), getattr(compiled, "positiontup", None), compiled.params)
         return made
+
+
+def prepared_insert(table: Table) -> Prepared:
+    """An INSERT of all columns of a table."""
+    return Prepared(insert(table), [column.name for column in table.c])
 
 
 def run_text(connection: Connection, text: str) -> None:

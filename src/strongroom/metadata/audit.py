@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from strongroom.db.query import Prepared
+from strongroom.db.query import Prepared, prepared_insert
 from strongroom.db.tables import audit_events, audit_head
 from strongroom.metadata.conditions import can_be_stored
 
@@ -19,7 +19,7 @@ _MOVE_HEAD = Prepared(
     .where(audit_head.c.id == _HEAD)
     .values(number=bindparam("last"), mark=bindparam("its_mark"), head=bindparam("both"))
 )
-_INSERT = Prepared(insert(audit_events), [column.name for column in audit_events.c])
+_INSERT = prepared_insert(audit_events)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from strongroom.db.query import Prepared
+from strongroom.db.query import Prepared, prepared_insert
 from strongroom.db.tables import placements, secret_labels, secrets, users, versions, workspaces
 from strongroom.metadata import secret_count
 from strongroom.metadata.conditions import can_be_stored
@@ -246,23 +246,25 @@ class SecretIndex:
         now: int,
     ) -> None:
         """Adds a secret whose first version is to follow. `ConstraintViolated` when the name is taken in its namespace."""
-        connection.execute(
-            _INSERT_SECRET,
-            {
-                "id": secret_id,
-                "workspace_id": workspace_id,
-                "private_to": private_to,
-                "name": name,
-                "owner_id": user_id,
-                "created_by_id": user_id,
-                "description": description,
-                "labels": _encode(labels),
-                "current_version": 1,
-                "last_version": 1,
-                "created": now,
-                "updated": now,
-                "expires_at": expires_at,
-            },
+        _INSERT_SECRET.run(
+            connection,
+            [
+                {
+                    "id": secret_id,
+                    "workspace_id": workspace_id,
+                    "private_to": private_to,
+                    "name": name,
+                    "owner_id": user_id,
+                    "created_by_id": user_id,
+                    "description": description,
+                    "labels": _encode(labels),
+                    "current_version": 1,
+                    "last_version": 1,
+                    "created": now,
+                    "updated": now,
+                    "expires_at": expires_at,
+                }
+            ],
         )
         _insert_labels(connection, secret_id, labels)
         secret_count.add(connection, workspace_id, private_to, secret_id)
@@ -280,21 +282,23 @@ class SecretIndex:
         now: int,
     ) -> None:
         """Adds a version and where it lies: store id to locator."""
-        connection.execute(
-            _INSERT_VERSION,
-            {
-                "secret_id": secret_id,
-                "number": number,
-                "key_names": _encode(keys),
-                "digest": digest,
-                "created": now,
-                "created_by_id": user_id,
-            },
+        _INSERT_VERSION.run(
+            connection,
+            [
+                {
+                    "secret_id": secret_id,
+                    "number": number,
+                    "key_names": _encode(keys),
+                    "digest": digest,
+                    "created": now,
+                    "created_by_id": user_id,
+                }
+            ],
         )
         for store_id, locator in placed.items():
-            connection.execute(
-                _INSERT_PLACEMENT,
-                {"secret_id": secret_id, "number": number, "store_id": store_id, "locator": locator, "state": PRESENT},
+            _INSERT_PLACEMENT.run(
+                connection,
+                [{"secret_id": secret_id, "number": number, "store_id": store_id, "locator": locator, "state": PRESENT}],
             )
 
     def advance(self, connection: Connection, known: SecretRow, changes: Mapping[str, Any]) -> bool:
@@ -454,10 +458,10 @@ _VISIBLE = select(secrets.c.id).where(
     secrets.c.workspace_id == bindparam("workspace_id"),
     secrets.c.private_to.in_([bindparam("namespace"), bindparam("other")]),
 )
-_INSERT_SECRET = insert(secrets)
+_INSERT_SECRET = prepared_insert(secrets)
 _INSERT_LABEL = insert(secret_labels)
-_INSERT_VERSION = insert(versions)
-_INSERT_PLACEMENT = insert(placements)
+_INSERT_VERSION = prepared_insert(versions)
+_INSERT_PLACEMENT = prepared_insert(placements)
 _OLD_VERSIONS = (
     select(versions.c.number)
     .join(secrets, secrets.c.id == versions.c.secret_id)

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from strongroom.db.query import Prepared
 from strongroom.db.tables import secret_counts, secrets
 
 LONGEST = 1_000
@@ -27,7 +28,7 @@ def add(connection: Connection, workspace_id: str, private_to: str, secret_id: s
     if first_id is None:
         connection.execute(_INSERT, {"workspace_id": workspace_id, "private_to": private_to, "first_id": "", "size": 1})
         return
-    connection.execute(_CHANGE, {**namespace, "first": first_id, "by": 1})
+    _CHANGE.run(connection, [{**namespace, "first": first_id, "by": 1}])
     if count >= longest:
         _cut(connection, namespace, first_id, secret_id, count + 1)
 
@@ -36,7 +37,7 @@ def remove(connection: Connection, workspace_id: str, private_to: str, secret_id
     """Counts a secret no longer."""
     namespace = {"workspace": workspace_id, "private": private_to}
     first_id, _ = _stretch(connection, namespace, secret_id)
-    connection.execute(_CHANGE, {**namespace, "first": first_id, "by": -1})
+    _CHANGE.run(connection, [{**namespace, "first": first_id, "by": -1}])
 
 
 def move(
@@ -115,11 +116,12 @@ def _count_between(connection: Connection, workspace_id: str, starts: Mapping[st
 def _stretch(connection: Connection, namespace: dict[str, str], secret_id: str) -> tuple[str | None, int]:
     """The stretch that an id falls into, locked until the transaction ends."""
     while True:
-        row = connection.execute(_FIND, {**namespace, "id": secret_id}).one_or_none()
-        if row is None:
+        found = _FIND.all(connection, {**namespace, "id": secret_id})
+        if not found:
             return None, 0
+        row = found[0]
         # Who waited for the lock may find that the stretch was cut meanwhile.
-        if connection.dialect.name == "sqlite" or connection.execute(_FIND, {**namespace, "id": secret_id}).one()[0] == row[0]:
+        if connection.dialect.name == "sqlite" or _FIND.all(connection, {**namespace, "id": secret_id})[0][0] == row[0]:
             return row[0], row[1]
 
 
@@ -135,7 +137,7 @@ def _cut(connection: Connection, namespace: dict[str, str], first_id: str, secre
     if at != secret_id:
         kept = count // 2
         at = connection.execute(_AT, {**parameters, "skip": kept}).scalar_one()
-    connection.execute(_CHANGE, {**parameters, "by": kept - count})
+    _CHANGE.run(connection, [{**parameters, "by": kept - count}])
     connection.execute(
         _INSERT,
         {"workspace_id": namespace["workspace"], "private_to": namespace["private"], "first_id": at, "size": count - kept},
@@ -145,12 +147,12 @@ def _cut(connection: Connection, namespace: dict[str, str], first_id: str, secre
 _here = (secret_counts.c.workspace_id == bindparam("workspace"), secret_counts.c.private_to == bindparam("private"))
 _secrets_here = (secrets.c.workspace_id == bindparam("workspace"), secrets.c.private_to == bindparam("private"))
 _INSERT = insert(secret_counts)
-_CHANGE = (
+_CHANGE = Prepared(
     update(secret_counts)
     .where(*_here, secret_counts.c.first_id == bindparam("first"))
     .values(size=secret_counts.c.size + bindparam("by"))
 )
-_FIND = (
+_FIND = Prepared(
     select(secret_counts.c.first_id, secret_counts.c.size)
     .where(*_here, secret_counts.c.first_id <= bindparam("id"))
     .order_by(secret_counts.c.first_id.desc())

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, FromClause, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, FromClause, and_, bindparam, delete, func, select, update
 
 from strongroom.crypto import envelope
 from strongroom.crypto.aead import DecryptionFailed
 from strongroom.crypto.envelope import Envelope
 from strongroom.crypto.keyring import Keyring, UnknownKey
+from strongroom.db.query import prepared_insert
 from strongroom.db.tables import placements, sql_values
 from strongroom.errors import EncryptionKeyError, ValuesCorrupt, ValuesMissing
 
@@ -91,16 +92,18 @@ class SqlSecretsStore:
 
     def insert(self, connection: Connection, place: Place, sealed: Envelope) -> None:
         """Writes sealed values as part of the caller's transaction. The database refuses a retired key (`ConstraintViolated`)."""
-        connection.execute(
-            _INSERT,
-            {
-                "locator": place.locator,
-                "secret_id": place.secret_id,
-                "number": place.number,
-                "key_id": sealed.key_id,
-                "wrapped_key": sealed.wrapped_key,
-                "sealed": sealed.sealed,
-            },
+        _INSERT.run(
+            connection,
+            [
+                {
+                    "locator": place.locator,
+                    "secret_id": place.secret_id,
+                    "number": place.number,
+                    "key_id": sealed.key_id,
+                    "wrapped_key": sealed.wrapped_key,
+                    "sealed": sealed.sealed,
+                }
+            ],
         )
 
     def delete(self, connection: Connection, locators: Iterable[str]) -> None:
@@ -144,7 +147,7 @@ def _corrupt(secret_id: str, number: int) -> ValuesCorrupt:
 
 
 _decode: Callable[[bytes], dict[str, str]] = msgspec.json.Decoder(dict[str, str]).decode
-_INSERT = insert(sql_values)
+_INSERT = prepared_insert(sql_values)
 _DELETE = delete(sql_values).where(sql_values.c.locator.in_(bindparam("locators", expanding=True)))
 _under: ColumnElement[bool] = sql_values.c.key_id.in_(bindparam("keys", expanding=True))
 _UNDER = (

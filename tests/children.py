@@ -15,6 +15,7 @@ import strongroom.pipelines.runner  # noqa: F401 - loaded for speed
 from strongroom.client import Client
 from strongroom.config import PREFIX, Settings
 from strongroom.crypto.key_source import KeyFile
+from strongroom.errors import AlreadyExists, StrongroomError
 from strongroom.metadata.deployment import find_deployment
 from strongroom.pipelines import pipeline
 from strongroom.service.wiring import Service
@@ -131,6 +132,36 @@ def write_until_told(connection: Connection, settings: Settings, writer: int, pr
             if connection.poll():
                 break
     connection.send(written)
+
+
+def work_through_outages(connection: Connection, settings: Settings, worker: int, prefix: str) -> None:
+    """Writes secrets and reads them back, whatever the server answers, until something is sent. Reports each call as it goes:
+    `begin`, then `done` or the code of the error; after `done` the same for a read: `read` or `unread`.
+    """
+    there: set[str] = set()
+    with Client(settings) as client:
+        for number in itertools.count():
+            name, text = f"w{worker}_{number % 20}", f"{prefix}-{worker}-{number}"
+            connection.send(("begin", name, text))
+            try:
+                if name not in there:
+                    try:
+                        client.create_secret(name, {"k": text})
+                    except AlreadyExists:  # an attempt that was not acknowledged has succeeded
+                        client.update_secret(name, add_or_update_values={"k": text})
+                    there.add(name)
+                else:
+                    client.update_secret(name, add_or_update_values={"k": text})
+                connection.send(("done", name, text))
+            except StrongroomError as error:
+                connection.send((error.code, name, text))
+            else:
+                try:
+                    connection.send(("read", name, client.get_secret(name).secret_values["k"]))
+                except StrongroomError as error:
+                    connection.send((f"unread: {error.code}", name, text))
+            if connection.poll():
+                break
 
 
 @step

@@ -41,7 +41,7 @@ def costs(local_service: Service, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     for name in ("hash", "verify"):
         monkeypatch.setattr(PasswordHasher, name, counted(name))
-    engine = local_service.deployment.database.engine
+    (engine,) = local_service.deployment.database.engines
 
     @event.listens_for(engine, "before_cursor_execute")
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:

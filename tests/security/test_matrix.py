@@ -246,14 +246,16 @@ def statements(door: Door) -> Iterator[list[str]]:
     if not isinstance(door, Dispatching):
         yield seen
         return
-    engine = door.service.deployment.database.engine
+    engines = door.service.deployment.database.engines
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         seen.append(statement)
 
-    event.listen(engine, "before_cursor_execute", note)
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
     yield seen
-    event.remove(engine, "before_cursor_execute", note)
+    for engine in engines:
+        event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.mark.parametrize("kind", ["viewer", "editor", "server admin and admin"])

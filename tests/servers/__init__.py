@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import Protocol
 
 
@@ -19,3 +21,31 @@ class DatabaseServer(Protocol):
 
     def stop(self) -> None:
         """Ends the server."""
+
+
+class FragileServer(DatabaseServer, Protocol):
+    """A database server that can fail."""
+
+    def start(self) -> None:
+        """Starts the server, on the data that are there; returns when it answers."""
+
+    def kill(self) -> None:
+        """SIGKILL for all its processes."""
+
+    def paused(self) -> AbstractContextManager[None]:
+        """Meanwhile all its processes are stopped: connections stay open, and nothing answers."""
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that this one has started and that have not ended."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdecimal():
+            continue
+        try:
+            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
+        except (FileNotFoundError, ProcessLookupError):  # it ended while we looked
+            continue
+        if int(parent) == pid and state != "Z":
+            found.append(int(folder.name))
+    return found

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pymysql
@@ -22,7 +23,8 @@ def find_mariadbd() -> str | None:
 class MariaDBServer:
     """One server in a folder of its own under /tmp, reachable through a Unix socket there."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        """A `durable` one keeps what it acknowledged when it is killed, though not when the machine is."""
         program = find_mariadbd()
         assert program is not None
         self._folder = Path(tempfile.mkdtemp(prefix="strongroom-mariadb-", dir="/tmp"))
@@ -42,20 +44,37 @@ class MariaDBServer:
                 check=True,
                 timeout=120,
             )
-            quick = [
-                "--innodb-flush-log-at-trx-commit=0",
-                "--innodb-doublewrite=0",
-                "--innodb-buffer-pool-size=64M",
-                "--skip-log-bin",
-            ]
-            place = [data, f"--socket={self._socket}", f"--pid-file={self._folder / 'pid'}", "--skip-networking"]
-            self._process = subprocess.Popen(
-                [program, "--no-defaults", *user, *place, *quick, "--max-connections=300"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        quick = [
+            f"--innodb-flush-log-at-trx-commit={2 if durable else 0}",
+            "--innodb-doublewrite=0",
+            "--innodb-buffer-pool-size=64M",
+            "--skip-log-bin",
+        ]
+        place = [data, f"--socket={self._socket}", f"--pid-file={self._folder / 'pid'}", "--skip-networking"]
+        self._command = [program, "--no-defaults", *user, *place, *quick, "--max-connections=300"]
+        self.start()
+
+    def start(self) -> None:
+        """Starts the server, on the data that are there; returns when it answers."""
+        self._socket.unlink(missing_ok=True)  # of one that was killed
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._admin = self._connect()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self._process.kill()
+        self._process.wait(30)
+        self._admin.close()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Meanwhile it is stopped: connections stay open, and nothing answers."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def create(self, name: str, template: str | None = None) -> None:
         """A new database, as a copy of the template if one is given."""

@@ -10,10 +10,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
+
+from tests.servers import children_of
 
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 
@@ -21,18 +24,50 @@ _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 class PostgreSQLServer:
     """One server in a folder of its own under /tmp, reachable through a Unix socket there."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        """A `durable` one keeps what it acknowledged when its processes are killed, though not when the machine is."""
         self._folder = Path(tempfile.mkdtemp(prefix="strongroom-pg-", dir="/tmp"))
         self._user = _UNPRIVILEGED if os.geteuid() == 0 else None
         if self._user:
             shutil.chown(self._folder, self._user)
-        binaries = _binaries(self._folder)
-        self._run(binaries / "initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", "-D", "data").wait(60)
-        quick = ("-c", "fsync=off", "-c", "full_page_writes=off", "-c", "synchronous_commit=off", "-c", "max_connections=200")
-        self._process = self._run(
-            binaries / "postgres", "-D", "data", "-k", self._folder, "-c", "listen_addresses=", "-c", "shared_buffers=32MB", *quick
-        )
+        self._binaries = _binaries(self._folder)
+        self._run(self._binaries / "initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", "-D", "data").wait(60)
+        self._durable = durable
+        self.start()
+
+    def start(self) -> None:
+        """Starts the server, on the data that are there; returns when it answers."""
+        quick = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB"]
+        quick += [] if self._durable else ["-c", "synchronous_commit=off"]
+        self._process = self._run(self._binaries / "postgres", "-D", "data", "-k", self._folder, "-c", "listen_addresses=", *quick)
         self._admin = self._connect()
+
+    def kill(self) -> None:
+        """SIGKILL for all its processes at once, the one that looks after the others first."""
+        for pid in self._processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait(30)
+        self._admin.close()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Meanwhile all its processes are stopped: connections stay open, and nothing answers."""
+        stopped: list[int] = []
+        try:
+            while new := [pid for pid in self._processes() if pid not in stopped]:  # until none was started meanwhile
+                for pid in new:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGSTOP)
+                stopped += new
+            yield
+        finally:
+            for pid in stopped:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        return [self._process.pid, *children_of(self._process.pid)]
 
     def create(self, name: str, template: str | None = None) -> None:
         """A new database, as a copy of the template if one is given."""

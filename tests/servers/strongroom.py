@@ -15,6 +15,8 @@ from pathlib import Path
 
 import urllib3
 
+from tests.servers import children_of
+
 PASSWORD = "a long password of the tests"
 
 
@@ -39,6 +41,10 @@ class StrongroomServer:
     def log(self) -> str:
         """What the server has written so far."""
         return self.log_file.read_text(errors="replace")
+
+    def workers(self) -> list[int]:
+        """The processes that answer."""
+        return children_of(self.process.pid)
 
     def stop(self) -> None:
         """Ends the server as an operator would."""

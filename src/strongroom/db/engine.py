@@ -14,10 +14,12 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from strongroom.db.checkpoints import BACKSTOP_PAGES, Checkpoints
+from strongroom.db.patience import DEFAULT_SECONDS, connect_to_mysql, connect_to_postgresql, has_given_up
 from strongroom.db.query import run_text
 from strongroom.db.turn import WaitedTooLong, WriteTurn
 from strongroom.errors import ConfigurationError, MissingExtra, StrongroomError, Unavailable
@@ -28,6 +30,7 @@ _DRIVERS = {
     "mysql": ("mysql+pymysql", "mysql"),
     "mariadb": ("mariadb+pymysql", "mysql"),
 }
+_BOUNDED = {"psycopg": connect_to_postgresql, "pymysql": connect_to_mysql}
 
 
 class ConstraintViolated(StrongroomError):
@@ -40,6 +43,10 @@ class ConstraintViolated(StrongroomError):
     status = 409
 
 
+class Unanswered(Unavailable):
+    """The database did not answer in time. What was asked may have been done."""
+
+
 class Deadlocked(Unavailable):
     """The database undid this transaction because it and another one waited for each other. Whoever can, runs it again."""
 
@@ -50,19 +57,21 @@ class Database:
     Driver errors leave it as `Unavailable` or `ConstraintViolated`, without SQL and without parameters.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str | URL, patience_seconds: float | None = DEFAULT_SECONDS) -> None:
+        """`patience_seconds` is how long a server may take for a statement; None for as long as it likes. Nothing to SQLite."""
         self.url = _parse(url)
-        self.engine = _create(self.url)
-        self.dialect = self.engine.dialect.name
-        self._sqlite = self.dialect == "sqlite"
-        if self._sqlite:
-            event.listen(self.engine, "connect", self._configure)
-        if self._sqlite:  # engines with options would cost every read a third more; transactions begin by statement here
-            self._reading = self._snapshot = self._writing = self.engine
+        self._sqlite = self.url.get_backend_name() == "sqlite"
+        if self._sqlite:  # transactions begin by statement here
+            self._reading = self._snapshot = self._writing = _create(self.url)
+            event.listen(self._writing, "connect", self._configure)
         else:
-            self._reading = self.engine.execution_options(isolation_level="AUTOCOMMIT")
-            self._snapshot = self.engine.execution_options(isolation_level="REPEATABLE READ")
-            self._writing = self.engine.execution_options(isolation_level="READ COMMITTED")
+            # A pool for each kind: switching a connection's isolation level back and forth costs round trips on MySQL, and one that
+            # breaks meanwhile would be lost to its pool for ever.
+            self._reading = _create(self.url, patience_seconds, "AUTOCOMMIT", kept=6, more=18)
+            self._snapshot = _create(self.url, patience_seconds, "REPEATABLE READ", kept=2, more=14)
+            self._writing = _create(self.url, patience_seconds, "READ COMMITTED", kept=6, more=18)
+        self.engines = tuple(dict.fromkeys((self._reading, self._snapshot, self._writing)))
+        self.dialect = self._writing.dialect.name
         self._turn = WriteTurn(f"{self.url.database}-turn")
         self._checkpoints: Checkpoints | None = None
         self._forget_held()
@@ -107,7 +116,7 @@ class Database:
     def _hold(self) -> Connection:
         """Opens the connection on which this thread reads and writes from now on."""
         try:
-            connection = self.engine.connect()
+            connection = self._reading.connect()
         except _DATABASE_ERRORS as error:
             raise _translated(error) from error
         self._held.connection = connection
@@ -156,8 +165,8 @@ class Database:
         For processes that serve: whoever commits would pay for a thousand pages now and then. Call it before anything is written.
         """
         if self._sqlite and self._checkpoints is None:
-            self.engine.dispose()
-            self._checkpoints = Checkpoints(Path(f"{self.url.database}-wal"), self.engine.connect, self._turn)
+            self._writing.dispose()
+            self._checkpoints = Checkpoints(Path(f"{self.url.database}-wal"), self._writing.connect, self._turn)
 
     def close(self) -> None:
         """Closes all connections that are not in use; the rest as they come back. Nobody may be reading."""
@@ -167,15 +176,17 @@ class Database:
         self._forget_held()
         for connection in held:
             connection.close()
-        self.engine.dispose()
+        for engine in self.engines:
+            engine.dispose()
         self._turn.close()
 
     def forget_connections(self) -> None:
         """After a fork: leaves the parent's connections alone. They are kept, since SQLite must not close what it has inherited."""
-        _inherited.extend((self.engine.pool, *self._all_held))
+        _inherited.extend((*(engine.pool for engine in self.engines), *self._all_held))
         self._forget_held()
         self._turn.forget()
-        self.engine.dispose(close=False)
+        for engine in self.engines:
+            engine.dispose(close=False)
 
 
 _DATABASE_ERRORS = (DBAPIError, PoolTimeout)
@@ -192,7 +203,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_forget_connections_of_parent)
 
 
-def _parse(url: str) -> URL:
+def _parse(url: str | URL) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):  # the latter for a port that is no number, perhaps a piece of the password
@@ -209,17 +220,21 @@ def _parse(url: str) -> URL:
     return parsed
 
 
-def _create(url: URL) -> Engine:
+def _create(
+    url: URL, patience_seconds: float | None = None, isolation_level: IsolationLevel | None = None, kept: int = 8, more: int = -1
+) -> Engine:
     options: dict[str, Any] = {}
-    if url.get_backend_name() == "sqlite":
+    if isolation_level is None:
         _prepare_file(url)
         # Each thread holds a connection: there is no number of them that would be too many.
-        options |= {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}, "max_overflow": -1}
+        options |= {"connect_args": {"timeout": BUSY_TIMEOUT_SECONDS}}
     else:
-        options |= {"max_overflow": 24}
+        # What a firewall or the server has closed in the meantime is not used again.
+        options |= {"isolation_level": isolation_level, "pool_recycle": 3600, "skip_autocommit_rollback": True}
+        options |= {} if patience_seconds is None else {"pool_timeout": patience_seconds}
     try:
         # A failing statement's parameters are sealed values at worst; they still do not belong into messages.
-        engine = create_engine(url, hide_parameters=True, pool_size=8, **options)
+        engine = create_engine(url, hide_parameters=True, pool_size=kept, max_overflow=more, **options)
     except ModuleNotFoundError:
         extra = _DRIVERS[url.get_backend_name()][1]
         raise MissingExtra(
@@ -227,6 +242,8 @@ def _create(url: URL) -> Engine:
         ) from None
     except NoSuchModuleError:
         raise ConfigurationError(f"the database driver '{url.drivername}' is not known") from None
+    if patience_seconds is not None and engine.dialect.driver in _BOUNDED:
+        event.listen(engine, "do_connect", _BOUNDED[engine.dialect.driver](patience_seconds))
     return engine
 
 
@@ -280,6 +297,10 @@ def _translated(error: DBAPIError | PoolTimeout) -> StrongroomError:
     for reason, hint in _KNOWN_REASONS.items():
         if reason in said:
             return Unavailable(f"the database did not do it: {reason}", hint=hint)
+    if has_given_up(said):
+        return Unanswered(
+            "the database does not answer", hint="try again later; look whether it is overloaded, or the network is down"
+        )
     if error.statement is None:
         return Unavailable("the database cannot be reached", hint="check its URL and its credentials, and whether it runs")
     return Unavailable(f"the database failed: {type(error.orig).__name__}", hint="try again later")

@@ -42,6 +42,16 @@ def upgrade(database: Database, then: Callable[[Connection], None]) -> None:
     Atomic on SQLite and PostgreSQL. On MySQL a migration that was cut off may leave tables behind, which the next run meets.
     Raises `SchemaTooNew` when the database is ahead of this program.
     """
+    # Large tables take their time, and so may another process that does it already.
+    patient = database if database.dialect == "sqlite" else Database(database.url, None)
+    try:
+        _upgrade(patient, then)
+    finally:
+        if patient is not database:
+            patient.close()
+
+
+def _upgrade(database: Database, then: Callable[[Connection], None]) -> None:
     with _locked(database), database.write() as connection:
         if database.dialect == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})

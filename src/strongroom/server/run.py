@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
+import signal
 import socket
 import tempfile
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +21,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from strongroom.config import PREFIX, Settings
-from strongroom.errors import ConfigurationError, EncryptionKeyError
+from strongroom.errors import ConfigurationError, EncryptionKeyError, Unavailable
 from strongroom.redaction import SecretText
 from strongroom.server import METRICS_FOLDER
 from strongroom.service.wiring import Service
@@ -28,6 +32,9 @@ HEADER_MILLISECONDS = 15_000
 
 DRAIN_SECONDS = 30
 """How long requests that are being answered when the server is told to end may still take."""
+
+RETRY_SECONDS = 0.5
+"""How often a worker looks whether the database is there, when it starts, and whether the main process still is."""
 
 _LOG = {
     "version": 1,
@@ -104,14 +111,35 @@ def serve(settings: Settings, address: Address, workers: int, ready: Callable[[]
             workers_kill_timeout=DRAIN_SECONDS,
         )
         server.on_startup(ready)
-        server.serve(target_loader=functools.partial(open_app, settings), wrap_loader=False)
+        server.serve(target_loader=functools.partial(open_app, settings, os.getpid()), wrap_loader=False)
 
 
-def open_app(settings: Settings) -> Any:
-    """The application of one worker."""
-    from strongroom.server.app import build_app  # prometheus_client chooses its mode when it is imported: in the worker
+def open_app(settings: Settings, main: int) -> Any:
+    """The application of one worker. It waits for a database that is down: the process `main` would give up otherwise."""
+    from strongroom.server.app import build_app, open_log  # prometheus_client chooses its mode when it is imported: in the worker
 
-    return build_app(Service(settings))
+    for number in (signal.SIGTERM, signal.SIGINT):  # they would go to what is left here of the main process; Granian sets its own
+        signal.signal(number, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(main,), name="end", daemon=True).start()
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it shows tracebacks; whoever asked is told, and the log too
+    told = False
+    while True:
+        try:
+            return build_app(Service(settings))
+        except Unavailable as error:
+            if not told:
+                open_log().warning("waiting", reason=error.message)
+            told = True
+            time.sleep(RETRY_SECONDS)
+
+
+def _end_with(main: int) -> None:
+    """Ends this worker when the main process is gone: nobody would replace or stop it, and it would keep others from the port."""
+    while os.getppid() == main:
+        time.sleep(RETRY_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(DRAIN_SECONDS)
+    os._exit(1)
 
 
 def check_address(address: Address) -> None:

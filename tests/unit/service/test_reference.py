@@ -72,12 +72,14 @@ def statements(service: Service) -> Iterator[list[str]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         seen.append(statement)
 
-    engine = service.deployment.database.engine
-    event.listen(engine, "before_cursor_execute", note)
+    engines = service.deployment.database.engines
+    for engine in engines:
+        event.listen(engine, "before_cursor_execute", note)
     try:
         yield seen
     finally:
-        event.remove(engine, "before_cursor_execute", note)
+        for engine in engines:
+            event.remove(engine, "before_cursor_execute", note)
 
 
 def test_each_reference_has_its_answer(alice: Person) -> None:

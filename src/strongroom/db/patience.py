@@ -1,0 +1,107 @@
+"""How long a database server may take to answer.
+
+Neither driver gives up by itself: a server that hangs, or a network that swallows packets, would hold a thread for ever. Two limits
+work together. Here the client stops waiting, whatever the server does; the connection is closed, and what was asked may have been
+done. And the server is told to give up by itself a little later, so that abandoned statements, and transactions whose process was
+stopped in the middle, hold no locks.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+DEFAULT_SECONDS = 10
+NO_ANSWER = "no answer in time"
+_CONNECT_SECONDS = 5
+_MARGIN_SECONDS = 5
+_thread = threading.local()
+
+
+def hurry_this_thread(seconds: float) -> None:
+    """From now on this thread waits no longer than so long for a statement, or to be connected (there 2 seconds are the least)."""
+    _thread.seconds = seconds
+
+
+def _limit(seconds: float) -> float:
+    return min(seconds, getattr(_thread, "seconds", seconds))
+
+
+def _connect_seconds(given: object, seconds: float) -> int:
+    wanted = int(str(given)) if str(given).isdecimal() and int(str(given)) else _CONNECT_SECONDS
+    return max(2, round(_limit(min(wanted, seconds))))
+
+
+def connect_to_postgresql(seconds: float) -> Callable[..., Any]:
+    """Opens connections of psycopg that wait so long for each statement."""
+    import psycopg
+
+    class BoundedConnection(psycopg.Connection[Any]):
+        def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
+            try:
+                return super().wait(_bounded(gen, _limit(seconds)), *arguments, **options)
+            except TimeoutError:
+                self.close()  # what it would answer now belongs to nobody
+            raise psycopg.OperationalError(NO_ANSWER)
+
+    milliseconds = round((seconds + _MARGIN_SECONDS) * 1000)
+    limits = f"SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}"
+
+    def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        # A peer that vanished is noticed between statements too.
+        options = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3} | options
+        options["connect_timeout"] = _connect_seconds(options.get("connect_timeout"), seconds)
+        connection = BoundedConnection.connect(*arguments, **options, autocommit=True)
+        connection.execute(limits, prepare=False)
+        connection.autocommit = False
+        return connection
+
+    return connect
+
+
+def _bounded(generator: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
+    """Psycopg's own generator, which says what to wait for; it is told at intervals when that has not happened."""
+    try:
+        wanted = next(generator)
+        deadline = time.monotonic() + seconds
+        while True:
+            ready = yield wanted
+            if not ready and time.monotonic() > deadline:
+                generator.close()
+                raise TimeoutError
+            wanted = generator.send(ready)
+    except StopIteration as end:
+        return end.value
+
+
+def connect_to_mysql(seconds: float) -> Callable[..., Any]:
+    """Opens connections of PyMySQL that wait so long for each answer."""
+    import pymysql.connections
+
+    base: Any = pymysql.connections.Connection
+
+    class BoundedConnection(base):  # type: ignore[misc]
+        # PyMySQL gives its socket this timeout before each read. Were it to do so no longer, that of all threads would remain.
+        @property
+        def _read_timeout(self) -> float:
+            return _limit(seconds)
+
+        @_read_timeout.setter
+        def _read_timeout(self, value: float) -> None:
+            pass
+
+    limits = f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds + _MARGIN_SECONDS))}"
+
+    def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
+        options = {"read_timeout": seconds, "write_timeout": seconds, "init_command": limits} | options
+        options["connect_timeout"] = _connect_seconds(options.get("connect_timeout"), seconds)
+        return BoundedConnection(*arguments, **options)
+
+    return connect
+
+
+def has_given_up(said: str) -> bool:
+    """Whether a driver's message means that there was no answer in time."""
+    return NO_ANSWER in said or "timed out" in said or "timeout expired" in said

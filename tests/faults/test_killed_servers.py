@@ -1,0 +1,214 @@
+"""Servers and databases that are killed under load: nothing that was acknowledged is lost, and clients go on by themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import wait as wait_for_any
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from strongroom.client import Client
+from strongroom.client.login import log_in
+from strongroom.config import PREFIX, Settings, read_settings
+from strongroom.redaction import SecretText
+from tests import children
+from tests.canary import CANARY
+from tests.processes import Child
+from tests.servers import FragileServer
+from tests.servers.strongroom import PASSWORD, StrongroomServer
+
+
+class Load:
+    """Client processes at work on a server, and everything that they were told."""
+
+    def __init__(self, settings: Settings, clients: int = 3) -> None:
+        self._clients = [Child(children.work_through_outages, settings, number, CANARY) for number in range(clients)]
+        self.acknowledged: dict[str, str] = {}
+        self.perhaps: dict[str, set[str]] = {}  # texts of writes that were not acknowledged
+        self.errors: list[str] = []
+        self._calls = 0
+
+    def go_on(self, calls: int) -> None:
+        """Lets each client on average make so many further calls that succeed."""
+        wanted = self._calls + calls * len(self._clients)
+        self.until(lambda: self._calls >= wanted)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Takes what the clients tell until something holds."""
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, "the clients do not go on"
+            for connection in wait_for_any([client.connection for client in self._clients], 0.05):
+                self._take(connection.recv())  # type: ignore[union-attr]
+
+    def end(self) -> None:
+        """Stops the clients when each has finished its call."""
+        for client in self._clients:
+            client.connection.send("end")
+        for client in self._clients:
+            for message in client.receive_all():
+                self._take(message)
+            client.end()
+
+    def _take(self, message: tuple[str, str, str]) -> None:
+        word, name, text = message
+        if word == "begin":
+            self.perhaps.setdefault(name, set()).add(text)
+        elif word == "done":
+            self.acknowledged[name], self.perhaps[name] = text, set()
+            self._calls += 1
+        elif word == "read":
+            assert text == self.acknowledged[name], f"{name} went back in time"
+            self._calls += 1
+        else:
+            self.errors.append(word)
+
+    def check(self, settings: Settings) -> None:
+        """Every secret holds what was acknowledged last, or what was sent after that without an answer."""
+        with Client(settings) as client:
+            found = {secret.name: client.get_secret(secret.id).secret_values["k"] for secret in client.list_secrets(size=1000)}
+        for name, text in self.acknowledged.items():
+            assert found[name] in {text, *self.perhaps[name]}
+
+
+@pytest.fixture
+def outage_settings(tmp_path: Path) -> Settings:
+    """The settings of the clients."""
+    return read_settings({f"{PREFIX}CONFIG_PATH": str(tmp_path / "client")})
+
+
+@contextlib.contextmanager
+def serving(database: FragileServer, key: str, folder: Path, client: Settings, **variables: str) -> Iterator[StrongroomServer]:
+    """A server of two workers on a database of its own, to which the client is logged in."""
+    database.create("strongroom")
+    variables = {
+        "CONFIG_PATH": str(folder / "server"),
+        "DATABASE_URL": database.url("strongroom"),
+        "ENCRYPTION_KEY": key,
+        "ADMIN_USERNAME": "root",
+        "ADMIN_PASSWORD": PASSWORD,
+        **variables,
+    }
+    server = StrongroomServer(variables, "--workers", "2")
+    try:
+        log_in(client, server.url, "root", SecretText(PASSWORD))
+        yield server
+    finally:
+        unexpected = [line for line in server.log.splitlines() if "Traceback" in line or '"event": "failed"' in line]
+        server.stop()
+        assert unexpected == []
+
+
+@pytest.fixture
+def fragile(request: pytest.FixtureRequest) -> Iterator[FragileServer]:
+    """A database server of this test's own, which keeps what it has acknowledged when it is killed."""
+    server: Any
+    if getattr(request, "param", "postgresql") == "mariadb":
+        from tests.servers.mariadb import MariaDBServer, find_mariadbd
+
+        if find_mariadbd() is None:
+            pytest.skip("mariadbd is not installed; with Debian: apt-get install mariadb-server")
+        server = MariaDBServer(durable=True)
+    else:
+        from tests.servers.postgresql import PostgreSQLServer
+
+        server = PostgreSQLServer(durable=True)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def test_a_killed_worker_is_replaced(fragile: FragileServer, key: str, tmp_path: Path, outage_settings: Settings) -> None:
+    """Under load a worker is killed: another takes its place, reads never fail, nothing acknowledged is lost."""
+    with serving(fragile, key, tmp_path, outage_settings) as server:
+        load = Load(outage_settings)
+        load.go_on(10)
+        before = server.workers()
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        load.until(lambda: len(server.workers()) == 2 and before[0] not in server.workers())
+        load.go_on(20)
+        load.end()
+        assert server.process.poll() is None
+        assert set(load.errors) <= {"unavailable", "under_way"}
+        load.check(outage_settings)
+
+
+@pytest.mark.parametrize("fragile", ["postgresql", "mariadb"], indirect=True)
+def test_a_killed_database_is_survived(fragile: FragileServer, key: str, tmp_path: Path, outage_settings: Settings) -> None:
+    """Under load the database is killed and started again: both workers go on, clients too, nothing acknowledged is lost."""
+    with serving(fragile, key, tmp_path, outage_settings) as server:
+        load = Load(outage_settings)
+        load.go_on(10)
+        before = server.workers()
+        fragile.kill()
+        load.until(lambda: len(load.errors) >= 2)
+        fragile.start()
+        load.go_on(20)
+        told = load.errors.count("unavailable")
+        load.go_on(20)
+        load.end()
+        assert load.errors.count("unavailable") == told, "a worker is left with broken connections"
+        assert sorted(server.workers()) == sorted(before)
+        assert set(load.errors) <= {"unavailable", "under_way", "unread: unavailable"}
+        load.check(outage_settings)
+
+
+def test_a_worker_that_starts_without_a_database_waits_for_it(
+    fragile: FragileServer, key: str, tmp_path: Path, outage_settings: Settings
+) -> None:
+    """A worker that is killed while the database is down is replaced by one that works once it is back; the server never ends."""
+    with serving(fragile, key, tmp_path, outage_settings) as server:
+        with Client(outage_settings) as client:
+            client.create_secret("s", {"k": CANARY})
+            fragile.kill()
+            before = server.workers()
+            for pid in before:
+                os.kill(pid, signal.SIGKILL)
+            _until(lambda: len(set(server.workers()) - set(before)) == 2)
+            _until(lambda: server.log.count('"waiting"') >= 2)
+            fragile.start()
+            _until(lambda: _answers(server.port))
+            assert client.get_secret("s").secret_values == {"k": CANARY}
+        assert server.process.poll() is None
+
+
+def test_workers_end_with_the_main_process(tmp_path: Path) -> None:
+    """When the main process is killed its workers end too: nobody is left behind at the port, and the server can start again."""
+    variables = {"CONFIG_PATH": str(tmp_path / "server"), "ADMIN_USERNAME": "root", "ADMIN_PASSWORD": PASSWORD}
+    server = StrongroomServer(variables, "--workers", "2")
+    try:
+        workers = server.workers()
+        assert len(workers) == 2
+        server.process.kill()
+        server.process.wait(30)
+        _until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in workers))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port), timeout=30)
+    finally:
+        server.stop()
+
+
+def _answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            return connection.recv(100).startswith(b"HTTP/1.1 200")
+    except OSError:
+        return False
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come to pass"
+        select.select([], [], [], 0.02)

@@ -27,6 +27,7 @@ VARIABLES = {
     "AUDIT": "what the embedded store records: writes (default) or all; a server records all",
     "CA_CERT": "a file with the certificates (PEM) that prove the server's identity, beside the system's",
     "CONFIG_PATH": "the folder of the local store (default: the platform's own place for it)",
+    "DATABASE_TIMEOUT": "how many seconds PostgreSQL, MySQL or MariaDB may take for a statement (default: 10)",
     "DATABASE_URL": "an SQLAlchemy URL of the database (default: SQLite in the local folder)",
     "DEBUG": "1 shows tracebacks on errors",
     "ENCRYPTION_KEY": "the encryption key, 32 bytes in base64; former keys may follow, separated by commas",
@@ -53,6 +54,7 @@ class Settings:
 
     folder: Path
     database_url: str = field(repr=False)
+    database_timeout: int = 10
     encryption_key: str | None = field(default=None, repr=False)
     encryption_key_file: Path | None = None
     encryption_key_store: Literal["file", "keyring"] = "file"
@@ -92,9 +94,6 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     store = values.get("ENCRYPTION_KEY_STORE", "file")
     if store not in ("file", "keyring"):
         raise ConfigurationError(f"{PREFIX}ENCRYPTION_KEY_STORE is 'file' or 'keyring'")
-    keep = values.get("KEEP_VERSIONS", "10")
-    if not (keep.isascii() and keep.isdigit() and len(keep) <= 5 and 1 <= int(keep) <= 10_000):
-        raise ConfigurationError(f"{PREFIX}KEEP_VERSIONS is a number from 1 to 10000")
     audit = values.get("AUDIT", "writes")
     if audit not in ("writes", "all"):
         raise ConfigurationError(f"{PREFIX}AUDIT is 'writes' or 'all'")
@@ -107,10 +106,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         folder=folder,
         database_url=values.get("DATABASE_URL") or _local_database_url(folder),
+        database_timeout=_number(values, "DATABASE_TIMEOUT", 10, 600),
         encryption_key=values.get("ENCRYPTION_KEY"),
         encryption_key_file=_path(values, "ENCRYPTION_KEY_FILE"),
         encryption_key_store="keyring" if store == "keyring" else "file",
-        keep_versions=int(keep),
+        keep_versions=_number(values, "KEEP_VERSIONS", 10, 10_000),
         active_stack=values.get("ACTIVE_STACK"),
         active_workspace=values.get("ACTIVE_WORKSPACE"),
         audit="all" if audit == "all" else "writes",
@@ -127,6 +127,13 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 def debug() -> bool:
     """Whether the user wants tracebacks (`STRONGROOM_DEBUG=1`)."""
     return os.environ.get(f"{PREFIX}DEBUG") not in (None, "", "0")
+
+
+def _number(values: Mapping[str, str], name: str, default: int, largest: int) -> int:
+    text = values.get(name, str(default))
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= largest):
+        raise ConfigurationError(f"{PREFIX}{name} is a number from 1 to {largest}")
+    return int(text)
 
 
 def _path(values: Mapping[str, str], name: str) -> Path | None:

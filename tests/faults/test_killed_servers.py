@@ -163,6 +163,30 @@ def test_a_killed_database_is_survived(fragile: FragileServer, key: str, tmp_pat
         load.check(outage_settings)
 
 
+@pytest.mark.parametrize("fragile", ["postgresql", "mariadb"], indirect=True)
+def test_a_database_that_hangs_stops_nobody_else(fragile: FragileServer, key: str, tmp_path: Path, outage_settings: Settings) -> None:
+    """While the database hangs both workers say that they are alive, and refuse the rest in bounded time; then they go on."""
+    with serving(fragile, key, tmp_path, outage_settings, DATABASE_TIMEOUT="3") as server:
+        load = Load(outage_settings)
+        load.go_on(10)
+        before = server.workers()
+        with fragile.paused():
+            load.until(lambda: len(load.errors) >= 2)
+            for path, status in [("/healthz", 200), ("/readyz", 503), ("/api/v1/me", 503)] * 6:
+                began = time.monotonic()
+                assert ask(server.port, path) == status
+                assert time.monotonic() - began < 5  # the first one of a worker finds out; nobody waits for the statement's own limit
+            assert fastest(lambda: ask(server.port, "/api/v1/me")) < 0.5
+        load.go_on(20)
+        told = load.errors.count("unavailable")
+        load.go_on(20)
+        load.end()
+        assert load.errors.count("unavailable") == told
+        assert sorted(server.workers()) == sorted(before)
+        assert set(load.errors) <= {"unavailable", "under_way", "unread: unavailable"}
+        load.check(outage_settings)
+
+
 def test_a_worker_that_starts_without_a_database_waits_for_it(
     fragile: FragileServer, key: str, tmp_path: Path, outage_settings: Settings
 ) -> None:
@@ -177,7 +201,7 @@ def test_a_worker_that_starts_without_a_database_waits_for_it(
             _until(lambda: len(set(server.workers()) - set(before)) == 2)
             _until(lambda: server.log.count('"waiting"') >= 2)
             fragile.start()
-            _until(lambda: _answers(server.port))
+            _until(lambda: ask(server.port, "/readyz") == 200)
             assert client.get_secret("s").secret_values == {"k": CANARY}
         assert server.process.poll() is None
 
@@ -198,13 +222,25 @@ def test_workers_end_with_the_main_process(tmp_path: Path) -> None:
         server.stop()
 
 
-def _answers(port: int) -> bool:
+def ask(port: int, path: str) -> int:
+    """The status of an answer on a connection of its own, which may be any worker's; 0 without one."""
+    request = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer srs_x\r\nConnection: close\r\n\r\n"
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
-            connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-            return connection.recv(100).startswith(b"HTTP/1.1 200")
-    except OSError:
-        return False
+            connection.sendall(request.encode())
+            return int(connection.recv(100)[9:12] or b"0")
+    except ConnectionError:
+        return 0
+
+
+def fastest(call: Callable[[], object]) -> float:
+    """How long the fastest of some calls takes."""
+    times = []
+    for _ in range(5):
+        began = time.monotonic()
+        call()
+        times.append(time.monotonic() - began)
+    return min(times)
 
 
 def _until(condition: Callable[[], bool]) -> None:

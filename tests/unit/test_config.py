@@ -19,6 +19,7 @@ def test_defaults_are_local_and_touch_no_disk(tmp_path: Path) -> None:
     assert settings.is_local_database
     assert (settings.encryption_key, settings.encryption_key_file, settings.encryption_key_store) == (None, None, "file")
     assert settings.keep_versions == 10
+    assert settings.database_timeout == 10
     assert not (tmp_path / "home").exists()
 
 
@@ -64,6 +65,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "AUDIT": "all",
         "CA_CERT": "/a/file",
         "CONFIG_PATH": str(tmp_path),
+        "DATABASE_TIMEOUT": "20",
         "DATABASE_URL": "postgresql://host/database",
         "DEBUG": "1",
         "ENCRYPTION_KEY": "a-key",
@@ -92,6 +94,14 @@ def test_kept_versions_out_of_bounds(text: str) -> None:
     """Anything else is refused by name."""
     with pytest.raises(ConfigurationError, match="STRONGROOM_KEEP_VERSIONS is a number from 1 to 10000"):
         read_settings({"STRONGROOM_KEEP_VERSIONS": text})
+
+
+@pytest.mark.parametrize("text", ["0", "601", "2.5", "-1", "long"])
+def test_patience_with_the_database_is_bounded(text: str) -> None:
+    """It is a number of seconds up to ten minutes."""
+    assert read_settings({"STRONGROOM_DATABASE_TIMEOUT": "600"}).database_timeout == 600
+    with pytest.raises(ConfigurationError, match="STRONGROOM_DATABASE_TIMEOUT is a number from 1 to 600"):
+        read_settings({"STRONGROOM_DATABASE_TIMEOUT": text})
 
 
 @pytest.mark.parametrize("level", ["NONE", "SECRET_EXISTS", "SECRET_AND_KEY_EXISTS"])

@@ -67,7 +67,7 @@ class Database:
         else:
             # A pool for each kind: switching a connection's isolation level back and forth costs round trips on MySQL, and one that
             # breaks meanwhile would be lost to its pool for ever.
-            self._reading = _create(self.url, patience_seconds, "AUTOCOMMIT", kept=6, more=18)
+            self._reading = _create(self.url, patience_seconds, "AUTOCOMMIT", kept=6, more=26)
             self._snapshot = _create(self.url, patience_seconds, "REPEATABLE READ", kept=2, more=14)
             self._writing = _create(self.url, patience_seconds, "READ COMMITTED", kept=6, more=18)
         self.engines = tuple(dict.fromkeys((self._reading, self._snapshot, self._writing)))

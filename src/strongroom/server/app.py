@@ -16,6 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from strongroom.db.patience import hurry_this_thread
 from strongroom.operations.all import ALL_OPERATIONS
 from strongroom.server.encoding import to_json
 from strongroom.server.group_commit import GroupCommit
@@ -23,12 +24,14 @@ from strongroom.server.health import health_routes
 from strongroom.server.metrics import CONTENT_TYPE, Metrics
 from strongroom.server.middleware import Manners
 from strongroom.server.openapi import describe_api, page
+from strongroom.server.pulse import HASTE_SECONDS, Pulse
 from strongroom.server.refusal import Refusal, error_response
 from strongroom.server.routes import ROOT, Api, Pools
 from strongroom.service.wiring import Service
 
 WRITING_THREADS = 16
 HASHING_THREADS = 4
+READING_THREADS = 4
 
 
 class Front:
@@ -51,8 +54,13 @@ def build_app(service: Service) -> ASGIApp:
     service.deployment.database.checkpoint_in_background()
     log = open_log()
     metrics = Metrics()
-    pools = Pools(ThreadPoolExecutor(WRITING_THREADS, "writing"), ThreadPoolExecutor(HASHING_THREADS, "hashing"))
-    api = Api(service, ALL_OPERATIONS, pools, GroupCommit(service.trail), log)
+    pools = Pools(
+        writing=ThreadPoolExecutor(WRITING_THREADS, "writing"),
+        hashing=ThreadPoolExecutor(HASHING_THREADS, "hashing"),
+        reading=ThreadPoolExecutor(READING_THREADS, "reading"),
+    )
+    pulse = Pulse(service, log)
+    api = Api(service, ALL_OPERATIONS, pools, GroupCommit(service.trail), pulse, log)
     document = to_json(describe_api(ALL_OPERATIONS))
     html = page(ALL_OPERATIONS)
 
@@ -70,15 +78,17 @@ def build_app(service: Service) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        hurry_this_thread(HASTE_SECONDS)
         yield
         await api.close()
-        pools.writing.shutdown()
-        pools.hashing.shutdown()
+        pulse.close()
+        for pool in (pools.writing, pools.hashing, pools.reading):
+            pool.shutdown()
         service.close()
 
     pages = Starlette(
         routes=[
-            *health_routes(service),
+            *health_routes(service, pulse),
             Route("/openapi.json", openapi),
             Route("/docs", docs),
             Route("/metrics", measurements),

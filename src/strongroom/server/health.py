@@ -6,13 +6,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from strongroom.db.engine import Unanswered
 from strongroom.errors import StrongroomError
 from strongroom.metadata.deployment import find_deployment
 from strongroom.server.encoding import to_json
+from strongroom.server.pulse import Pulse
 from strongroom.service.wiring import Service
 
 
-def health_routes(service: Service) -> list[Route]:
+def health_routes(service: Service, pulse: Pulse) -> list[Route]:
     """`/healthz`: this process answers. `/readyz`: so does the index, which is where the `sql` store keeps its values."""
 
     async def alive(request: Request) -> Response:
@@ -22,9 +24,12 @@ def health_routes(service: Service) -> list[Route]:
     def ready(request: Request) -> Response:
         request.scope["strongroom.operation"] = "readyz"
         try:
+            pulse.check()
             with service.deployment.database.read() as connection:
                 fine = find_deployment(connection) is not None
-        except StrongroomError:
+        except StrongroomError as error:
+            if isinstance(error, Unanswered):
+                pulse.lost()
             fine = False
         body = {"status": "ready" if fine else "not ready", "index": fine}
         return Response(to_json(body), 200 if fine else 503, media_type="application/json")

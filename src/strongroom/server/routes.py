@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -17,6 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from strongroom.auth.actor import Actor
 from strongroom.auth.policy import authorise
+from strongroom.db.engine import Unanswered
 from strongroom.errors import ConfigurationError, InvalidInput, StaleVersion, StrongroomError, TooLarge, Unauthenticated
 from strongroom.models.secret import Secret
 from strongroom.operations import user as of_user
@@ -32,6 +33,7 @@ from strongroom.server.encoding import (
 )
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.middleware import client_address, describe
+from strongroom.server.pulse import Pulse, no_answer
 from strongroom.server.refusal import Refusal, error_response
 from strongroom.service.audit import Facts, done_unrecorded, facts_of
 from strongroom.service.reply import Reply
@@ -52,14 +54,16 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
 
 Row = Operation[Any, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Pools:
-    """Threads for what writes, and for what hashes passwords."""
+    """Threads for what writes, for what hashes passwords, and for reads that take too long for the event loop."""
 
     writing: Executor
     hashing: Executor
+    reading: Executor
 
 
 class PathTable:
@@ -104,11 +108,12 @@ def _parameter(operation: Row, name: str, segment: str) -> str | None:
 class Api:
     """The API as an ASGI application, below its root.
 
-    Operations that read run at once, on the event loop: they take less than a change of thread would. All others run in threads.
+    Operations that read run at once, on the event loop: they take less than a change of thread would. All others run in threads, and
+    so do reads that turn out to take long; see `Pulse`.
     """
 
-    def __init__(self, service: Service, operations: Sequence[Row], pools: Pools, trail: GroupCommit, log: Any) -> None:
-        self._service, self._pools, self._trail, self._log = service, pools, trail, log
+    def __init__(self, service: Service, operations: Sequence[Row], pools: Pools, trail: GroupCommit, pulse: Pulse, log: Any) -> None:
+        self._service, self._pools, self._trail, self._pulse, self._log = service, pools, trail, pulse, log
         self._table = PathTable(operations)
         self._under_way: set[asyncio.Future[Any]] = set()
 
@@ -126,6 +131,8 @@ class Api:
         except StrongroomError as error:
             if isinstance(error, ConfigurationError):
                 self._log.error("misconfigured", error=describe(error))
+            if isinstance(error, Unanswered):
+                self._pulse.lost()
             response = error_response(error)
         await response(scope, receive, send)
 
@@ -134,8 +141,13 @@ class Api:
         operation, path = self._table.find(request.method, raw_path.decode("ascii", "replace").removeprefix(ROOT))
         request.scope["strongroom.operation"] = operation.name
         query = request.scope["query_string"].decode("ascii", "replace")
+        if self._pulse.doubted:
+            await self._pulse.steady()
         try:
-            actor = self._actor(request, operation, query)
+            try:
+                actor = self._actor(request, operation, query)
+            except Unanswered:
+                actor = await self._in_thread(lambda: self._actor(request, operation, query))
         except Unauthenticated as error:
             facts = facts_of(operation, Actor.anonymous(client_address(request.scope)), None, error)
             await self._trail.record(facts)
@@ -143,6 +155,8 @@ class Api:
         if operation.method == "GET":
             wanted = request_of_query(operation, path, query)
             outcome, facts = self._service.dispatcher.perform(operation, wanted, actor)
+            if isinstance(outcome, Unanswered):
+                outcome, facts = await self._in_thread(lambda: self._service.dispatcher.perform(operation, wanted, actor))
             await self._trail.record(facts)
             if isinstance(outcome, StrongroomError):
                 raise outcome
@@ -157,6 +171,7 @@ class Api:
         pool = self._pools.hashing if operation.name in HASHING else self._pools.writing
 
         def work() -> tuple[Any, list[Facts]]:
+            self._pulse.check()
             if key is None:
                 return self._service.dispatcher.perform(operation, wanted, actor)
             return self._once(operation, wanted, actor, key, b"\0".join((request.method.encode(), raw_path, body)))
@@ -189,6 +204,12 @@ class Api:
         actor = self._service.identities.authenticate(token.strip(), workspace_of(query), address)
         request.scope["strongroom.actor"] = actor.user_id
         return actor
+
+    async def _in_thread(self, read: Callable[[], T]) -> T:
+        """Makes a read again that took too long for the event loop, unless the database answers nobody."""
+        if not await asyncio.wrap_future(self._pulse.lost()):
+            raise no_answer()
+        return await asyncio.get_running_loop().run_in_executor(self._pools.reading, read)
 
     def _once(self, operation: Row, wanted: Any, actor: Actor, key: str, content: bytes) -> tuple[Any, list[Facts]]:
         """Does what is wanted unless it was done before under the same key; then the outcome is the one of that time."""

@@ -41,7 +41,7 @@ class Deployment:
 
 def open_deployment(settings: Settings) -> Deployment:
     """Opens the database, making or upgrading it if needed. A wrong or missing key is an error and changes nothing."""
-    database = Database(settings.database_url)
+    database = Database(settings.database_url, settings.database_timeout)
     try:
         source = find_key_source(settings)
         if not schema.is_current(database):

@@ -26,6 +26,7 @@ VARIABLES = {
     "API_KEY": "an API key to work with on the server",
     "AUDIT": "what the embedded store records: writes (default) or all; a server records all",
     "CA_CERT": "a file with the certificates (PEM) that prove the server's identity, beside the system's",
+    "CLIENT_TIMEOUT": "how many seconds a server waits for a request's head, for its body, and for the next one (default: 20)",
     "CONFIG_PATH": "the folder of the local store (default: the platform's own place for it)",
     "DATABASE_TIMEOUT": "how many seconds PostgreSQL, MySQL or MariaDB may take for a statement (default: 10)",
     "DATABASE_URL": "an SQLAlchemy URL of the database (default: SQLite in the local folder)",
@@ -66,6 +67,7 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     ca_cert: Path | None = None
     insecure: bool = False
+    client_timeout: int = 20
     admin_username: str | None = None
     admin_password: str | None = field(default=None, repr=False)
     secret_validation_level: ValidationLevel = ValidationLevel.SECRET_AND_KEY_EXISTS
@@ -118,6 +120,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         api_key=values.get("API_KEY"),
         ca_cert=_path(values, "CA_CERT"),
         insecure=values.get("INSECURE", "0") != "0",
+        client_timeout=_number(values, "CLIENT_TIMEOUT", 20, 600),
         admin_username=values.get("ADMIN_USERNAME"),
         admin_password=values.get("ADMIN_PASSWORD"),
         secret_validation_level=ValidationLevel(level),

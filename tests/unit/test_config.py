@@ -64,6 +64,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "API_KEY": "a-key",
         "AUDIT": "all",
         "CA_CERT": "/a/file",
+        "CLIENT_TIMEOUT": "75",
         "CONFIG_PATH": str(tmp_path),
         "DATABASE_TIMEOUT": "20",
         "DATABASE_URL": "postgresql://host/database",
@@ -96,12 +97,13 @@ def test_kept_versions_out_of_bounds(text: str) -> None:
         read_settings({"STRONGROOM_KEEP_VERSIONS": text})
 
 
+@pytest.mark.parametrize("name", ["CLIENT_TIMEOUT", "DATABASE_TIMEOUT"])
 @pytest.mark.parametrize("text", ["0", "601", "2.5", "-1", "long"])
-def test_patience_with_the_database_is_bounded(text: str) -> None:
+def test_patience_is_bounded(name: str, text: str) -> None:
     """It is a number of seconds up to ten minutes."""
-    assert read_settings({"STRONGROOM_DATABASE_TIMEOUT": "600"}).database_timeout == 600
-    with pytest.raises(ConfigurationError, match="STRONGROOM_DATABASE_TIMEOUT is a number from 1 to 600"):
-        read_settings({"STRONGROOM_DATABASE_TIMEOUT": text})
+    assert read_settings({f"STRONGROOM_{name}": "600"}) != read_settings({})
+    with pytest.raises(ConfigurationError, match=f"STRONGROOM_{name} is a number from 1 to 600"):
+        read_settings({f"STRONGROOM_{name}": text})
 
 
 @pytest.mark.parametrize("level", ["NONE", "SECRET_EXISTS", "SECRET_AND_KEY_EXISTS"])

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, get_args, get_type_hints
 from urllib.parse import quote, unquote
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -41,8 +41,8 @@ from strongroom.service.wiring import Service
 
 ROOT = "/api/v1"
 MAX_BODY_BYTES = 1_048_576
-BODY_SECONDS = 30
-"""How long a client may take to send a body."""
+MAX_ANONYMOUS_BODY_BYTES = 16_384
+"""The same for whoever has no token: anybody can make the server hold that much, for as long as it waits."""
 
 HASHING = frozenset(
     operation.name for operation in (of_user.CHANGE_PASSWORD, of_user.CREATE, of_user.LOGIN, of_user.SET_UP, of_user.UPDATE)
@@ -165,7 +165,8 @@ class Api:
             _refuse_if_match(request)
             body, wanted = b"", request_of_query(operation, path, query)
         else:
-            body = await _body(request)
+            limit = MAX_ANONYMOUS_BODY_BYTES if operation.permission is None else MAX_BODY_BYTES
+            body = await _body(request, limit, self._service.deployment.settings.client_timeout)
             wanted = request_of_body(operation, path, query, _guarded(request, operation, _fields(request, operation, body)))
         key = _idempotency_key(request, operation)
         pool = self._pools.hashing if operation.name in HASHING else self._pools.writing
@@ -256,22 +257,24 @@ def _decoded(operation: Row, body: str) -> Any:
     return msgspec.json.decode(body, type=operation.response)
 
 
-async def _body(request: Request) -> bytes:
+async def _body(request: Request, limit: int, seconds: float) -> bytes:
     """The body, read up to the limit and the deadline."""
-    too_large = TooLarge(f"a request has at most {MAX_BODY_BYTES} bytes")
+    too_large = TooLarge(f"this request has at most {limit} bytes")
     declared = request.headers.get("content-length", "0")
-    if not declared.isdecimal() or int(declared[:12]) > MAX_BODY_BYTES:
+    if not declared.isdecimal() or int(declared[:12]) > limit:
         raise too_large
     parts, size = [], 0
     try:
-        async with asyncio.timeout(BODY_SECONDS):
+        async with asyncio.timeout(seconds):
             async for part in request.stream():
                 parts.append(part)
                 size += len(part)
-                if size > MAX_BODY_BYTES:
+                if size > limit:
                     raise too_large
     except TimeoutError:
         raise Refusal(408, "timeout", "the body of the request took too long", None, {"Connection": "close"}) from None
+    except ClientDisconnect:  # or the pieces were not as HTTP has them; then there is still somebody to tell
+        raise Refusal(400, "bad_request", "the body of the request broke off", None, {"Connection": "close"}) from None
     return b"".join(parts)
 
 

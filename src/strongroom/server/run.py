@@ -27,8 +27,11 @@ from strongroom.server import METRICS_FOLDER
 from strongroom.service.wiring import Service
 
 BACKLOG = 1024
-HEADER_MILLISECONDS = 15_000
-"""How long a client may take to send the head of a request."""
+CONNECTIONS = 4096
+"""How many connections a worker has at once; others wait in the backlog. Silent ones take a few KiB each."""
+
+HEAD_BYTES = 65_536
+"""How long the head of a request may be; hyper reads bodies in pieces of at most this size too."""
 
 DRAIN_SECONDS = 30
 """How long requests that are being answered when the server is told to end may still take."""
@@ -90,6 +93,7 @@ def serve(settings: Settings, address: Address, workers: int, ready: Callable[[]
     Each worker opens the service for itself. `ready` is called when the port is ours.
     """
     check_address(address)
+    _allow_open_files(CONNECTIONS + 512)
     with tempfile.TemporaryDirectory(prefix="strongroom-metrics-") as folder:
         os.environ[METRICS_FOLDER] = folder
         server = Server(
@@ -99,9 +103,10 @@ def serve(settings: Settings, address: Address, workers: int, ready: Callable[[]
             interface=Interfaces.ASGI,
             workers=workers,
             http=HTTPModes.http1,
-            http1_settings=HTTP1Settings(header_read_timeout=HEADER_MILLISECONDS),
+            http1_settings=HTTP1Settings(header_read_timeout=settings.client_timeout * 1000, max_buffer_size=HEAD_BYTES),
             websockets=False,
             backlog=BACKLOG,
+            backpressure=CONNECTIONS,
             log_dictconfig=_LOG,
             log_level=LogLevels.warning,
             ssl_cert=address.tls_cert,
@@ -131,6 +136,17 @@ def open_app(settings: Settings, main: int) -> Any:
                 open_log().warning("waiting", reason=error.message)
             told = True
             time.sleep(RETRY_SECONDS)
+
+
+def _allow_open_files(wanted: int) -> None:
+    """Raises the soft limit, which is 1024 on many systems, as far as the hard one lets us. Workers inherit it."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # no POSIX system
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
 def _end_with(main: int) -> None:

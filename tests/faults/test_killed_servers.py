@@ -102,7 +102,7 @@ def serving(database: FragileServer, key: str, folder: Path, client: Settings, *
         log_in(client, server.url, "root", SecretText(PASSWORD))
         yield server
     finally:
-        unexpected = [line for line in server.log.splitlines() if "Traceback" in line or '"event": "failed"' in line]
+        unexpected = [line for line in server.log.splitlines() if "Traceback" in line or '"failed"' in line]
         server.stop()
         assert unexpected == []
 

@@ -237,14 +237,14 @@ def delete_named_token(connection: Connection, user_id: str, kind: str, name: st
 # Failed logins
 
 
-def failures_of(connection: Connection, subject: str, since: int) -> tuple[int, int]:
-    """How often logins of this subject have failed in the window that began after `since`, and when it began."""
-    row = connection.execute(
-        select(login_failures.c.failures, login_failures.c.since).where(
-            login_failures.c.subject == subject, login_failures.c.since > since
+def failures_of(connection: Connection, subjects: Sequence[str], since: int) -> dict[str, tuple[int, int]]:
+    """How often logins of these subjects have failed in windows that began after `since`, and when those began."""
+    rows = connection.execute(
+        select(login_failures.c.subject, login_failures.c.failures, login_failures.c.since).where(
+            login_failures.c.subject.in_(subjects), login_failures.c.since > since
         )
-    ).one_or_none()
-    return (row[0], row[1]) if row else (0, 0)
+    )
+    return {row[0]: (row[1], row[2]) for row in rows}
 
 
 def add_failure(connection: Connection, subject: str, *, since: int, now: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -19,7 +18,6 @@ from strongroom.errors import (
     InvalidInput,
     NotFound,
     NothingToChange,
-    TooManyRequests,
     Unauthenticated,
     printable,
 )
@@ -45,6 +43,7 @@ from strongroom.models.user import (
     check_user_name,
 )
 from strongroom.redaction import SecretText
+from strongroom.service.throttle import Throttle
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -53,9 +52,6 @@ SESSION_SECONDS = 12 * 3600
 """How long a login lasts."""
 
 SETUP_SECONDS = 24 * 3600
-WINDOW_SECONDS = 15 * 60
-MAX_FAILURES_OF_USER = 10
-MAX_FAILURES_OF_ADDRESS = 50
 _SECOND = 1_000_000
 
 
@@ -63,7 +59,7 @@ class IdentityService:
     """Proves identities. Thread-safe; a token that ends is dead at once for every process, since each request asks the database."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self._database, self._throttle = database, Throttle(database)
 
     def authenticate(self, token: str, workspace: str = "", address: str = "") -> Actor:
         """Whoever bears the token, at work in the workspace of this name, or in the one that they have chosen. One query.
@@ -84,23 +80,18 @@ class IdentityService:
     def log_in(self, actor: Actor, request: Login) -> AccessToken:
         """A token for whoever knows the password. `Unauthenticated` reads the same for wrong names and wrong passwords.
 
-        `TooManyRequests` after `MAX_FAILURES_OF_USER` failures for a name, or `MAX_FAILURES_OF_ADDRESS` from an address, in a window
-        of `WINDOW_SECONDS`; then the password is not even looked at.
+        `TooManyRequests` after too many failures; then the password is not even looked at. See `Throttle`.
         """
-        by_user, by_address = _subject("user", request.username), _subject("address", actor.address)
-        self._refuse_too_many(by_user, MAX_FAILURES_OF_USER, "for this user")
-        self._refuse_too_many(by_address, MAX_FAILURES_OF_ADDRESS, "from this address")
+        self._throttle.refuse_login(request.username, actor.address)
         with self._database.read() as connection:
             found = index.find_password(connection, request.username)
         password = request.password.reveal()
         if not fits(found[1] if found else None, password) or found is None:
-            with self._database.write() as connection:
-                for subject in (by_user, by_address):
-                    index.add_failure(connection, subject, since=now() - WINDOW_SECONDS * _SECOND, now=now())
+            self._throttle.login_failed(request.username, actor.address)
             raise Unauthenticated("the user name or the password is wrong")
         user_id, hashed = found
+        self._throttle.login_succeeded(request.username, actor.address)
         with self._database.write() as connection:
-            index.forget_failures(connection, by_user)
             index.delete_expired(connection, now())
             if is_outdated(hashed):
                 index.put_password(connection, user_id, hash_password(password), now())
@@ -119,13 +110,11 @@ class IdentityService:
     def change_password(self, actor: Actor, request: ChangePassword) -> None:
         """Gives the actor another password and ends all their other tokens. `Unauthenticated` when the current one is wrong."""
         new = check_password(request.new)
-        subject = _subject("user", actor.name)
-        self._refuse_too_many(subject, MAX_FAILURES_OF_USER, "for this user")
+        self._throttle.refuse_change(actor.user_id)
         with self._database.read() as connection:
             found = index.find_password(connection, actor.name)
         if found is None or not fits(found[1], request.current.reveal()):
-            with self._database.write() as connection:
-                index.add_failure(connection, subject, since=now() - WINDOW_SECONDS * _SECOND, now=now())
+            self._throttle.change_failed(actor.user_id)
             raise Unauthenticated("the current password is wrong")
         hashed = hash_password(new)
         with self._database.write() as connection:
@@ -253,13 +242,6 @@ class IdentityService:
         if known.active and not index.other_active_admins(connection, known.id):
             raise InvalidInput(f"'{known.name}' is the last administrator of this server", hint="make another one first")
 
-    def _refuse_too_many(self, subject: str, limit: int, whose: str) -> None:
-        with self._database.read() as connection:
-            failures, since = index.failures_of(connection, subject, now() - WINDOW_SECONDS * _SECOND)
-        if failures >= limit:
-            wait = max(1, (since + WINDOW_SECONDS * _SECOND - now()) // _SECOND)
-            raise TooManyRequests(f"too many failed logins {whose}", hint=f"try again in {wait} seconds", retry_after=wait)
-
 
 def _open_session(connection: Connection, user_id: str) -> AccessToken:
     token = new_token(TokenKind.SESSION)
@@ -285,7 +267,3 @@ def _known(connection: Connection, name_or_id: str) -> UserRow:
 
 def _shown(row: UserRow) -> User:
     return User(id=row.id, name=row.name, admin=row.admin, active=row.active, created=from_microseconds(row.created))
-
-
-def _subject(kind: str, text: str) -> str:
-    return hashlib.sha256(f"{kind}\0{text}".encode(errors="replace")).hexdigest()

@@ -20,7 +20,6 @@ from strongroom.errors import (
     NotFound,
     NothingToChange,
     StrongroomError,
-    TooManyRequests,
     Unauthenticated,
 )
 from strongroom.models.secret import ListSecrets
@@ -38,7 +37,6 @@ from strongroom.models.user import (
 from strongroom.operations import secret as of_secret
 from strongroom.operations import user as operations
 from strongroom.redaction import SecretText
-from strongroom.service import identity
 from strongroom.service.wiring import Service
 from tests.accounts import OTHER, PASSWORD, add_user, call, log_in
 
@@ -142,42 +140,6 @@ def test_garbage_is_no_token(service: Service, token: str) -> None:
     """Whatever comes as a token is looked up and not found."""
     with pytest.raises(Unauthenticated):
         service.identities.authenticate(token)
-
-
-def test_failed_logins_of_a_user_are_limited(service: Service, root: Actor) -> None:
-    """After some failures not even the right password is looked at; other users are not affected, success starts anew."""
-    add_user(service, root, "alice")
-    for _ in range(identity.MAX_FAILURES_OF_USER - 1):
-        with pytest.raises(Unauthenticated):
-            log_in(service, "alice", OTHER)
-    log_in(service, "alice")
-    for _ in range(identity.MAX_FAILURES_OF_USER):
-        with pytest.raises(Unauthenticated):
-            log_in(service, "alice", OTHER)
-    with pytest.raises(TooManyRequests) as caught:
-        log_in(service, "alice")
-    assert 0 < caught.value.retry_after <= identity.WINDOW_SECONDS
-    assert log_in(service, "root")
-
-
-def test_failed_logins_from_an_address_are_limited(service: Service, root: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trying many names from one address ends as well; other addresses go on."""
-    monkeypatch.setattr(identity, "MAX_FAILURES_OF_ADDRESS", 3)
-    for number in range(3):
-        with pytest.raises(Unauthenticated):
-            log_in(service, f"user{number}", OTHER, "192.0.2.1")
-    with pytest.raises(TooManyRequests):
-        log_in(service, "root", address="192.0.2.1")
-    assert log_in(service, "root", address="192.0.2.2")
-
-
-def test_the_window_of_failures_passes(service: Service, root: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """When the window is over, the user may try again."""
-    for _ in range(identity.MAX_FAILURES_OF_USER):
-        with pytest.raises(Unauthenticated):
-            log_in(service, "root", OTHER)
-    monkeypatch.setattr(identity, "WINDOW_SECONDS", 0)
-    assert log_in(service, "root")
 
 
 def test_a_changed_password_ends_other_logins(service: Service, root: Actor) -> None:

@@ -38,6 +38,7 @@ VARIABLES = {
     "KEEP_VERSIONS": "how many versions of each secret are kept (default: 10)",
     "SERVER_URL": "the server to work with, instead of the one that `strongroom login` chose or the embedded store",
     "SECRET_VALIDATION_LEVEL": "what is checked before a run starts: NONE, SECRET_EXISTS or SECRET_AND_KEY_EXISTS (default)",
+    "TRUSTED_PROXIES": "addresses or networks of proxies, separated by commas, whose X-Forwarded-For a server believes",
 }
 
 
@@ -68,6 +69,7 @@ class Settings:
     ca_cert: Path | None = None
     insecure: bool = False
     client_timeout: int = 20
+    trusted_proxies: tuple[str, ...] = ()
     admin_username: str | None = None
     admin_password: str | None = field(default=None, repr=False)
     secret_validation_level: ValidationLevel = ValidationLevel.SECRET_AND_KEY_EXISTS
@@ -121,6 +123,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         ca_cert=_path(values, "CA_CERT"),
         insecure=values.get("INSECURE", "0") != "0",
         client_timeout=_number(values, "CLIENT_TIMEOUT", 20, 600),
+        trusted_proxies=_networks(values, "TRUSTED_PROXIES"),
         admin_username=values.get("ADMIN_USERNAME"),
         admin_password=values.get("ADMIN_PASSWORD"),
         secret_validation_level=ValidationLevel(level),
@@ -137,6 +140,33 @@ def _number(values: Mapping[str, str], name: str, default: int, largest: int) ->
     if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= largest):
         raise ConfigurationError(f"{PREFIX}{name} is a number from 1 to {largest}")
     return int(text)
+
+
+def _networks(values: Mapping[str, str], name: str) -> tuple[str, ...]:
+    if name not in values:
+        return ()
+    from ipaddress import ip_network
+
+    try:
+        return tuple(str(ip_network(text.strip(), strict=False)) for text in values[name].split(","))
+    except ValueError:
+        raise ConfigurationError(
+            f"{PREFIX}{name} is a list of addresses or networks, separated by commas", hint="for example: 10.0.0.0/8,fd00::/8"
+        ) from None
+
+
+def find_proxy(url: str) -> str | None:
+    """The URL of the proxy that HTTP_PROXY, HTTPS_PROXY and NO_PROXY name for a server, in upper or lower case; None without one."""
+    if not any(name.lower().endswith("_proxy") for name in os.environ):
+        return None
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies_environment, proxy_bypass
+
+    parts, proxies = urlsplit(url), getproxies_environment()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.netloc):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _path(values: Mapping[str, str], name: str) -> Path | None:

@@ -76,6 +76,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "KEEP_VERSIONS": "3",
         "SECRET_VALIDATION_LEVEL": "NONE",
         "SERVER_URL": "https://a-host",
+        "TRUSTED_PROXIES": "10.0.0.0/8",
     }
     assert set(given) == set(VARIABLES)
     both = {"STRONGROOM_ADMIN_PASSWORD": "a-password", "STRONGROOM_ADMIN_USERNAME": "a-name"}
@@ -95,6 +96,15 @@ def test_kept_versions_out_of_bounds(text: str) -> None:
     """Anything else is refused by name."""
     with pytest.raises(ConfigurationError, match="STRONGROOM_KEEP_VERSIONS is a number from 1 to 10000"):
         read_settings({"STRONGROOM_KEEP_VERSIONS": text})
+
+
+def test_trusted_proxies_are_networks() -> None:
+    """Addresses and networks of both families, with blanks around them; anything else is refused."""
+    given = read_settings({"STRONGROOM_TRUSTED_PROXIES": "10.1.2.3, 192.168.7.7/16,::1 ,fd00::/8"})
+    assert given.trusted_proxies == ("10.1.2.3/32", "192.168.0.0/16", "::1/128", "fd00::/8")
+    for text in ("*", "10.0.0.0/8,", "proxy.example.com", "10.0.0.0/33", " "):
+        with pytest.raises(ConfigurationError, match="STRONGROOM_TRUSTED_PROXIES is a list"):
+            read_settings({"STRONGROOM_TRUSTED_PROXIES": text})
 
 
 @pytest.mark.parametrize("name", ["CLIENT_TIMEOUT", "DATABASE_TIMEOUT"])

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from strongroom.db.patience import hurry_this_thread
 from strongroom.operations.all import ALL_OPERATIONS
+from strongroom.server.address import networks_of
 from strongroom.server.encoding import to_json
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.health import health_routes
@@ -96,7 +97,7 @@ def build_app(service: Service) -> ASGIApp:
         exception_handlers={HTTPException: _not_ours},
         lifespan=lifespan,
     )
-    return Manners(Front(api, pages), metrics, log)
+    return Manners(Front(api, pages), metrics, log, networks_of(service.deployment.settings.trusted_proxies))
 
 
 def open_log() -> Any:

@@ -6,11 +6,13 @@ import re
 import secrets
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strongroom.errors import StrongroomError
+from strongroom.server.address import Network, forwarded_address
 from strongroom.server.metrics import Metrics
 from strongroom.server.refusal import error_body
 
@@ -28,14 +30,17 @@ _HEADERS_TLS = [*_HEADERS, (b"strict-transport-security", b"max-age=31536000")]
 class Manners:
     """The outermost layer. No exception gets past it, and nothing of a request or of a foreign exception's text into the log."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, log: Any) -> None:
-        self._app, self._metrics, self._log = app, metrics, log
+    def __init__(self, app: ASGIApp, metrics: Metrics, log: Any, trusted: Sequence[Network] = ()) -> None:
+        """`trusted` are the networks of proxies whose word about where a request comes from is taken."""
+        self._app, self._metrics, self._log, self._trusted = app, metrics, log, trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._trusted:
+            scope["client"] = (forwarded_address(scope, self._trusted), 0)
         begun, request_id, status = time.perf_counter(), _request_id(scope), 0
 
         async def send_with_headers(message: Message) -> None:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import msgspec
 from msgspec import UNSET
 
 from strongroom import errors
-from strongroom.config import PREFIX
+from strongroom.config import PREFIX, find_proxy
 from strongroom.errors import (
     ConfigurationError,
     Forbidden,
@@ -77,6 +77,10 @@ class RemoteTransport:
         self.url = url.rstrip("/")
         self._root = urlsplit(check_url(url, insecure=insecure)).path.rstrip("/") + ROOT
         self._token, self._workspace, self._ca_cert, self._read_seconds = token, workspace, ca_cert, read_seconds
+        parts = urlsplit(self.url)
+        # A token does not leave the machine in clear just because there is a proxy.
+        self._proxy = None if parts.scheme == "http" and parts.hostname in _LOOPBACK else find_proxy(self.url)
+        self._before = f"http://{parts.netloc}" if self._proxy and parts.scheme == "http" else ""  # what a proxy is asked for
         self._lock = threading.Lock()
         self._pool: HTTPConnectionPool | None = None
         self._owner = 0
@@ -109,14 +113,20 @@ class RemoteTransport:
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, *, harmless: bool
     ) -> tuple[BaseHTTPResponse, bool]:
         """The answer, and whether an earlier attempt may have been carried out."""
-        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
 
         lost = False
         for attempt in range(1, ATTEMPTS + 1):
             last = attempt == ATTEMPTS
             try:
                 answer = self._open().request(
-                    method, target, body=body, headers=dict(headers), retries=False, redirect=False, assert_same_host=False
+                    method,
+                    self._before + target,
+                    body=body,
+                    headers=dict(headers),
+                    retries=False,
+                    redirect=False,
+                    assert_same_host=False,
                 )
             except (HTTPError, OSError) as error:
                 failure: Exception = error
@@ -126,7 +136,7 @@ class RemoteTransport:
                     return answer, lost
                 time.sleep(wait)
                 continue
-            unsent = isinstance(failure, (ConnectTimeoutError, NewConnectionError))
+            unsent = isinstance(failure, (ConnectTimeoutError, NewConnectionError, ProxyError))
             lost = lost or not unsent
             explained = self._explain(failure, unsent=unsent)
             if last or not (harmless or unsent) or isinstance(explained, ConfigurationError):
@@ -150,6 +160,8 @@ class RemoteTransport:
         parts = urlsplit(self.url)
         host, timeout = parts.hostname or "", Timeout(connect=CONNECT_SECONDS, read=self._read_seconds)
         if parts.scheme == "http":
+            if self._proxy is not None:
+                return _through(self._proxy, self.url, timeout=timeout, maxsize=_POOL)
             return HTTPConnectionPool(host, parts.port or 80, timeout=timeout, maxsize=_POOL)
         context = ssl.create_default_context()
         if self._ca_cert is not None:
@@ -159,13 +171,27 @@ class RemoteTransport:
                 raise ConfigurationError(
                     f"{PREFIX}CA_CERT cannot be read: {self._ca_cert}", hint="it is a file with certificates in PEM"
                 ) from None
+        if self._proxy is not None:
+            return _through(self._proxy, self.url, timeout=timeout, maxsize=_POOL, ssl_context=context)
         return HTTPSConnectionPool(host, parts.port or 443, timeout=timeout, maxsize=_POOL, ssl_context=context)
 
     def _explain(self, error: Exception, *, unsent: bool) -> StrongroomError:
         """Our error for a failure of the network."""
-        from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError, SSLError
+        from urllib3.exceptions import (
+            ConnectTimeoutError,
+            NameResolutionError,
+            NewConnectionError,
+            ProxyError,
+            ReadTimeoutError,
+            SSLError,
+        )
 
         where = urlsplit(self.url).netloc
+        if isinstance(error, ProxyError):
+            return Unavailable(
+                f"the proxy {urlsplit(self._proxy or '').hostname} does not connect to {where}",
+                hint="check HTTPS_PROXY, and NO_PROXY for servers that are reached without it",
+            )
         if isinstance(error, NameResolutionError):
             return Unavailable(f"there is no address for {where}", hint="check the server's URL and the network")
         if isinstance(error, NewConnectionError):
@@ -212,6 +238,22 @@ class RemoteTransport:
 
     def _not_ours(self) -> ServerUnknown:
         return ServerUnknown(f"what answers at {self.url} is no strongroom server of this version", hint="check the server's URL")
+
+
+def _through(proxy: str, url: str, **options: Any) -> HTTPConnectionPool:
+    """Connections to a server through a proxy, whose URL may hold credentials."""
+    from urllib3 import ProxyManager, make_headers
+    from urllib3.exceptions import HTTPError
+
+    try:
+        parts = urlsplit(proxy)
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else None
+        headers = make_headers(proxy_basic_auth=login) if login else None
+        return ProxyManager(bare, proxy_headers=headers, **options).connection_from_url(url)
+    except (HTTPError, ValueError):
+        pass  # that error may hold the proxy's password
+    raise ConfigurationError("the proxy's URL in HTTPS_PROXY or HTTP_PROXY cannot be read", hint="for example: http://proxy:3128")
 
 
 def check_url(url: str, *, insecure: bool) -> str:

@@ -68,7 +68,11 @@ def list_secrets(connection: Connection, query: SecretQuery) -> tuple[list[Secre
         backwards = False
         from_id, skip = secret_count.position(connection, query.workspace_id, sizes, first)
     shape = (query.sort_by, backwards, len(sizes))
-    statement = _page(*shape, filters) if filters else _page_without_filters(*shape)
+    if filters:
+        # SQLite, which knows little about its rows, would go through all in their order until it has found a page of them.
+        statement = _page(*shape, filters, first_filter=connection.dialect.name == "sqlite" and total <= secret_count.LONGEST)
+    else:
+        statement = _page_without_filters(*shape)
     parameters: dict[str, Any] = {"workspace": query.workspace_id, "skip": skip, "count": count}
     if query.sort_by == "created":
         parameters["from_id"] = from_id
@@ -81,10 +85,13 @@ def list_secrets(connection: Connection, query: SecretQuery) -> tuple[list[Secre
     return rows, total
 
 
-def _page(sort_by: str, backwards: bool, namespaces: int, filters: Sequence[ColumnElement[bool]] = ()) -> Select[Any]:
+def _page(
+    sort_by: str, backwards: bool, namespaces: int, filters: Sequence[ColumnElement[bool]] = (), *, first_filter: bool = False
+) -> Select[Any]:
     """The statement for a page: `count` secrets after the first `skip` from `from_id` on.
 
-    Each namespace is read in the order of its index, then they are merged, then the rest of each secret is looked up.
+    Each namespace is read in the order of its index, then they are merged, then the rest of each secret is looked up. With
+    `first_filter` SQLite finds all that pass the filters by the index that is best for those, and sorts them.
     """
     column = SORTABLE[sort_by]
 
@@ -101,7 +108,7 @@ def _page(sort_by: str, backwards: bool, namespaces: int, filters: Sequence[Colu
             *([secrets.c.id >= bindparam("from_id")] if sort_by == "created" else []),
             *filters,
         )
-        .order_by(*order(column, secrets.c.id))
+        .order_by(*(order(*map(_without_index, (column, secrets.c.id))) if first_filter else order(column, secrets.c.id)))
         for number in range(namespaces)
     ]
     if len(parts) == 1:
@@ -112,6 +119,11 @@ def _page(sort_by: str, backwards: bool, namespaces: int, filters: Sequence[Colu
         page = ordered.offset(bindparam("skip")).limit(bindparam("count")).subquery()
     source = with_version(secrets.c.current_version).join(page, page.c.id == secrets.c.id)
     return select(*SECRET_COLUMNS).select_from(source).order_by(*order(page.c.position, page.c.id))
+
+
+def _without_index(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """The same to sort by, but for which SQLite sees no index."""
+    return func.ifnull(column, column)
 
 
 @cache

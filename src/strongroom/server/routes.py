@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -20,6 +21,8 @@ from strongroom.auth.policy import authorise
 from strongroom.db.engine import Unanswered
 from strongroom.errors import ConfigurationError, InvalidInput, StaleVersion, StrongroomError, TooLarge, Unauthenticated
 from strongroom.models.secret import Secret
+from strongroom.operations import audit as of_audit
+from strongroom.operations import secret as of_secret
 from strongroom.operations import user as of_user
 from strongroom.operations.operation import NONE_IN_PATH, Operation, Repeat
 from strongroom.server.encoding import (
@@ -49,6 +52,7 @@ HASHING = frozenset(
 )
 """Operations that hash a password, which takes 64 MiB each: they have a small pool of their own, so that logins starve nobody."""
 
+_FILTERS = ("id", "name", "owner", "label", "created", "updated")
 _ETAG = re.compile(r'"([0-9]{1,9})"')
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
@@ -154,9 +158,13 @@ class Api:
             raise
         if operation.method == "GET":
             wanted = request_of_query(operation, path, query)
-            outcome, facts = self._service.dispatcher.perform(operation, wanted, actor)
-            if isinstance(outcome, Unanswered):
-                outcome, facts = await self._in_thread(lambda: self._service.dispatcher.perform(operation, wanted, actor))
+            perform = functools.partial(self._service.dispatcher.perform, operation, wanted, actor)
+            if _may_look_at_much(operation, wanted):
+                outcome, facts = await asyncio.get_running_loop().run_in_executor(self._pools.reading, perform)
+            else:
+                outcome, facts = perform()
+                if isinstance(outcome, Unanswered):
+                    outcome, facts = await self._in_thread(perform)
             await self._trail.record(facts)
             if isinstance(outcome, StrongroomError):
                 raise outcome
@@ -239,6 +247,11 @@ class Api:
         except StrongroomError as error:  # it was done: that is what matters to whoever waits; repeating it is refused for a while
             self._log.error("the reply to a request could not be kept", error=describe(error))
         return outcome, facts
+
+
+def _may_look_at_much(operation: Row, wanted: Any) -> bool:
+    """Whether a read may look at far more rows than it gives back: such reads would hold up the event loop."""
+    return operation is of_audit.LIST or (operation is of_secret.LIST and any(getattr(wanted, each) for each in _FILTERS))
 
 
 def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> Response:

@@ -78,7 +78,37 @@ def request_of_body(operation: Operation[Any, Any], path: Mapping[str, str | Non
     for name in body:
         if name not in _shape(operation).fields or name in path:
             raise InvalidInput(f"there is no field '{printable(name)}'", hint="see /docs")
+    for name, kind in _nested(operation):
+        _refuse_unknown(kind, body.get(name), name)
     return _converted(operation, {**body, **path}, strict=True)
+
+
+@cache
+def _nested(operation: Operation[Any, Any]) -> Sequence[tuple[str, Any]]:
+    """The fields of a request that hold objects with fields of their own."""
+    return [(field.name, field.type) for field in msgspec.structs.fields(operation.request) if _structs_in(field.type)]
+
+
+def _structs_in(kind: Any) -> Sequence[type[msgspec.Struct]]:
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [kind]
+    return [found for each in get_args(kind) for found in _structs_in(each)]
+
+
+def _refuse_unknown(kind: Any, value: Any, place: str) -> None:
+    """Refuses fields that there are not, at any depth. Here and not in the models: replies of a newer server may have more fields."""
+    if isinstance(value, list):
+        for item in value:
+            _refuse_unknown(kind, item, place)
+        return
+    structs = _structs_in(kind)
+    if not isinstance(value, Mapping) or not structs:
+        return
+    fields = {field.name: field.type for field in msgspec.structs.fields(structs[0])}
+    for name, inner in value.items():
+        if name not in fields:
+            raise InvalidInput(f"there is no field '{printable(name)}' in '{place}'", hint="see /docs")
+        _refuse_unknown(fields[name], inner, f"{place}.{name}")
 
 
 def workspace_of(query: str) -> str:

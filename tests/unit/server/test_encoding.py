@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.errors import InvalidInput, StrongroomError
+from strongroom.models.reference import Reference
 from strongroom.models.secret import CreateSecret, GetSecret, ListSecrets, Scope
+from strongroom.operations import component as of_component
 from strongroom.operations import run as of_run
 from strongroom.operations import secret as of_secret
 from strongroom.operations.all import ALL_OPERATIONS
@@ -130,3 +133,32 @@ def test_paths_that_there_are_not(method: str, path: str, status: int) -> None:
         PathTable(ALL_OPERATIONS).find(method, path)
     assert caught.value.status == status
     assert caught.value.headers == ({"Allow": "GET, POST"} if status == 405 else {})
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "said"),
+    [
+        (of_secret.RESOLVE, b'{"references": [{"name": "s", "key": "k"}, {"name": "s", "kye": "CANARY"}]}', "'kye' in 'references'"),
+        (of_secret.CHECK, b'{"references": [{"name": "s", "key": "k", "version": "CANARY"}]}', "'version' in 'references'"),
+        (
+            of_component.REGISTER_FLAVOR,
+            b'{"flavor": {"name": "f", "type": "alerter", "attributes": [{"name": "a", "kind": "text", "requird": "CANARY"}]}}',
+            "'requird' in 'flavor.attributes'",
+        ),
+    ],
+    ids=["resolve", "check", "flavor"],
+)
+def test_typos_within_are_refused(operation: Any, body: bytes, said: str) -> None:
+    """Fields that there are not are refused by name and place at any depth, and what they hold is not repeated."""
+    fields = fields_of_json(operation, body.replace(b"CANARY", CANARY.encode()))
+    with pytest.raises(InvalidInput, match=said) as caught:
+        request_of_body(operation, {}, "", fields)
+    assert not holds_canary(repr(caught.value) + str(caught.value.hint))
+
+
+def test_replies_may_have_more_fields_than_a_client_knows() -> None:
+    """A client reads the replies of a newer server, also where requests use the same shapes."""
+    for operation in ALL_OPERATIONS:
+        if isinstance(operation.response, type) and issubclass(operation.response, msgspec.Struct):
+            assert not operation.response.__struct_config__.forbid_unknown_fields
+    assert msgspec.json.decode(b'{"name": "s", "key": "k", "new": 1}', type=Reference) == Reference(name="s", key="k")

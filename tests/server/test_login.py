@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
@@ -67,6 +69,35 @@ def test_a_token_that_ends_is_dead_at_once_everywhere(admin: Caller) -> None:
     assert [_fresh(person).call("GET", "/secrets").status for _ in range(8)] == [200] * 8
     assert person.call("POST", "/logout").status == 204
     assert [_fresh(person).call("GET", "/secrets").status for _ in range(16)] == [401] * 16
+
+
+def test_a_token_dies_under_load(admin: Caller) -> None:
+    """On 32 connections that are in use, spread over both workers: no request that begins after the logout's answer gets through."""
+    person = admin.add(f"l-{admin.workspace}", "reader")
+    callers = [_fresh(person) for _ in range(32)]
+    assert {caller.call("GET", "/secrets").status for caller in callers} == {200}
+    ended = threading.Event()
+
+    def hammer(mine: list[Caller]) -> tuple[set[int], set[int]]:
+        before, after = set(), set()
+        while not ended.is_set():
+            before.update(caller.call("GET", "/secrets").status for caller in mine)
+        for _ in range(3):
+            after.update(caller.call("GET", "/secrets").status for caller in mine)
+        return before, after
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = [pool.submit(hammer, callers[number::8]) for number in range(8)]
+        try:
+            assert _fresh(person).call("POST", "/logout").status == 204
+        finally:
+            ended.set()
+        for before, after in (each.result() for each in seen):
+            assert before <= {200, 401}
+            assert after == {401}
+    for caller in callers:
+        assert caller.pool.num_connections == 1  # each was kept all the time
+        caller.pool.close()
 
 
 def test_an_api_key_that_is_deleted_is_dead_at_once(admin: Caller) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 from msgspec.structs import fields as fields_of
-from sqlalchemy import event
 
 from strongroom.auth import passwords
 from strongroom.auth.policy import PERMISSIONS, SERVER_PERMISSIONS, Role
@@ -37,6 +36,7 @@ from tests.example_requests import (
     made,
     make_secret,
 )
+from tests.statements import statements
 
 PEOPLE: dict[str, tuple[Role, bool]] = {
     **{role.value: (role, False) for role in Role},
@@ -219,7 +219,7 @@ def test_a_hidden_secret_is_like_none_at_all(door: Door, kind: str) -> None:
             hidden = make_secret(door, owner, Scope.USER, f"{name}x")
             for thing in (absent, hidden):
                 fields = Example(door, who, operation, thing, owner.name).fields(everything=everything)
-                with statements(door) as count:
+                with asked_of_database(door) as count:
                     outcome = door.ask(operation, fields, who)
                 said.append((shape(outcome, thing), None if operation in COUNTED_ELSEWHERE else len(count)))
                 if operation is of_secret.CREATE and outcome.status < 300:
@@ -240,22 +240,13 @@ COUNTED_ELSEWHERE = {of_run.RECORD_READS}
 
 
 @contextmanager
-def statements(door: Door) -> Iterator[list[str]]:
+def asked_of_database(door: Door) -> Iterator[list[str]]:
     """The statements that the database is given meanwhile, where that can be seen."""
-    seen: list[str] = []
     if not isinstance(door, Dispatching):
-        yield seen
+        yield []
         return
-    engines = door.service.deployment.database.engines
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    for engine in engines:
-        event.remove(engine, "before_cursor_execute", note)
+    with statements(door.service.deployment.database) as seen:
+        yield seen
 
 
 @pytest.mark.parametrize("kind", ["viewer", "editor", "server admin and admin"])

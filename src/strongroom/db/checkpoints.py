@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from strongroom.db.turn import WaitedTooLong, WriteTurn
 
-LOG_BYTES = 16 * 2**20
-"""How long the log gets before it is copied."""
+LONG_PAGES = 2_048
+"""From this length on, writers have to wait a moment so that the log can begin anew; else it does when nobody happens to write."""
 
 BACKSTOP_PAGES = 65_536
-"""When commits copy it all the same, because the thread does not get to it."""
+"""When commits copy the log all the same, because the thread does not get to it."""
 
-_LOOK_SECONDS = 0.2
+_PAUSE_SECONDS = 1
 _PATIENCE_SECONDS = 1
 _BUSY_MILLISECONDS = 250
 
@@ -29,8 +28,8 @@ _BUSY_MILLISECONDS = 250
 class Checkpoints:
     """The thread. Several processes may have one for the same file."""
 
-    def __init__(self, log: Path, connect: Callable[[], Connection], turn: WriteTurn) -> None:
-        self._log, self._connect, self._turn = log, connect, turn
+    def __init__(self, connect: Callable[[], Connection], turn: WriteTurn) -> None:
+        self._connect, self._turn = connect, turn
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         self._thread.start()
@@ -42,12 +41,11 @@ class Checkpoints:
 
     def _run(self) -> None:
         connection: Connection | None = None
-        while not self._ended.wait(_LOOK_SECONDS):
+        while not self._ended.wait(_PAUSE_SECONDS):
             try:
-                if self._log.stat().st_size > LOG_BYTES:
-                    connection = connection or self._open()
-                    self._checkpoint(connection)
-            except (OSError, DBAPIError, WaitedTooLong):
+                connection = connection or self._open()
+                self._checkpoint(connection)
+            except (DBAPIError, WaitedTooLong):
                 continue  # nothing is lost: the log goes on growing, and commits copy it in the end
         if connection is not None:
             connection.close()
@@ -60,7 +58,11 @@ class Checkpoints:
         return connection
 
     def _checkpoint(self, connection: Connection) -> None:
-        # First without keeping anybody from writing, then the little that came meanwhile, so that the log begins anew.
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").all()
-        with self._turn.taken(_PATIENCE_SECONDS):
-            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").all()
+        """Copies first without keeping anybody from writing, then the little that came meanwhile, so that the log begins anew.
+
+        The file keeps its length: to write over it takes the disk less than to make it longer.
+        """
+        pages = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()[1]
+        if pages >= LONG_PAGES:
+            with self._turn.taken(_PATIENCE_SECONDS):
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)").all()

@@ -166,7 +166,7 @@ class Database:
         """
         if self._sqlite and self._checkpoints is None:
             self._writing.dispose()
-            self._checkpoints = Checkpoints(Path(f"{self.url.database}-wal"), self._writing.connect, self._turn)
+            self._checkpoints = Checkpoints(self._writing.connect, self._turn)
 
     def close(self) -> None:
         """Closes all connections that are not in use; the rest as they come back. Nobody may be reading."""

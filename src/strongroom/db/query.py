@@ -7,6 +7,7 @@ at once. Columns come as the driver gives them: numbers, text and bytes are the 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,7 +21,7 @@ from sqlalchemy.sql.expression import ClauseElement
 class Prepared:
     """A fixed statement with parameters, compiled once for each kind of database. Thread-safe.
 
-    Errors are SQLAlchemy's, with the driver's in them; a connection that broke is given up.
+    Errors are SQLAlchemy's, with the driver's in them; a connection that broke is given up, with its pool.
     """
 
     def __init__(self, statement: ClauseElement, columns: Sequence[str] | None = None) -> None:
@@ -52,9 +53,30 @@ class Prepared:
         return made
 
 
-def prepared_insert(table: Table) -> Prepared:
+class PreparedInsert(Prepared):
     """An INSERT of all columns of a table."""
-    return Prepared(insert(table), [column.name for column in table.c])
+
+    def __init__(self, table: Table) -> None:
+        super().__init__(insert(table), [column.name for column in table.c])
+        self._together = max(1, _MOST_VARIABLES // len(table.c))
+
+    def run(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
+        """Adds a row for each of the parameters.
+
+        On SQLite in one statement: its driver lets go of the interpreter's lock for each one, and may have to wait to get it back
+        while others wait for the database.
+        """
+        if connection.dialect.name != "sqlite" or len(parameters) == 1:
+            super().run(connection, parameters)
+            return
+        text, order, _ = self._of(connection.dialect)
+        assert order is not None
+        head, _, row = text.partition(" VALUES ")
+        for first in range(0, len(parameters), self._together):
+            some = parameters[first : first + self._together]
+            statement = f"{head} VALUES {', '.join([row] * len(some))}"
+            with _cursor(connection, statement) as cursor:
+                cursor.execute(statement, [each[name] for each in some for name in order])
 
 
 def run_text(connection: Connection, text: str) -> None:
@@ -63,10 +85,17 @@ def run_text(connection: Connection, text: str) -> None:
         cursor.execute(text)
 
 
+_log = logging.getLogger(__name__)  # told each statement, as SQLAlchemy tells its own; never a parameter
+_MOST_VARIABLES = 32_000
+"""SQLite takes 32,766 in one statement."""
+
+
 @contextmanager
 def _cursor(connection: Connection, text: str) -> Iterator[Any]:
     dialect, raw = connection.dialect, connection.connection.dbapi_connection
     assert raw is not None
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("%s", text)
     try:
         cursor = raw.cursor()
         try:
@@ -75,8 +104,9 @@ def _cursor(connection: Connection, text: str) -> Iterator[Any]:
             cursor.close()
     except dialect.loaded_dbapi.Error as error:
         broken = dialect.is_disconnect(error, raw, None)
-        if broken:
+        if broken:  # so are the others that idle in its pool
             connection.invalidate(error)
+            connection.engine.dispose()
         raise DBAPIError.instance(
             text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, connection_invalidated=broken
         ) from error

@@ -1,7 +1,7 @@
 """Whose turn it is to write to an SQLite file.
 
 SQLite lets one connection write at a time. The others ask again and again, with longer and longer pauses (up to 100 ms) and in no
-order, so a busy process can keep the rest waiting for long. Here they queue: those of a process at a lock in memory, processes at
+order, so a busy process can keep the rest waiting for long. Here they queue: those of a process in a line in memory, processes at
 two byte locks of a file beside the database. SQLite's own lock still decides: this one makes waiting for it short and fair.
 """
 
@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -27,6 +28,38 @@ class WaitedTooLong(Exception):
     """Others did not let go of the database."""
 
 
+class _Line:
+    """A lock between threads that is handed to whoever has waited longest. `threading.Lock` goes to whoever comes by."""
+
+    def __init__(self) -> None:
+        self._mutex = threading.Lock()
+        self._taken = False
+        self._waiting: deque[threading.Lock] = deque()
+
+    def acquire(self, seconds: float) -> bool:
+        with self._mutex:
+            if not self._taken:
+                self._taken = True
+                return True
+            mine = threading.Lock()
+            mine.acquire()
+            self._waiting.append(mine)
+        if mine.acquire(timeout=seconds):
+            return True
+        with self._mutex:
+            if mine not in self._waiting:  # it was handed over just now
+                return True
+            self._waiting.remove(mine)
+            return False
+
+    def release(self) -> None:
+        with self._mutex:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._taken = False
+
+
 class WriteTurn:
     """A lock between threads and processes that write to one file. Threads of one process share one of these.
 
@@ -35,13 +68,13 @@ class WriteTurn:
 
     def __init__(self, path: str) -> None:
         self._path, self._file = path, -1
-        self._lock = threading.Lock()
+        self._line = _Line()
 
     @contextmanager
     def taken(self, seconds: float) -> Iterator[None]:
         """Holds the turn within the block. `WaitedTooLong` when it does not come in so many seconds."""
         deadline = time.monotonic() + seconds
-        if not self._lock.acquire(timeout=seconds):
+        if not self._line.acquire(seconds):
             raise WaitedTooLong
         try:
             if sys.platform == "win32":
@@ -57,11 +90,11 @@ class WriteTurn:
             finally:
                 fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURN)
         finally:
-            self._lock.release()
+            self._line.release()
 
     def forget(self) -> None:
         """After a fork: what the parent's threads held is not held here."""
-        self._lock = threading.Lock()
+        self._line = _Line()
 
     def close(self) -> None:
         """Closes the file. Nobody may be writing."""

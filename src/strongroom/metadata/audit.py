@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from strongroom.db.query import Prepared, prepared_insert
+from strongroom.db.query import Prepared, PreparedInsert
 from strongroom.db.tables import audit_events, audit_head
 from strongroom.metadata.conditions import can_be_stored
 
@@ -19,7 +19,7 @@ _MOVE_HEAD = Prepared(
     .where(audit_head.c.id == _HEAD)
     .values(number=bindparam("last"), mark=bindparam("its_mark"), head=bindparam("both"))
 )
-_INSERT = prepared_insert(audit_events)
+_INSERT = PreparedInsert(audit_events)
 
 
 @dataclass(frozen=True, slots=True)

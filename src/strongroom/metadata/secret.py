@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from strongroom.db.query import Prepared, prepared_insert
+from strongroom.db.query import Prepared, PreparedInsert
 from strongroom.db.tables import placements, secret_labels, secrets, users, versions, workspaces
 from strongroom.metadata import secret_count
 from strongroom.metadata.conditions import can_be_stored
@@ -458,10 +458,10 @@ _VISIBLE = select(secrets.c.id).where(
     secrets.c.workspace_id == bindparam("workspace_id"),
     secrets.c.private_to.in_([bindparam("namespace"), bindparam("other")]),
 )
-_INSERT_SECRET = prepared_insert(secrets)
+_INSERT_SECRET = PreparedInsert(secrets)
 _INSERT_LABEL = insert(secret_labels)
-_INSERT_VERSION = prepared_insert(versions)
-_INSERT_PLACEMENT = prepared_insert(placements)
+_INSERT_VERSION = PreparedInsert(versions)
+_INSERT_PLACEMENT = PreparedInsert(placements)
 _OLD_VERSIONS = (
     select(versions.c.number)
     .join(secrets, secrets.c.id == versions.c.secret_id)

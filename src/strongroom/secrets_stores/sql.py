@@ -18,7 +18,7 @@ from strongroom.crypto import envelope
 from strongroom.crypto.aead import DecryptionFailed
 from strongroom.crypto.envelope import Envelope
 from strongroom.crypto.keyring import Keyring, UnknownKey
-from strongroom.db.query import prepared_insert
+from strongroom.db.query import PreparedInsert
 from strongroom.db.tables import placements, sql_values
 from strongroom.errors import EncryptionKeyError, ValuesCorrupt, ValuesMissing
 
@@ -147,7 +147,7 @@ def _corrupt(secret_id: str, number: int) -> ValuesCorrupt:
 
 
 _decode: Callable[[bytes], dict[str, str]] = msgspec.json.Decoder(dict[str, str]).decode
-_INSERT = prepared_insert(sql_values)
+_INSERT = PreparedInsert(sql_values)
 _DELETE = delete(sql_values).where(sql_values.c.locator.in_(bindparam("locators", expanding=True)))
 _under: ColumnElement[bool] = sql_values.c.key_id.in_(bindparam("keys", expanding=True))
 _UNDER = (

@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 import time
@@ -35,6 +36,9 @@ HEAD_BYTES = 65_536
 
 DRAIN_SECONDS = 30
 """How long requests that are being answered when the server is told to end may still take."""
+
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter while another one wants it; that one may hold the database's only write lock."""
 
 RETRY_SECONDS = 0.5
 """How often a worker looks whether the database is there, when it starts, and whether the main process still is."""
@@ -123,6 +127,7 @@ def open_app(settings: Settings, main: int) -> Any:
     """The application of one worker. It waits for a database that is down: the process `main` would give up otherwise."""
     from strongroom.server.app import build_app, open_log  # prometheus_client chooses its mode when it is imported: in the worker
 
+    sys.setswitchinterval(SWITCH_SECONDS)
     for number in (signal.SIGTERM, signal.SIGINT):  # they would go to what is left here of the main process; Granian sets its own
         signal.signal(number, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(main,), name="end", daemon=True).start()

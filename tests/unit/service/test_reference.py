@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from msgspec import UNSET
-from sqlalchemy import delete, event, insert, update
+from sqlalchemy import delete, insert, update
 
 from strongroom.auth.policy import Role
 from strongroom.db.tables import encryption_keys, secrets, sql_values
@@ -35,6 +34,7 @@ from strongroom.service.reference import ReferenceService
 from strongroom.service.wiring import Service
 from tests.canary import CANARY, holds_canary
 from tests.people import Person, add_person
+from tests.statements import statements
 
 ONE, TWO = f"{CANARY}-one", f"{CANARY}-two"
 OK, NO_KEY, NO_SECRET, UNREADABLE = ReferenceStatus.OK, ReferenceStatus.NO_KEY, ReferenceStatus.NO_SECRET, ReferenceStatus.UNREADABLE
@@ -62,24 +62,6 @@ def texts_of(items: Sequence[ResolvedReference]) -> list[str | None]:
 def begin(person: Person) -> str:
     """The id of a run that the person begins."""
     return person.ask(run_operations.CREATE, CreateRun(pipeline="p", stack="default")).id
-
-
-@contextmanager
-def statements(service: Service) -> Iterator[list[str]]:
-    """What the database is asked meanwhile."""
-    seen: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        seen.append(statement)
-
-    engines = service.deployment.database.engines
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
-    try:
-        yield seen
-    finally:
-        for engine in engines:
-            event.remove(engine, "before_cursor_execute", note)
 
 
 def test_each_reference_has_its_answer(alice: Person) -> None:
@@ -189,21 +171,21 @@ def test_a_check_is_one_query(alice: Person, service: Service) -> None:
         alice.create(f"s{number}", {"a": ONE, "b": TWO})
     asked = [f"s{number}.{key}" for number in range(100) for key in "ab"]
     for person in (alice, alice.as_role(Role.VIEWER)):
-        with statements(service) as seen:
+        with statements(service.deployment.database) as seen:
             assert all(item.status is OK for item in check(person, *asked))
         queries = [statement for statement in seen if "secrets" in statement]
         assert len(queries) == 1
         assert not any("sql_values" in statement or "sealed" in statement for statement in seen)
-    with statements(service) as seen:
+    with statements(service.deployment.database) as seen:
         assert texts_of(resolve(alice, *asked)) == [ONE, TWO] * 100
     assert len([statement for statement in seen if "secrets" in statement]) == 1
 
 
 def test_missing_names_cost_a_bounded_search(alice: Person, service: Service) -> None:
     """However many names are missing, names like them are looked for only for some."""
-    with statements(service) as few:
+    with statements(service.deployment.database) as few:
         check(alice, *[f"s{number}.k" for number in range(20)])
-    with statements(service) as many:
+    with statements(service.deployment.database) as many:
         check(alice, *[f"s{number}.k" for number in range(500)])
     assert len(many) == len(few)
 

@@ -21,7 +21,7 @@ from strongroom.auth.actor import Actor
 from strongroom.auth.policy import Role
 from strongroom.errors import StrongroomError
 from strongroom.models.flavor import ComponentType, Flavor
-from strongroom.models.reference import Reference
+from strongroom.models.reference import Need, Reference
 from strongroom.models.run import ArtifactRecord, PlannedStep, RunStatus, SecretRead
 from strongroom.models.secret import Scope
 from strongroom.operations import component as of_component
@@ -93,6 +93,9 @@ class Door(Protocol):
     def as_editor(self, who: Somebody) -> Any:
         """A context in which somebody is at least an editor of the workspace."""
 
+    def bearer(self, who: Somebody, token: str) -> Somebody:
+        """Whoever bears a run token of somebody."""
+
 
 class Dispatching:
     """The service's dispatcher."""
@@ -122,6 +125,9 @@ class Dispatching:
     def as_editor(self, who: Somebody) -> Iterator[Somebody]:
         actor: Actor = who.handle
         yield replace(who, handle=replace(actor, workspace_id=self.root.handle.workspace_id, role=Role.EDITOR))
+
+    def bearer(self, who: Somebody, token: str) -> Somebody:
+        return replace(who, handle=self.service.identities.authenticate(token))
 
 
 class OverHttp:
@@ -166,6 +172,9 @@ class OverHttp:
         yield who
         self._put(who, who.role)
 
+    def bearer(self, who: Somebody, token: str) -> Somebody:
+        return replace(who, handle=replace(who.handle, token=token))
+
     def _put(self, who: Somebody, role: Role) -> None:
         caller: Caller = self.root.handle
         path = f"/workspaces/{self.workspace}/members/{who.name}"
@@ -183,11 +192,19 @@ def unused(stem: str = "x") -> str:
 class Example:
     """An example of an operation's request, as somebody would send it. What it needs to be about is made when it is asked for."""
 
-    def __init__(self, door: Door, who: Somebody, operation: Row, secret: Thing | None = None, user: str | None = None) -> None:
+    def __init__(
+        self,
+        door: Door,
+        who: Somebody,
+        operation: Row,
+        secret: Thing | None = None,
+        user: str | None = None,
+        run: Thing | None = None,
+    ) -> None:
         self.door, self.who, self.operation = door, who, operation
         self.noun = operation.name.partition(".")[0]
         self.about_secret = False
-        self._secret, self._user = secret, user
+        self._secret, self._user, self._run = secret, user, run
 
     def fields(self, *, everything: bool) -> dict[str, Any]:
         """The fields that have to be there, or all that there are."""
@@ -216,6 +233,8 @@ class Example:
     @cached_property
     def run(self) -> Thing:
         """A run of whoever asks."""
+        if self._run is not None:
+            return self._run
         with self.door.as_editor(self.who) as editor:
             steps = [PlannedStep(name="load")]
             return made(self.door, of_run.CREATE, {"pipeline": "training", "stack": "default", "steps": steps}, editor)
@@ -240,6 +259,16 @@ def made(door: Door, operation: Row, fields: dict[str, Any], who: Somebody) -> T
     assert outcome.status < 300, outcome
     reply = json.loads(outcome.body)
     return Thing(reply.get("id", ""), reply["name"])
+
+
+def begin_run(door: Door, who: Somebody, *needs: Need) -> tuple[Thing, Somebody]:
+    """A run of somebody on the default stack, and the bearer of its token."""
+    steps = [PlannedStep(name="load")]
+    fields = {"pipeline": "training", "stack": "default", "steps": steps, "needs": list(needs)}
+    outcome = door.ask(of_run.CREATE, fields, who)
+    assert outcome.status < 300, outcome
+    reply = json.loads(outcome.body)
+    return Thing(reply["id"], reply["name"]), door.bearer(who, reply["token"])
 
 
 def make_secret(door: Door, who: Somebody, scope: Scope, name: str = "") -> Thing:
@@ -322,6 +351,7 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "mark": lambda case: "0" * 64,
     "metadata": lambda case: {"rows": 1},
     "name": lambda case: case.thing.name,
+    "needs": lambda case: [Need(case.secret.name, "k"), Need("absent")],
     "new": lambda case: SecretText(PASSWORD),
     "number": lambda case: 0,
     "operation": lambda case: "secret.create",

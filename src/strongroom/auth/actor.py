@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from strongroom.auth.policy import Role
+from strongroom.auth.run_access import RunAccess
 
 
 @dataclass(frozen=True)
 class Actor:
     """A user or service account at work in one workspace, with its role there.
 
-    `admin` administers the server. `token_id` is what it proved itself by; None for whoever holds the embedded store.
+    `admin` administers the server. `token_id` is what it proved itself by; None for whoever holds the embedded store. With a `run`
+    it acts for that run alone: for the user who began it, and with no more rights than the run was granted.
     """
 
     user_id: str
@@ -22,6 +24,7 @@ class Actor:
     admin: bool = False
     token_id: str | None = None
     address: str = ""
+    run: RunAccess | None = None
 
     @classmethod
     def anonymous(cls, address: str = "") -> Actor:

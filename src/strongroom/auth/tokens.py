@@ -11,11 +11,12 @@ class TokenKind(enum.StrEnum):
     """What a token is for."""
 
     API_KEY = "api_key"
+    RUN = "run"
     SESSION = "session"
     SETUP = "setup"
 
 
-_PREFIXES = {TokenKind.API_KEY: "srk_", TokenKind.SESSION: "srs_", TokenKind.SETUP: "sru_"}
+_PREFIXES = {TokenKind.API_KEY: "srk_", TokenKind.RUN: "srr_", TokenKind.SESSION: "srs_", TokenKind.SETUP: "sru_"}
 
 
 def new_token(kind: TokenKind) -> str:

@@ -373,8 +373,10 @@ active_workspaces = Table(
 tokens = Table(
     "tokens",
     metadata,
-    # What bears one: a session of a user, an API key, or the one-time token of a new server (without a user). A token is 256 random
-    # bits, so a plain SHA-256 is enough to keep it from whoever reads this table. A row that is gone is a token that is dead.
+    # What bears one: a session of a user, an API key, a run, or the one-time token of a new server (without a user). A token is 256
+    # random bits, so a plain SHA-256 is enough to keep it from whoever reads this table. A row that is gone is a token that is dead.
+    # The id of a run's token is that of the run, so that whatever names the token names the run. `issuer_id` is the API key that a
+    # run was begun with: without the key, its runs have no tokens.
     Column("id", exact(ID), primary_key=True),
     Column("digest", blob(32), nullable=False),
     Column("kind", exact(16), nullable=False),
@@ -382,8 +384,20 @@ tokens = Table(
     Column("name", exact(255)),
     Column("created", BigInteger, nullable=False),
     Column("expires", BigInteger),
+    Column("issuer_id", exact(ID), ForeignKey("tokens.id", ondelete="CASCADE")),
+    Index("ix_tokens_issuer_id", "issuer_id"),
     Index("uq_tokens_digest", "digest", unique=True),
     Index("uq_tokens_user_id_kind_name", "user_id", "kind", "name", unique=True),
+)
+
+run_grants = Table(
+    "run_grants",
+    metadata,
+    # What a run token reads: secrets by id, each with a key, or '' for all its keys. They end with the token.
+    Column("run_id", exact(ID), ForeignKey("tokens.id", ondelete="CASCADE"), primary_key=True),
+    Column("secret_id", exact(ID), primary_key=True),
+    Column("key_name", exact(255), primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 login_failures = Table(

@@ -137,11 +137,11 @@ def insert_token(
     name: str | None,
     expires: int | None,
     now: int,
+    issuer_id: str | None = None,
 ) -> None:
-    """Adds a token. `ConstraintViolated` when the user has one of this kind and name."""
-    connection.execute(
-        insert(tokens).values(id=token_id, digest=digest, kind=kind, user_id=user_id, name=name, created=now, expires=expires)
-    )
+    """Adds a token, which ends with its issuer's. `ConstraintViolated` when the user has one of this kind and name."""
+    columns = {"id": token_id, "digest": digest, "kind": kind, "user_id": user_id, "name": name, "created": now, "expires": expires}
+    connection.execute(insert(tokens).values(issuer_id=issuer_id, **columns))
 
 
 def _workspace_named(name: BindParameter[str] | str) -> ScalarSelect[str]:

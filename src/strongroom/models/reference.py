@@ -68,6 +68,16 @@ def find_references(tree: Any) -> Iterator[tuple[str, Reference]]:
             yield path, reference
 
 
+class Need(msgspec.Struct, frozen=True, order=True):
+    """What a run reads: a key of a secret; without a key, all keys that the secret has whenever it is read."""
+
+    name: str
+    key: str | None = None
+
+    def __str__(self) -> str:
+        return self.name if self.key is None else f"{self.name}.{self.key}"
+
+
 class ReferenceStatus(enum.StrEnum):
     """What a reference leads to."""
 

@@ -10,6 +10,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from strongroom.models.page import DEFAULT_PAGE_SIZE
+from strongroom.models.reference import Need
+from strongroom.redaction import SecretText
 
 
 class RunStatus(enum.StrEnum):
@@ -61,7 +63,7 @@ class SecretRead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run of a pipeline. Lists leave `steps` and `reads` out."""
+    """A run of a pipeline. Lists leave `steps` and `reads` out. The `token` of the run's steps is given once, when the run begins."""
 
     id: str
     name: str
@@ -76,6 +78,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     error: str | None
     steps: list[RunStep] | UnsetType = UNSET
     reads: list[SecretRead] | UnsetType = UNSET
+    token: SecretText | UnsetType = UNSET
 
 
 class SecretUse(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,13 +104,17 @@ class PlannedStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
-    """Records that a run begins. Without a name it gets one."""
+    """Records that a run begins. Without a name it gets one.
+
+    `needs` are what its steps may read with the run's token: keys of secrets, looked up now, as whoever begins the run sees them.
+    """
 
     pipeline: str
     stack: str
     name: str | None = None
     parameters: dict[str, Any] = {}
     steps: list[PlannedStep] = []
+    needs: list[Need] = []
 
 
 class UpdateRunStep(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,7 +29,8 @@ class Operation(Generic[Request, Response]):
 
     From these rows come the permission check and both transports' calls. `path` is relative to the API's root; its
     `{parameters}` are fields of the request. Without a `permission` nobody needs to prove who they are. `creates` is the path of
-    what it makes, whose parameters are fields of the response. `repeat` is worked out from the method unless it is given.
+    what it makes, whose parameters are fields of the response. `repeat` is worked out from the method unless it is given. Those
+    `for_runs` are open to run tokens, within what the run was granted; all others are closed to them.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Operation(Generic[Request, Response]):
     response: type[Response]
     creates: str | None = None
     repeat: Repeat | None = None
+    for_runs: bool = False
 
     @property
     def reads(self) -> bool:

@@ -14,17 +14,25 @@ from strongroom.models.run import (
     Run,
     UpdateRunStep,
 )
-from strongroom.operations.operation import Operation
+from strongroom.operations.operation import Operation, Repeat
 from strongroom.operations.permission import Permission
 
-CREATE = Operation("run.create", "POST", "/runs", Permission.RUN_WRITE, CreateRun, Run, "/runs/{name}")
+CREATE = Operation("run.create", "POST", "/runs", Permission.RUN_WRITE, CreateRun, Run, "/runs/{name}", Repeat.NEVER)
 FIND_CACHED_STEP = Operation(
-    "run.find-cached-step", "GET", "/cached-steps/{cache_key}", Permission.RUN_READ, FindCachedStep, CachedStep
+    "run.find-cached-step",
+    "GET",
+    "/cached-steps/{cache_key}",
+    Permission.RUN_READ,
+    FindCachedStep,
+    CachedStep,
+    for_runs=True,
 )
 FINISH = Operation("run.finish", "POST", "/runs/{id}/finish", Permission.RUN_WRITE, FinishRun, type(None))
-GET = Operation("run.get", "GET", "/runs/{name}", Permission.RUN_READ, GetRun, Run)
+GET = Operation("run.get", "GET", "/runs/{name}", Permission.RUN_READ, GetRun, Run, for_runs=True)
 LIST = Operation("run.list", "GET", "/runs", Permission.RUN_READ, ListRuns, Page[Run])
-RECORD_READS = Operation("run.record-reads", "POST", "/runs/{id}/reads", Permission.RUN_WRITE, RecordReads, type(None))
-UPDATE_STEP = Operation("run.update-step", "PATCH", "/runs/{id}/steps/{step}", Permission.RUN_WRITE, UpdateRunStep, type(None))
+RECORD_READS = Operation("run.record-reads", "POST", "/runs/{id}/reads", Permission.RUN_WRITE, RecordReads, type(None), for_runs=True)
+UPDATE_STEP = Operation(
+    "run.update-step", "PATCH", "/runs/{id}/steps/{step}", Permission.RUN_WRITE, UpdateRunStep, type(None), for_runs=True
+)
 
 RUN_OPERATIONS = (CREATE, FIND_CACHED_STEP, FINISH, GET, LIST, RECORD_READS, UPDATE_STEP)

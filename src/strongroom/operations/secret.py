@@ -29,14 +29,17 @@ CHECK = Operation(
     CheckReferences,
     CheckedReferences,
     repeat=Repeat.HARMLESS,
+    for_runs=True,
 )
 CREATE = Operation("secret.create", "POST", "/secrets", Permission.SECRET_CREATE, CreateSecret, Secret, "/secrets/{id}")
 DELETE = Operation("secret.delete", "DELETE", "/secrets/{id}", Permission.SECRET_DELETE, DeleteSecret, type(None))
-GET = Operation("secret.get", "GET", "/secrets/{id}", Permission.SECRET_READ_VALUES, GetSecret, Secret)
+GET = Operation("secret.get", "GET", "/secrets/{id}", Permission.SECRET_READ_VALUES, GetSecret, Secret, for_runs=True)
 GET_BY_NAME = Operation(
-    "secret.get-by-name", "GET", "/secrets/by-name/{name}", Permission.SECRET_READ_VALUES, GetSecretByName, Secret
+    "secret.get-by-name", "GET", "/secrets/by-name/{name}", Permission.SECRET_READ_VALUES, GetSecretByName, Secret, for_runs=True
 )
-GET_METADATA = Operation("secret.get-metadata", "GET", "/secrets/{id}/metadata", Permission.SECRET_READ_METADATA, GetSecret, Secret)
+GET_METADATA = Operation(
+    "secret.get-metadata", "GET", "/secrets/{id}/metadata", Permission.SECRET_READ_METADATA, GetSecret, Secret, for_runs=True
+)
 GET_METADATA_BY_NAME = Operation(
     "secret.get-metadata-by-name",
     "GET",
@@ -44,6 +47,7 @@ GET_METADATA_BY_NAME = Operation(
     Permission.SECRET_READ_METADATA,
     GetSecretByName,
     Secret,
+    for_runs=True,
 )
 LIST = Operation("secret.list", "GET", "/secrets", Permission.SECRET_READ_METADATA, ListSecrets, Page[Secret])
 LIST_VERSIONS = Operation(
@@ -66,6 +70,7 @@ RESOLVE = Operation(
     ResolveReferences,
     ResolvedReferences,
     repeat=Repeat.HARMLESS,
+    for_runs=True,
 )
 ROLLBACK = Operation("secret.rollback", "POST", "/secrets/{id}/rollback", Permission.SECRET_UPDATE, RollbackSecret, Secret)
 UPDATE = Operation("secret.update", "PATCH", "/secrets/{id}", Permission.SECRET_UPDATE, UpdateSecret, Secret)

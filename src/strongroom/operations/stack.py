@@ -13,6 +13,6 @@ DELETE = Operation("stack.delete", "DELETE", "/stacks/{id}", Permission.STACK_WR
 GET = Operation("stack.get", "GET", "/stacks/by-name/{name}", Permission.STACK_READ, GetStack, Stack)
 LIST = Operation("stack.list", "GET", "/stacks", Permission.STACK_READ, ListStacks, Page[Stack])
 UPDATE = Operation("stack.update", "PATCH", "/stacks/{id}", Permission.STACK_WRITE, UpdateStack, Stack)
-USE = Operation("stack.use", "GET", "/stacks/by-name/{name}/use", Permission.STACK_USE, GetStack, StackUse)
+USE = Operation("stack.use", "GET", "/stacks/by-name/{name}/use", Permission.STACK_USE, GetStack, StackUse, for_runs=True)
 
 STACK_OPERATIONS = (ACTIVATE, CREATE, DELETE, GET, LIST, UPDATE, USE)

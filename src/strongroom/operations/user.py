@@ -30,6 +30,6 @@ LOGIN = Operation("user.login", "POST", "/login", None, Login, AccessToken, repe
 LOGOUT = Operation("user.logout", "POST", "/logout", Permission.SELF, Logout, type(None))
 SET_UP = Operation("user.set-up", "POST", "/setup", None, SetUp, AccessToken, repeat=Repeat.NEVER)
 UPDATE = Operation("user.update", "PATCH", "/users/{id}", Permission.USER_MANAGE, UpdateUser, User)
-WHO_AM_I = Operation("user.who-am-i", "GET", "/me", Permission.SELF, WhoAmI, Identity)
+WHO_AM_I = Operation("user.who-am-i", "GET", "/me", Permission.SELF, WhoAmI, Identity, for_runs=True)
 
 USER_OPERATIONS = (CHANGE_PASSWORD, CREATE, DEACTIVATE, GET, LIST, LOGIN, LOGOUT, SET_UP, UPDATE, WHO_AM_I)

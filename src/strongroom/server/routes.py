@@ -16,8 +16,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from strongroom.auth.access import check_access
 from strongroom.auth.actor import Actor
-from strongroom.auth.policy import authorise
 from strongroom.db.engine import Unanswered
 from strongroom.errors import ConfigurationError, InvalidInput, StaleVersion, StrongroomError, TooLarge, Unauthenticated
 from strongroom.models.secret import Secret
@@ -223,8 +223,7 @@ class Api:
     def _once(self, operation: Row, wanted: Any, actor: Actor, key: str, content: bytes) -> tuple[Any, list[Facts]]:
         """Does what is wanted unless it was done before under the same key; then the outcome is the one of that time."""
         try:
-            if operation.permission is not None:
-                authorise(actor.role, operation.permission, server_admin=actor.admin)
+            check_access(actor, operation)
         except StrongroomError as error:
             return error, facts_of(operation, actor, wanted, error)
         replies = self._service.replies

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
+from strongroom.auth.access import check_access
 from strongroom.auth.actor import Actor
-from strongroom.auth.policy import authorise
 from strongroom.errors import StrongroomError
 from strongroom.operations.operation import Operation
 from strongroom.service.audit import Facts, done_unrecorded, facts_of
@@ -23,12 +23,19 @@ class Trail(Protocol):
         """Returns when it is on record."""
 
 
+class Gate(Protocol):
+    """Answers those who act for a run."""
+
+    def call(self, operation: Operation[Any, Any], actor: Actor, request: Any, /) -> Any:
+        """The operation's response, as far as the actor's run may see it."""
+
+
 class Dispatcher:
     """Runs operations: is the actor allowed, then the handler, then the audit trail. Thread-safe as far as the handlers are."""
 
-    def __init__(self, handlers: Mapping[str, Handler], trail: Trail, *, reads_too: bool) -> None:
-        """`trail` records calls that change something, and with `reads_too` all of them."""
-        self._handlers, self._trail, self._reads_too = dict(handlers), trail, reads_too
+    def __init__(self, handlers: Mapping[str, Handler], gate: Gate, trail: Trail, *, reads_too: bool) -> None:
+        """`gate` stands before the handlers for run tokens; `trail` records calls that change something, with `reads_too` all."""
+        self._handlers, self._gate, self._trail, self._reads_too = dict(handlers), gate, trail, reads_too
 
     @property
     def operations(self) -> frozenset[str]:
@@ -52,9 +59,11 @@ class Dispatcher:
         """The response or the error, and what has to be on record before anybody gets it: the caller sees to that."""
         outcome: Any
         try:
-            if operation.permission is not None:
-                authorise(actor.role, operation.permission, server_admin=actor.admin)
-            outcome = self._handlers[operation.name](actor, request)
+            check_access(actor, operation)
+            if actor.run is None or operation.permission is None:
+                outcome = self._handlers[operation.name](actor, request)
+            else:
+                outcome = self._gate.call(operation, actor, request)
         except StrongroomError as error:
             outcome = error
         return outcome, facts_of(operation, actor, request, outcome)

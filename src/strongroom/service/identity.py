@@ -9,6 +9,7 @@ from msgspec import UNSET
 from strongroom.auth.actor import Actor
 from strongroom.auth.passwords import fits, hash_password, is_outdated
 from strongroom.auth.policy import Role
+from strongroom.auth.run_access import RunAccess
 from strongroom.auth.tokens import TokenKind, digest, new_token
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
@@ -22,7 +23,8 @@ from strongroom.errors import (
     printable,
 )
 from strongroom.metadata import identity as index
-from strongroom.metadata.identity import UserRow
+from strongroom.metadata.identity import BearerRow, UserRow
+from strongroom.metadata.run_token import find_run_token
 from strongroom.models.filter import from_microseconds, parse_text_filter
 from strongroom.models.page import Page, check_page, offset_of
 from strongroom.models.user import (
@@ -67,15 +69,28 @@ class IdentityService:
         `address` is where they call from, for the audit trail.
 
         `Unauthenticated` for a token that is unknown, has ended or expired. Whoever does not belong to that workspace, or names one
-        that does not exist, has no role there.
+        that does not exist, has no role there. The bearer of a run token works in the workspace of its run; that takes another query.
         """
         with self._database.read() as connection:
             row = index.find_bearer(connection, digest(token), workspace)
         if row is None or row.kind == TokenKind.SETUP or (row.expires is not None and row.expires <= now()):
             raise Unauthenticated("this token is not valid, or not any more", hint="log in again: strongroom login URL")
+        if row.kind == TokenKind.RUN:
+            return self._in_run(row, workspace)
         if row.role is None or row.workspace_id is None or row.workspace is None:
             return Actor(row.user_id, row.user, "", workspace or index.DEFAULT, Role.NONE, row.admin, row.token_id, address)
         return Actor(row.user_id, row.user, row.workspace_id, row.workspace, Role(row.role), row.admin, row.token_id, address)
+
+    def _in_run(self, row: BearerRow, workspace: str) -> Actor:
+        """The run's owner with the role that they have now, confined to what the run was granted."""
+        with self._database.read() as connection:
+            found = find_run_token(connection, row.token_id)
+        if found is None:
+            raise Unauthenticated("this token is not valid, or not any more")
+        access = RunAccess(found.run_id, found.run, found.stack, found.grants)
+        if found.role is None or workspace not in ("", found.workspace):
+            return Actor(row.user_id, row.user, "", workspace or found.workspace, Role.NONE, token_id=row.token_id, run=access)
+        return Actor(row.user_id, row.user, found.workspace_id, found.workspace, Role(found.role), token_id=row.token_id, run=access)
 
     def log_in(self, actor: Actor, request: Login) -> AccessToken:
         """A token for whoever knows the password. `Unauthenticated` reads the same for wrong names and wrong passwords.

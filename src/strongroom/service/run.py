@@ -11,10 +11,13 @@ from msgspec import UNSET
 from sqlalchemy import Connection
 
 from strongroom.auth.actor import Actor
+from strongroom.auth.run_access import ALL_KEYS
+from strongroom.auth.tokens import TokenKind, digest, new_token
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated
 from strongroom.db.identifiers import new_id
-from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, printable
+from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, Unauthenticated, printable
+from strongroom.metadata import identity, run_token
 from strongroom.metadata import run as index
 from strongroom.metadata.conditions import can_be_stored
 from strongroom.metadata.run import RunRow, StepRow
@@ -22,6 +25,7 @@ from strongroom.metadata.secret import SecretIndex
 from strongroom.models.component import check_plain_name
 from strongroom.models.filter import from_microseconds
 from strongroom.models.page import Page, check_page, offset_of
+from strongroom.models.reference import MAX_REFERENCES, Need
 from strongroom.models.run import (
     ArtifactRecord,
     CachedStep,
@@ -40,11 +44,16 @@ from strongroom.models.run import (
     UpdateRunStep,
 )
 from strongroom.models.secret import MAX_VERSION
+from strongroom.redaction import SecretText
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
+from strongroom.service.secret import namespaces_of
 
 MAX_RECORD_BYTES = 1_048_576
 """Of JSON, for the parameters of a run or the metadata of a step."""
+
+TOKEN_SECONDS = 7 * 24 * 3600
+"""How long a run token lasts at most, where nothing ends its run."""
 
 _MAX_ERROR = 16_384
 _MAX_CACHE_KEY, _MAX_ID = 64, 36
@@ -61,8 +70,12 @@ class RunService:
         self._secrets = SecretIndex(store)
 
     def create(self, actor: Actor, request: CreateRun) -> Run:
-        """Records that a run begins. `AlreadyExists` when a name was given that is taken; `InvalidInput`."""
-        run_id, moment = new_id(), now()
+        """Records that a run begins; with the run's token, shown this once. `AlreadyExists` for a name that is taken; `InvalidInput`.
+
+        The token reads what of `needs` is there. It ends with the run, with all tokens of its owner, and, where the run is begun with
+        an API key, with that key; at the latest after `TOKEN_SECONDS`.
+        """
+        run_id, moment, token = new_id(), now(), new_token(TokenKind.RUN)
         pipeline = check_plain_name(request.pipeline, "the pipeline")
         stamp = from_microseconds(moment).strftime("%Y%m%d-%H%M%S")
         name = f"{pipeline[:220]}-{stamp}-{run_id[-6:]}" if request.name is None else check_plain_name(request.name, "the run")
@@ -76,6 +89,7 @@ class RunService:
         if len({step_name for step_name, _ in plans}) < len(plans):
             raise InvalidInput("a run takes several steps of one name", hint="give each step a name of its own")
         parameters = _encode(request.parameters)
+        needs = _checked_needs(request.needs)
         try:
             with self._database.write() as connection:
                 index.insert_run(
@@ -91,9 +105,37 @@ class RunService:
                     started=moment,
                 )
                 index.insert_steps(connection, run_id, RunStatus.PENDING, plans)
+                self._issue_token(connection, actor, run_id, token, needs, moment)
         except ConstraintViolated:
             raise AlreadyExists(f"a run '{name}' already exists", hint="give another name, or none") from None
-        return self.get(actor, GetRun(name=run_id))
+        return msgspec.structs.replace(self.get(actor, GetRun(name=run_id)), token=SecretText(token))
+
+    def _issue_token(self, connection: Connection, actor: Actor, run_id: str, token: str, needs: Sequence[Need], moment: int) -> None:
+        """Makes the run's token, with a grant for each need that leads to a secret."""
+        identity.delete_expired(connection, moment)
+        expires, issuer = moment + TOKEN_SECONDS * 1_000_000, None
+        if actor.token_id is not None:
+            issued_by = run_token.lock_token(connection, actor.token_id)
+            if issued_by is None:
+                raise Unauthenticated("this token is not valid, or not any more", hint="log in again: strongroom login URL")
+            kind, ends = issued_by
+            if kind == TokenKind.API_KEY:
+                issuer, expires = actor.token_id, min(expires, expires if ends is None else ends)
+        identity.insert_token(
+            connection,
+            token_id=run_id,
+            digest=digest(token),
+            kind=TokenKind.RUN,
+            user_id=actor.user_id,
+            name=None,
+            expires=expires,
+            now=moment,
+            issuer_id=issuer,
+        )
+        names = list(dict.fromkeys(need.name for need in needs))
+        found = self._secrets.find_keys(connection, actor.workspace_id, namespaces_of(actor, None), names)
+        granted = {(found[need.name].id, ALL_KEYS if need.key is None else need.key): None for need in needs if need.name in found}
+        run_token.add_grants(connection, run_id, list(granted))
 
     def update_step(self, actor: Actor, request: UpdateRunStep) -> None:
         """Records how a step stands. `NotFound`, `Forbidden`; `InvalidInput`, also when the run has ended."""
@@ -117,13 +159,17 @@ class RunService:
                 raise NotFound(f"this run has no step '{printable(request.step)}'")
 
     def finish(self, actor: Actor, request: FinishRun) -> None:
-        """Records the end of a run; steps that were under way end with it. `NotFound`, `Forbidden`, `InvalidInput`."""
+        """Records the end of a run; its token ends with it, and so do steps that were under way.
+
+        `NotFound`, `Forbidden`, `InvalidInput`.
+        """
         if request.status not in _ENDS:
             raise InvalidInput("a run ends as completed, failed or stopped")
         with self._database.write() as connection:
             self._own(connection, actor, request.id, running=True)
             index.end_steps(connection, request.id, RunStatus.RUNNING, RunStatus.STOPPED, now())
             index.finish_run(connection, request.id, RunStatus.RUNNING, request.status, _error_text(request.error), now())
+            identity.delete_token(connection, request.id)
 
     def record_reads(self, actor: Actor, request: RecordReads) -> None:
         """Records what a run read. `NotFound`, `Forbidden`."""
@@ -232,6 +278,15 @@ class RunService:
             raise Forbidden("only who began a run may add to its record")
         if running and status != RunStatus.RUNNING:
             raise InvalidInput(f"this run has ended: it is {status}")
+
+
+def _checked_needs(needs: Sequence[Need]) -> Sequence[Need]:
+    if len(needs) > MAX_REFERENCES:
+        raise InvalidInput(f"a run needs at most {MAX_REFERENCES} keys of secrets")
+    for need in needs:
+        if need.key is not None and not (need.key and len(need.key) <= 255 and can_be_stored(need.key)):
+            raise InvalidInput("a run needs secrets by their names and keys", hint="leave the key out for all of them")
+    return needs
 
 
 def _run(row: RunRow) -> Run:

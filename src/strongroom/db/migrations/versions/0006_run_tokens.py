@@ -10,12 +10,9 @@ down_revision = "0005"
 
 
 def upgrade() -> None:
-    op.add_column(
-        "tokens",
-        Column("issuer_id", exact(36), ForeignKey("tokens.id", ondelete="CASCADE")),
-        # SQLite cannot add a constraint later, and MySQL ignores one that stands beside the column.
-        inline_references=op.get_context().dialect.name == "sqlite",
-    )
+    with op.batch_alter_table("tokens") as batch:  # SQLite adds constraints to a table by making it anew
+        batch.add_column(Column("issuer_id", exact(36)))
+        batch.create_foreign_key("fk_tokens_issuer_id", "tokens", ["issuer_id"], ["id"], ondelete="CASCADE")
     op.create_index("ix_tokens_issuer_id", "tokens", ["issuer_id"])
     op.create_table(
         "run_grants",

@@ -9,8 +9,11 @@ from strongroom.client.component import ComponentClient
 from strongroom.client.run import RunClient
 from strongroom.client.secret import SecretClient
 from strongroom.client.stack import StackClient
+from strongroom.client.transports.base import Transport
 from strongroom.client.user import UserClient
 from strongroom.client.workspace import WorkspaceClient
+from strongroom.config import Settings
+from strongroom.redaction import SecretText
 
 
 class Client(SecretClient, StackClient, ComponentClient, RunClient, UserClient, WorkspaceClient, AuditClient):
@@ -30,3 +33,19 @@ class Client(SecretClient, StackClient, ComponentClient, RunClient, UserClient, 
     def close(self) -> None:
         """Closes the client; calling it afterwards opens it anew."""
         self._transport.close()
+
+    def with_token(self, token: SecretText) -> Client:
+        """A client of the same server or store for whoever bears this token, as a run's steps do. To be closed by itself."""
+        return Client.over(self._transport.with_token(token), self.settings)
+
+    @classmethod
+    def over(cls, transport: Transport, settings: Settings) -> Client:
+        """A client that uses this transport, whatever the settings say."""
+        client = cls(settings)
+        client._transport = transport
+        return client
+
+    @property
+    def transport(self) -> Transport:
+        """What carries its calls."""
+        return self._transport

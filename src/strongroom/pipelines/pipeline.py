@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, overload
 
 from strongroom.errors import InvalidInput
 from strongroom.models.component import check_plain_name
 from strongroom.pipelines import graph
+from strongroom.pipelines.declared import parse_declared
 
 if TYPE_CHECKING:
     from strongroom.pipelines.result import PipelineRun
@@ -39,6 +40,7 @@ class Pipeline:
         enable_cache: bool | None = None,
         settings: Mapping[str, Any] | None = None,
         options: RunOptions | None = None,
+        secrets: Iterable[str] | None = None,
     ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -46,6 +48,7 @@ class Pipeline:
         self.enable_cache = enable_cache
         self.settings = dict(settings or {})
         self.options = options or RunOptions()
+        self.secrets = parse_declared(secrets, f"pipeline '{self.name}'")
 
     def __call__(self, *arguments: Any, **named: Any) -> PipelineRun:
         """Runs the pipeline to its end.
@@ -94,7 +97,14 @@ class Pipeline:
             run_name=former.run_name if run_name is None else run_name,
             settings=graph.merged(former.settings, settings or {}),
         )
-        return Pipeline(self.function, name=self.name, enable_cache=self.enable_cache, settings=self.settings, options=options)
+        return Pipeline(
+            self.function,
+            name=self.name,
+            enable_cache=self.enable_cache,
+            settings=self.settings,
+            options=options,
+            secrets=None if self.secrets is None else map(str, self.secrets),
+        )
 
 
 @overload
@@ -104,7 +114,11 @@ def pipeline(function: Callable[..., Any], /) -> Pipeline:
 
 @overload
 def pipeline(
-    *, name: str | None = None, enable_cache: bool | None = None, settings: Mapping[str, Any] | None = None
+    *,
+    name: str | None = None,
+    enable_cache: bool | None = None,
+    settings: Mapping[str, Any] | None = None,
+    secrets: Iterable[str] | None = None,
 ) -> Callable[[Callable[..., Any]], Pipeline]:
     """`@pipeline(enable_cache=False)`."""
 
@@ -112,7 +126,8 @@ def pipeline(
 def pipeline(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Makes a pipeline of a function that calls steps: `@pipeline`, or `@pipeline(enable_cache=False)`.
 
-    `enable_cache` and `settings` hold for all its steps that do not say otherwise; texts in settings may be references.
+    `enable_cache` and `settings` hold for all its steps that do not say otherwise; texts in settings may be references. `secrets` are
+    declared for all its steps, besides their own.
     """
     if function is None:
         return lambda decorated: Pipeline(decorated, **options)

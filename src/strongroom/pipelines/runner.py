@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 import time
 import warnings
@@ -13,21 +14,19 @@ import msgspec
 
 from strongroom.client import Client
 from strongroom.client.observers import observing
-from strongroom.errors import InvalidInput, StepFailed, StrongroomError, StrongroomWarning, printable
-from strongroom.models.reference import is_near_miss, parse_reference, walk_texts
+from strongroom.errors import InvalidInput, StepFailed, StrongroomError, StrongroomWarning
+from strongroom.models.reference import Need, is_near_miss, parse_reference, walk_texts
 from strongroom.models.run import ArtifactRecord, CreateRun, PlannedStep, Run, RunStatus
 from strongroom.models.stack import Stack, StackUse
-from strongroom.pipelines import artifact
 from strongroom.pipelines.cache import cache_key, captured, is_cached
-from strongroom.pipelines.context import StepContext
+from strongroom.pipelines.execution import StepPlan, Workplace, error_line, execute, recorded
 from strongroom.pipelines.graph import Graph, Node, StepOutput, composing, merged
-from strongroom.pipelines.interface import check_type
 from strongroom.pipelines.pipeline import Pipeline
 from strongroom.pipelines.reads import Reads
 from strongroom.pipelines.result import PipelineRun
-from strongroom.redaction import Redactor, redact_exception, redacting
+from strongroom.redaction import Redactor, SecretText, redact_exception, redacting
 from strongroom.stacks.orchestrator import Orchestrator, Task
-from strongroom.stacks.resolution import Place, Resolver, places_in, places_in_stack
+from strongroom.stacks.resolution import Declared, Place, Resolver, places_in, places_in_stack
 from strongroom.stacks.stack import ActiveStack, within
 from strongroom.stacks.validation import unresolved, validate
 
@@ -35,11 +34,12 @@ from strongroom.stacks.validation import unresolved, validate
 def run_pipeline(pipeline: Pipeline, arguments: Sequence[Any], named: Mapping[str, Any]) -> PipelineRun:
     """Runs the pipeline to its end; see `Pipeline.__call__`."""
     redactor = Redactor()
-    with Client() as client:
+    with contextlib.ExitStack() as closing:
+        client = closing.enter_context(Client())
         reads = Reads(client, redactor)
         with redacting(redactor), observing(reads.observe):
             try:
-                execution = _prepare(client, pipeline, arguments, named, redactor, reads)
+                execution = _prepare(client, pipeline, arguments, named, redactor, reads, closing)
                 execution.execute()
                 record = client.get_run(execution.record.id)
             except BaseException as error:  # noqa: BLE001 - raised again, without the values that its text may quote
@@ -50,7 +50,13 @@ def run_pipeline(pipeline: Pipeline, arguments: Sequence[Any], named: Mapping[st
 
 
 def _prepare(
-    client: Client, pipeline: Pipeline, arguments: Sequence[Any], named: Mapping[str, Any], redactor: Redactor, reads: Reads
+    client: Client,
+    pipeline: Pipeline,
+    arguments: Sequence[Any],
+    named: Mapping[str, Any],
+    redactor: Redactor,
+    reads: Reads,
+    closing: contextlib.ExitStack,
 ) -> _Execution:
     """Everything that comes before the first step; an error here means that none was started."""
     graph = Graph()
@@ -63,7 +69,8 @@ def _prepare(
     reads.recognise([parameters, *(node.parameters for node in graph.nodes.values()), *settings.values()])
     shown = client.get_stack(pipeline.options.stack)
     places = [*places_in_stack(shown), *_places_in_settings(pipeline, graph)]
-    problems = validate(client, places)
+    declared = list(_declared(pipeline, graph))
+    problems = validate(client, places, declared=declared)
     if problems:
         raise unresolved(shown.name, problems, "no step was started: ")
     _check_trackers(shown, graph)
@@ -75,21 +82,26 @@ def _prepare(
             pipeline=pipeline.name,
             stack=use.name,
             name=pipeline.options.run_name,
-            parameters=_recorded(redactor, parameters, f"pipeline '{pipeline.name}'"),
+            parameters=recorded(redactor, parameters, f"pipeline '{pipeline.name}'"),
             steps=[
                 PlannedStep(
                     name=name,
-                    parameters=_recorded(redactor, node.parameters, f"step '{name}'"),
+                    parameters=recorded(redactor, node.parameters, f"step '{name}'"),
                     inputs={parameter: _spelled(given) for parameter, given in node.inputs.items()},
-                    settings=_recorded(redactor, settings[name], f"the settings of step '{name}'"),
+                    settings=recorded(redactor, settings[name], f"the settings of step '{name}'"),
                 )
                 for name, node in graph.nodes.items()
             ],
+            needs=_needs(places, declared),
         )
     )
+    assert isinstance(record.token, SecretText)
+    redactor.add(record.token)
+    of_run = closing.enter_context(client.with_token(record.token))
     reads.begin(record.id)
-    resolver = Resolver(client, places, run_id=record.id, on_use=reads.use)
-    return _Execution(client, pipeline, graph, settings, record, ActiveStack(client, use, resolver), resolver, redactor, reads)
+    resolver = Resolver(of_run, places, run_id=record.id, on_use=reads.use)
+    workplace = Workplace(of_run, ActiveStack(of_run, use, resolver), resolver, redactor)
+    return _Execution(client, pipeline, graph, settings, record, workplace, reads)
 
 
 class _Execution:
@@ -102,13 +114,11 @@ class _Execution:
         graph: Graph,
         settings: dict[str, dict[str, Any]],
         record: Run,
-        stack: ActiveStack,
-        resolver: Resolver,
-        redactor: Redactor,
+        workplace: Workplace,
         reads: Reads,
     ) -> None:
         self.record, self._client, self._pipeline, self._graph, self._settings = record, client, pipeline, graph, settings
-        self._stack, self._resolver, self._redactor, self._reads = stack, resolver, redactor, reads
+        self._workplace, self._stack, self._redactor, self._reads = workplace, workplace.stack, workplace.redactor, reads
         self._outputs: dict[str, dict[str, ArtifactRecord]] = {}
 
     @property
@@ -128,7 +138,7 @@ class _Execution:
                 orchestrator.execute(tasks, self.run_step)
             status = RunStatus.COMPLETED
         except Exception as failure:
-            status, error = RunStatus.FAILED, self._redactor.redact(_line(failure))
+            status, error = RunStatus.FAILED, self._redactor.redact(error_line(failure))
             raise
         finally:
             self._client.finish_run(self.record.id, status, error)
@@ -141,7 +151,7 @@ class _Execution:
             try:
                 outcome = self._reuse(node) or self._call(node)
             except Exception as error:
-                text = self._redactor.redact(_line(error))
+                text = self._redactor.redact(error_line(error))
                 self._client.update_run_step(self.record.id, name, RunStatus.FAILED, error=text)
                 say(f"  {name}: failed")
                 raise StepFailed(
@@ -168,56 +178,29 @@ class _Execution:
 
     def _call(self, node: Node) -> str:
         """Calls the step's function, stores what it gives."""
-        interface, metadata = node.step.interface, dict[str, Any]()
-        arguments = {**node.parameters, **{parameter: self._load(given) for parameter, given in node.inputs.items()}}
-        for parameter in node.inputs:
-            check_type(arguments[parameter], interface.parameters[parameter], f"the input '{parameter}' of step '{node.name}'")
-        if interface.context is not None:
-            arguments[interface.context] = StepContext(
-                run_id=self.record.id,
-                run_name=self.record.name,
-                pipeline_name=self._pipeline.name,
-                step_name=node.name,
-                stack=self._stack,
-                _settings=lambda: self._resolver.resolve(self._settings[node.name]),
-                _metadata=metadata,
-            )
-        with self._tracking(node):
-            result = node.step.function(**arguments)
-        self._outputs[node.name] = self._store(node, result)
-        self._client.update_run_step(
-            self.record.id,
-            node.name,
-            RunStatus.COMPLETED,
-            outputs=list(self._outputs[node.name].values()),
-            metadata=_recorded(self._redactor, metadata, f"the metadata of step '{node.name}'"),
-        )
+        record = functools.partial(self._client.update_run_step, self.record.id, node.name)
+        self._outputs[node.name] = execute(self._plan(node), self._workplace, record)
         return "completed"
 
-    def _load(self, given: StepOutput | list[StepOutput]) -> Any:
-        if isinstance(given, list):
-            return [self._load(source) for source in given]
-        return artifact.load(self.artifact_store, self._made(given))
+    def _plan(self, node: Node) -> StepPlan:
+        return StepPlan(
+            run_id=self.record.id,
+            run_name=self.record.name,
+            pipeline=self._pipeline.name,
+            name=node.name,
+            step=node.step,
+            parameters=node.parameters,
+            inputs={
+                parameter: [self._made(source) for source in given] if isinstance(given, list) else self._made(given)
+                for parameter, given in node.inputs.items()
+            },
+            settings=self._settings[node.name],
+            acts_for_run=_declares(self._pipeline, node),
+        )
 
     def _made(self, source: StepOutput) -> ArtifactRecord:
         assert source.output is not None
         return self._outputs[source.step][source.output]
-
-    def _store(self, node: Node, result: Any) -> dict[str, ArtifactRecord]:
-        """Stores the outputs that the function's annotation names."""
-        wanted = node.step.interface.outputs
-        if not wanted:
-            if result is not None:
-                raise InvalidInput(f"step '{node.name}' gives something, and its annotation says None")
-            return {}
-        if len(wanted) > 1 and not (isinstance(result, tuple) and len(result) == len(wanted)):
-            raise InvalidInput(f"step '{node.name}' has to give a tuple of {len(wanted)}: {', '.join(wanted)}")
-        results = result if len(wanted) > 1 else (result,)
-        stored = {}
-        for (name, hint), value in zip(wanted.items(), results, strict=True):
-            check_type(value, hint, f"the output '{name}' of step '{node.name}'")
-            stored[name] = artifact.store(self.artifact_store, f"{self.record.id}/{node.name}", name, value)
-        return stored
 
     def _key(self, node: Node) -> str | None:
         """The cache key, or None where former results do not count."""
@@ -238,14 +221,6 @@ class _Execution:
             settings=self._settings[node.name],
             artifact_store=self.artifact_store.id,
         )
-
-    @contextlib.contextmanager
-    def _tracking(self, node: Node) -> Iterator[None]:
-        if not node.step.experiment_tracker or self._stack.experiment_tracker is None:
-            yield
-            return
-        with self._stack.experiment_tracker.track(f"{self.record.name}.{node.name}", self._pipeline.name):
-            yield
 
 
 def say(message: str) -> None:
@@ -273,14 +248,25 @@ def _without_values(error: BaseException, redactor: Redactor) -> BaseException:
     return error
 
 
-def _line(error: BaseException) -> str:
-    """An error as the records have it: text that every database takes."""
-    try:
-        said = str(error)
-    except Exception:  # noqa: BLE001 - any exception may come out of somebody's __str__; the text says so, as in tracebacks
-        said = "<exception str() failed>"
-    text = said if isinstance(error, StrongroomError) else f"{type(error).__name__}: {said}".removesuffix(": ")
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
+def _declares(pipeline: Pipeline, node: Node) -> bool:
+    """Whether somebody said which secrets the step reads, were it none."""
+    return node.step.secrets is not None or any(each.secrets is not None for each in (pipeline, *node.pipelines))
+
+
+def _declared(pipeline: Pipeline, graph: Graph) -> Iterator[Declared]:
+    """What is declared, once for each who declares it."""
+    found: dict[Declared, None] = {}
+    for name, node in graph.nodes.items():
+        owners = {f"pipeline '{each.name}'": each.secrets for each in (pipeline, *node.pipelines)}
+        for owner, needs in {**owners, f"step '{name}'": node.step.secrets}.items():
+            found |= {Declared(owner, need): None for need in needs or ()}
+    yield from found
+
+
+def _needs(places: Sequence[Place], declared: Sequence[Declared]) -> list[Need]:
+    """All that the run is to be granted."""
+    referred = [Need(place.reference.name, place.reference.key) for place in places]
+    return list(dict.fromkeys([*referred, *(each.need for each in declared)]))
 
 
 def _effective_settings(pipeline: Pipeline, node: Node) -> dict[str, Any]:
@@ -345,28 +331,6 @@ def _named_arguments(pipeline: Pipeline, arguments: Sequence[Any], named: Mappin
     bound.apply_defaults()
     # Steps may be handed to a pipeline too.
     return {name: value.name if hasattr(value, "interface") else value for name, value in bound.arguments.items()}
-
-
-def _recorded(redactor: Redactor, data: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Plain data as it is recorded, with values masked. `InvalidInput` for what is no plain data."""
-    try:
-        plain = msgspec.to_builtins(dict(data), str_keys=True)
-        msgspec.json.encode(plain)
-    except (TypeError, ValueError, RecursionError):
-        odd = next((name for name, item in data.items() if not _is_plain(item)), "?")
-        raise InvalidInput(
-            f"'{printable(str(odd))}' of {what} is no plain data", hint="make it the output of a step, or pass a name or a path"
-        ) from None
-    masked: dict[str, Any] = redactor.redact_nested(plain)
-    return masked
-
-
-def _is_plain(item: Any) -> bool:
-    try:
-        msgspec.json.encode(msgspec.to_builtins(item, str_keys=True))
-    except (TypeError, ValueError, RecursionError):
-        return False
-    return True
 
 
 def _spelled(given: StepOutput | list[StepOutput]) -> str:

@@ -94,7 +94,9 @@ def _describe(operation: Operation[Any, Any], request: dict[str, Any], reply: di
     if operation.permission is None:
         described["security"] = []
     else:
-        described["description"] = f"Needs the permission `{operation.permission}`."
+        described["description"] = f"Needs the permission `{operation.permission}`." + (
+            " Open to run tokens, within what their run was granted." if operation.for_runs else ""
+        )
         parameters.append({"name": "workspace", "in": "query", "schema": {"type": "string"}})
     described["parameters"] = parameters
     if reply is None:

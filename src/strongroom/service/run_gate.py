@@ -154,7 +154,7 @@ def _access(actor: Actor) -> RunAccess:
     return actor.run
 
 
-_NOT_GRANTED = "this run may not read that: no reference of its stack or settings leads there, and no step declared it"
+_NOT_GRANTED = "the run was not granted this when it began: there was none, or neither its stack nor its settings nor a step named it"
 _DECLARE = 'declare what steps read by themselves: @step(secrets=["NAME"])'
 
 

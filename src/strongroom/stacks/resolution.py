@@ -12,6 +12,7 @@ from msgspec import UNSET
 from strongroom.errors import Unresolved
 from strongroom.models.reference import (
     CheckedReference,
+    Need,
     Reference,
     ReferenceStatus,
     ResolvedReference,
@@ -31,6 +32,14 @@ class Place:
     owner: str
     attribute: str
     reference: Reference
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A secret that somebody declared to read: `owner` is `step 'train'`."""
+
+    owner: str
+    need: Need
 
 
 def places_in(owner: str, tree: Any) -> list[Place]:

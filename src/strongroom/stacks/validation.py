@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from strongroom.config import ValidationLevel
 from strongroom.errors import Unresolved
-from strongroom.models.reference import CheckedReference, ReferenceStatus
-from strongroom.stacks.resolution import Place, reason
+from strongroom.models.reference import CheckedReference, Reference, ReferenceStatus
+from strongroom.stacks.resolution import Declared, Place, reason
 
 if TYPE_CHECKING:
     from strongroom.client import Client
@@ -38,28 +38,65 @@ class Problem:
         return f"{self.reference} ({self.owner}, {self.attribute}): {self.reason}"
 
 
-def validate(client: Client, places: Sequence[Place], level: ValidationLevel | None = None) -> list[Problem]:
-    """All problems, in the order of the places. The level is that of the settings unless one is given; with NONE nothing is asked."""
+@dataclass(frozen=True)
+class _Question:
+    """A reference to ask about, and how to tell of it. Of one that is `whole`, any keys will do."""
+
+    reference: Reference
+    owner: str
+    attribute: str
+    shown: str
+    in_stack: bool
+    whole: bool = False
+
+
+def validate(
+    client: Client, places: Sequence[Place], level: ValidationLevel | None = None, declared: Sequence[Declared] = ()
+) -> list[Problem]:
+    """All problems, in the order of the places and of what is declared. With the level NONE nothing is asked.
+
+    The level is that of the settings unless one is given.
+    """
     level = client.settings.secret_validation_level if level is None else level
-    if level is ValidationLevel.NONE or not places:
+    if level is ValidationLevel.NONE or not (places or declared):
         return []
-    references = list(dict.fromkeys(place.reference for place in places))
+    questions = [*map(_of_place, places), *map(_of_declared, declared)]
+    references = list(dict.fromkeys(question.reference for question in questions))
     checked = client.check_references(references)
     items = dict(zip(references, checked.items, strict=True))
+    statuses = {question: _status(question, items[question.reference]) for question in questions}
+
+    def problem(question: _Question, said: str, remedy: str) -> Problem:
+        return Problem(question.owner, question.attribute, question.shown, said, remedy)
+
     problems = [
-        Problem(
-            place.owner, place.attribute, str(place.reference), reason(items[place.reference]), _remedy(place, items[place.reference])
-        )
-        for place in places
-        if items[place.reference].status in _BAD[level]
+        problem(question, reason(items[question.reference]), _remedy(question, items[question.reference]))
+        for question, status in statuses.items()
+        if status in _BAD[level]
     ]
     if not checked.may_read:
         problems += [
-            Problem(place.owner, place.attribute, str(place.reference), "you may see this secret but not read its values", _ASK)
-            for place in places
-            if items[place.reference].status is ReferenceStatus.OK
+            problem(question, "you may see this secret but not read its values", _ASK)
+            for question, status in statuses.items()
+            if status is ReferenceStatus.OK
         ]
     return problems
+
+
+def _of_place(place: Place) -> _Question:
+    # `stack register-secrets` asks for what components refer to, and knows nothing of settings.
+    return _Question(place.reference, place.owner, place.attribute, str(place.reference), not place.owner.startswith("the settings"))
+
+
+def _of_declared(declared: Declared) -> _Question:
+    need = declared.need
+    whole = need.key is None
+    # No secret has an empty key: asked for one, the index tells whether the secret is there.
+    return _Question(Reference(need.name, need.key or ""), declared.owner, "secrets", str(need), False, whole)
+
+
+def _status(question: _Question, item: CheckedReference) -> ReferenceStatus:
+    return ReferenceStatus.OK if question.whole and item.status is ReferenceStatus.NO_KEY else item.status
 
 
 def unresolved(stack: str, problems: Sequence[Problem], consequence: str = "") -> Unresolved:
@@ -77,9 +114,8 @@ def unresolved(stack: str, problems: Sequence[Problem], consequence: str = "") -
 _ASK = "ask an administrator of the workspace for a role that reads values"
 
 
-def _remedy(place: Place, item: CheckedReference) -> str:
-    """`stack register-secrets` asks for what components refer to, and knows nothing of settings."""
-    if not place.owner.startswith("the settings"):
+def _remedy(question: _Question, item: CheckedReference) -> str:
+    if question.in_stack:
         return ""
     verb = "create" if item.status is ReferenceStatus.NO_SECRET else "update"
     return f"strongroom secret {verb} {item.name} -i"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol, TypeVar
 
 from strongroom.operations.operation import Operation
+from strongroom.redaction import SecretText
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
@@ -18,3 +19,6 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Gives connections back; a later call opens them anew."""
+
+    def with_token(self, token: SecretText) -> Transport:
+        """Another transport to the same side, for whoever bears this token. To be closed by itself."""

@@ -6,6 +6,7 @@ import threading
 from typing import TypeVar
 
 from strongroom.client.login_state import read_login
+from strongroom.client.transports.acting import acting_transport
 from strongroom.client.transports.base import Transport
 from strongroom.client.transports.local import LocalTransport
 from strongroom.config import PREFIX, Settings
@@ -42,7 +43,10 @@ def open_transport(settings: Settings) -> Transport:
 
 
 class ChosenTransport:
-    """Chooses at its first call, and again after it was closed. Making it touches neither disk nor network. Thread-safe."""
+    """Chooses at its first call, and again after it was closed. Making it touches neither disk nor network. Thread-safe.
+
+    Where a step acts for its run, calls go there instead, also those of clients that were opened before.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -51,7 +55,11 @@ class ChosenTransport:
 
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
         """The operation's response, or its error."""
-        return (self._inner or self.opened()).call(operation, request)
+        return (acting_transport() or self._inner or self.opened()).call(operation, request)
+
+    def with_token(self, token: SecretText) -> Transport:
+        """What was chosen, for whoever bears this token."""
+        return (acting_transport() or self.opened()).with_token(token)
 
     def opened(self) -> Transport:
         """The transport that was chosen."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from strongroom.config import Settings
 from strongroom.operations.operation import Operation
+from strongroom.redaction import SecretText
 
 if TYPE_CHECKING:
     from strongroom.service.wiring import Service
@@ -21,14 +22,21 @@ _services: dict[Settings, tuple[Service, int]] = {}  # with the number of transp
 class LocalTransport:
     """Opens the store at its first call. All transports of a process with equal settings share one open store. Thread-safe."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, token: SecretText | None = None) -> None:
+        """With a token calls are made as its bearer, else as the local user."""
+        self._settings, self._token = settings, token
         self._service: Service | None = None
 
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
         """Runs the operation in this thread."""
         service = self._service or self.service()
-        return service.dispatcher.call(operation, request, service.local_actor)
+        if self._token is None:
+            return service.dispatcher.call(operation, request, service.local_actor)
+        return service.dispatcher.call(operation, request, service.identities.authenticate(self._token.reveal()))
+
+    def with_token(self, token: SecretText) -> LocalTransport:
+        """The same store, for whoever bears this token."""
+        return LocalTransport(self._settings, token)
 
     def service(self) -> Service:
         """The open store itself, for local administration."""

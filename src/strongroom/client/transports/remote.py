@@ -81,6 +81,7 @@ class RemoteTransport:
         # A token does not leave the machine in clear just because there is a proxy.
         self._proxy = None if parts.scheme == "http" and parts.hostname in _LOOPBACK else find_proxy(self.url)
         self._before = f"http://{parts.netloc}" if self._proxy and parts.scheme == "http" else ""  # what a proxy is asked for
+        self._insecure = insecure
         self._lock = threading.Lock()
         self._pool: HTTPConnectionPool | None = None
         self._owner = 0
@@ -101,6 +102,12 @@ class RemoteTransport:
             headers["Idempotency-Key"] = secrets.token_urlsafe(24)
             harmless = True
         return self._decode(operation, *self._send(operation.method, target, headers, body, harmless=harmless))
+
+    def with_token(self, token: SecretText) -> RemoteTransport:
+        """The same server, for whoever bears this token, in the workspace that belongs to it."""
+        return RemoteTransport(
+            self.url, lambda: token, ca_cert=self._ca_cert, insecure=self._insecure, read_seconds=self._read_seconds
+        )
 
     def close(self) -> None:
         """Closes the connections; a later call opens new ones."""

@@ -97,12 +97,20 @@ def insert_steps(connection: Connection, run_id: str, status: str, plans: Sequen
         connection.execute(insert(run_steps), rows)
 
 
-def update_step(connection: Connection, run_id: str, name: str, **columns: Any) -> bool:
-    """Changes columns of a step; whether there is such a step."""
+def find_step_status(connection: Connection, run_id: str, name: str) -> str | None:
+    """How a step stands; None when the run has no such step."""
     if not can_be_stored(name):
-        return False
-    found = connection.execute(update(run_steps).where(run_steps.c.run_id == run_id, run_steps.c.name == name).values(**columns))
-    return bool(found.rowcount)
+        return None
+    statement = select(run_steps.c.status).where(run_steps.c.run_id == run_id, run_steps.c.name == name)
+    status: str | None = connection.execute(statement).scalar()
+    return status
+
+
+def update_step(connection: Connection, run_id: str, name: str, **columns: Any) -> None:
+    """Changes columns of a step; one that has ended has begun, at the latest then."""
+    if "finished" in columns:
+        columns["started"] = func.coalesce(run_steps.c.started, columns["finished"])
+    connection.execute(update(run_steps).where(run_steps.c.run_id == run_id, run_steps.c.name == name).values(**columns))
 
 
 def end_steps(connection: Connection, run_id: str, former: str, status: str, now: int) -> None:

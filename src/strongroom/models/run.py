@@ -118,11 +118,15 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UpdateRunStep(msgspec.Struct, frozen=True, kw_only=True):
-    """Records how a step of one's own run stands. What is left out stays."""
+    """Records how a step of one's own run stands. What is left out stays.
+
+    With `former`, only where it stands so now: of several who would begin a step, one does.
+    """
 
     id: str
     step: str
     status: RunStatus
+    former: RunStatus | None = None
     cache_key: str | None = None
     cached_from: str | None = None
     outputs: list[ArtifactRecord] = []

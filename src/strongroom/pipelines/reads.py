@@ -27,6 +27,7 @@ class Reads:
     def __init__(self, client: Client, redactor: Redactor) -> None:
         self._client, self._redactor = client, redactor
         self._lock = threading.Lock()
+        self.recognised: list[str] = []
         self._run_id: str | None = None
         self._known: set[SecretRead] = set()
         self._waiting: list[SecretRead] = []
@@ -39,6 +40,7 @@ class Reads:
             for value in read.values.values():
                 if len(value.reveal()) >= SHORTEST and any(value.reveal() in text for text in texts):
                     hide(value, self._redactor)
+                    self.recognised.append(value.reveal())
 
     def begin(self, run_id: str) -> None:
         """From now on there is a record to write to; what was read before belongs to the run as a whole."""

@@ -8,24 +8,27 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
 from strongroom.client import Client
 from strongroom.client.observers import observing
+from strongroom.client.transports.remote import RemoteTransport
 from strongroom.errors import InvalidInput, StepFailed, StrongroomError, StrongroomWarning
-from strongroom.models.reference import Need, is_near_miss, parse_reference, walk_texts
+from strongroom.models.flavor import ComponentType
+from strongroom.models.reference import Need, is_near_miss, walk_texts
 from strongroom.models.run import ArtifactRecord, CreateRun, PlannedStep, Run, RunStatus
-from strongroom.models.stack import Stack, StackUse
+from strongroom.models.stack import Stack
 from strongroom.pipelines.cache import cache_key, captured, is_cached
 from strongroom.pipelines.execution import StepPlan, Workplace, error_line, execute, recorded
 from strongroom.pipelines.graph import Graph, Node, StepOutput, composing, merged
 from strongroom.pipelines.pipeline import Pipeline
 from strongroom.pipelines.reads import Reads
+from strongroom.pipelines.remote import Destination, plain_values, read_reply, ship
 from strongroom.pipelines.result import PipelineRun
-from strongroom.redaction import Redactor, SecretText, redact_exception, redacting
-from strongroom.stacks.orchestrator import Orchestrator, Task
+from strongroom.redaction import Redacted, Redactor, SecretText, redact_exception, redacting
+from strongroom.stacks.orchestrator import Orchestrator, ShippedStep, Task
 from strongroom.stacks.resolution import Declared, Place, Resolver, places_in, places_in_stack
 from strongroom.stacks.stack import ActiveStack, within
 from strongroom.stacks.validation import unresolved, validate
@@ -75,8 +78,13 @@ def _prepare(
         raise unresolved(shown.name, problems, "no step was started: ")
     _check_trackers(shown, graph)
     use = client.use_stack(shown.name)
-    for secret in _plain_values(use):
+    for secret in plain_values(use):
         redactor.add(secret)
+    # Its attributes are needed before the run has a token of its own.
+    chosen = [component for component in places_in_stack(use) if component.owner.startswith(ComponentType.ORCHESTRATOR.words)]
+    orchestrator = ActiveStack(client, use, Resolver(client, chosen)).component(ComponentType.ORCHESTRATOR)
+    assert isinstance(orchestrator, Orchestrator)
+    closing.enter_context(orchestrator.ready(client.transport.server))
     record = client.create_run(
         CreateRun(
             pipeline=pipeline.name,
@@ -101,7 +109,7 @@ def _prepare(
     reads.begin(record.id)
     resolver = Resolver(of_run, places, run_id=record.id, on_use=reads.use)
     workplace = Workplace(of_run, ActiveStack(of_run, use, resolver), resolver, redactor)
-    return _Execution(client, pipeline, graph, settings, record, workplace, reads)
+    return _Execution(client, pipeline, graph, settings, record, workplace, reads, places, orchestrator)
 
 
 class _Execution:
@@ -116,7 +124,11 @@ class _Execution:
         record: Run,
         workplace: Workplace,
         reads: Reads,
+        places: list[Place],
+        orchestrator: Orchestrator,
     ) -> None:
+        assert isinstance(record.token, SecretText)
+        self._token, self._places, self._orchestrator = record.token, places, orchestrator
         self.record, self._client, self._pipeline, self._graph, self._settings = record, client, pipeline, graph, settings
         self._workplace, self._stack, self._redactor, self._reads = workplace, workplace.stack, workplace.redactor, reads
         self._outputs: dict[str, dict[str, ArtifactRecord]] = {}
@@ -132,10 +144,9 @@ class _Execution:
         say(f"Run '{self.record.name}' on stack '{self._stack.name}' begins.")
         status, error = RunStatus.STOPPED, None
         try:
-            orchestrator: Orchestrator = self._stack.orchestrator
             tasks = [Task(name, node.needs) for name, node in self._graph.nodes.items()]
             with within(self._stack), composing(None):
-                orchestrator.execute(tasks, self.run_step)
+                self._orchestrator.execute(tasks, self)
             status = RunStatus.COMPLETED
         except Exception as failure:
             status, error = RunStatus.FAILED, self._redactor.redact(error_line(failure))
@@ -144,37 +155,84 @@ class _Execution:
             self._client.finish_run(self.record.id, status, error)
             say(f"Run '{self.record.name}' {status} after {time.monotonic() - begun:.1f} s.")
 
-    def run_step(self, name: str) -> None:
-        """Executes one step, or takes the outputs of a former one. `StepFailed` with what went wrong as its cause."""
+    def __call__(self, name: str) -> None:
+        """Executes one step here, or takes the outputs of a former one. `StepFailed` with what went wrong as its cause."""
         node, begun = self._graph.nodes[name], time.monotonic()
         with self._reads.of_step(name):
             try:
-                outcome = self._reuse(node) or self._call(node)
+                key = self._key(node)
+                self._client.update_run_step(self.record.id, name, RunStatus.RUNNING, cache_key=key)
+                outcome = self._reuse(node, key) or self._call(node)
             except Exception as error:
-                text = self._redactor.redact(error_line(error))
-                self._client.update_run_step(self.record.id, name, RunStatus.FAILED, error=text)
-                say(f"  {name}: failed")
-                raise StepFailed(
-                    f"step '{name}' failed: {text}",
-                    hint=error.hint if isinstance(error, StrongroomError) else f"strongroom run describe {self.record.name}",
-                ) from error
+                raise self._failed(name, error) from error
             except BaseException:  # Ctrl-C, or the step ends the process: no step begins after this one
                 self._client.update_run_step(self.record.id, name, RunStatus.STOPPED)
                 raise
         say(f"  {name}: {outcome} after {time.monotonic() - begun:.1f} s")
 
-    def _reuse(self, node: Node) -> str | None:
-        """Takes over the outputs of a former step with the same cache key, if they are still there."""
-        key = self._key(node)
-        self._client.update_run_step(self.record.id, node.name, RunStatus.RUNNING, cache_key=key)
+    def ship(self, name: str, server: str | None = None) -> ShippedStep | None:
+        """See `StepRunner`."""
+        node, begun = self._graph.nodes[name], time.monotonic()
+        with self._reads.of_step(name):
+            try:
+                key = self._key(node)
+                if self._reuse(node, key) is None:
+                    return self._ship(node, key, server)
+            except Exception as error:
+                raise self._failed(name, error) from error
+        say(f"  {name}: cached after {time.monotonic() - begun:.1f} s")
+        return None
+
+    def settle(self, name: str, reply: bytes) -> None:
+        """See `StepRunner`."""
+        told = read_reply(reply)
+        if told.error is not None:
+            raise self._failed(name, told.error, told.hint) from Redacted(told.trace or told.error)
+        self._outputs[name] = {record.name: record for record in told.outputs}
+        say(f"  {name}: completed after {told.seconds:.1f} s")
+
+    def fail(self, name: str, reason: str, hint: str | None = None) -> NoReturn:
+        """See `StepRunner`."""
+        raise self._failed(name, reason, hint)
+
+    def begun(self) -> set[str]:
+        """See `StepRunner`."""
+        return {each.name for each in self._client.get_run(self.record.id).steps or () if each.status is RunStatus.RUNNING}
+
+    def _failed(self, name: str, error: Exception | str, hint: str | None = None) -> StepFailed:
+        """The error to raise for a step, which is on record by then."""
+        text = self._redactor.redact(error if isinstance(error, str) else error_line(error))
+        self._client.update_run_step(self.record.id, name, RunStatus.FAILED, error=text)
+        say(f"  {name}: failed")
+        hint = error.hint if isinstance(error, StrongroomError) else hint
+        shown = hint if hint or isinstance(error, StrongroomError) else f"strongroom run describe {self.record.name}"
+        return StepFailed(f"step '{name}' failed: {text}", hint=shown)
+
+    def _reuse(self, node: Node, key: str | None) -> str | None:
+        """Takes over the outputs of a former step with this cache key, if they are still there."""
         if key is None:
             return None
         former = self._client.find_cached_step(key)
         if former.run_id is None or not all(self.artifact_store.exists(record.uri) for record in former.outputs):
             return None
         self._outputs[node.name] = {record.name: record for record in former.outputs}
-        self._client.update_run_step(self.record.id, node.name, RunStatus.CACHED, outputs=former.outputs, cached_from=former.run_id)
+        self._client.update_run_step(
+            self.record.id, node.name, RunStatus.CACHED, cache_key=key, outputs=former.outputs, cached_from=former.run_id
+        )
         return "cached"
+
+    def _ship(self, node: Node, key: str | None, server: str | None) -> ShippedStep:
+        transport, plan = self._workplace.client.transport, self._plan(node)
+        assert isinstance(transport, RemoteTransport)  # what asks for this has refused the embedded store
+        texts = [text for _, text in walk_texts([plan.parameters, plan.settings])]
+        return ship(
+            plan,
+            Destination(server or transport.url, transport.certificates, transport.insecure, self._token.reveal()),
+            folder=self._client.settings.folder,
+            places=self._places,
+            cache_key=key,
+            hidden=[value for value in self._reads.recognised if any(value in text for text in texts)],
+        )
 
     def _call(self, node: Node) -> str:
         """Calls the step's function, stores what it gives."""
@@ -313,15 +371,6 @@ def _check_trackers(stack: Stack, graph: Graph) -> None:
                 f"no step was started: step '{name}' wants {whose}, and stack '{stack.name}' {has}",
                 hint=f"strongroom stack update {stack.name} -e NAME",
             )
-
-
-def _plain_values(use: StackUse) -> Iterator[str]:
-    """Plain text in sensitive attributes."""
-    for component in use.components:
-        for path, text in walk_texts(component.configuration):
-            attribute = component.flavor.attribute(path.split(".")[0].split("[")[0])
-            if attribute is not None and attribute.sensitive and parse_reference(text) is None:
-                yield text
 
 
 def _named_arguments(pipeline: Pipeline, arguments: Sequence[Any], named: Mapping[str, Any]) -> dict[str, Any]:

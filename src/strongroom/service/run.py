@@ -16,7 +16,7 @@ from strongroom.auth.tokens import TokenKind, digest, new_token
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated
 from strongroom.db.identifiers import new_id
-from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, Unauthenticated, printable
+from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, StaleVersion, Unauthenticated, printable
 from strongroom.metadata import identity, run_token
 from strongroom.metadata import run as index
 from strongroom.metadata.conditions import can_be_stored
@@ -138,7 +138,10 @@ class RunService:
         run_token.add_grants(connection, run_id, list(granted))
 
     def update_step(self, actor: Actor, request: UpdateRunStep) -> None:
-        """Records how a step stands. `NotFound`, `Forbidden`; `InvalidInput`, also when the run has ended."""
+        """Records how a step stands. `NotFound`, `Forbidden`; `InvalidInput`, also when the run has ended.
+
+        `StaleVersion` when the step does not stand as the request says.
+        """
         for text, limit in ((request.cache_key, _MAX_CACHE_KEY), (request.cached_from, _MAX_ID)):
             if text is not None and not (can_be_stored(text) and len(text) <= limit):
                 raise InvalidInput(f"a cache key has at most {_MAX_CACHE_KEY} ASCII characters, and a run's id {_MAX_ID}")
@@ -155,8 +158,12 @@ class RunService:
             columns["cache_key"] = request.cache_key
         with self._database.write() as connection:
             self._own(connection, actor, request.id, running=True)
-            if not index.update_step(connection, request.id, request.step, **columns):
+            status = index.find_step_status(connection, request.id, request.step)  # nobody else changes it: the run is locked
+            if status is None:
                 raise NotFound(f"this run has no step '{printable(request.step)}'")
+            if request.former is not None and status != request.former:
+                raise StaleVersion(f"this step is {status}, not {request.former}", hint="somebody else is executing it, or has")
+            index.update_step(connection, request.id, request.step, **columns)
 
     def finish(self, actor: Actor, request: FinishRun) -> None:
         """Records the end of a run; its token ends with it, and so do steps that were under way.

@@ -12,42 +12,58 @@ from strongroom.errors import ConfigurationError
 
 _acting: ContextVar[Transport | None] = ContextVar("acting", default=None)
 _lock = threading.Lock()
-_confining: tuple[Transport, ...] = ()
+_confining: tuple[tuple[str, Transport], ...] = ()
+_confined_for_good = False
 
 
 @contextmanager
-def acting(transport: Transport, *, confined: bool = False) -> Iterator[None]:
-    """Within the block, in this thread, every client uses this transport.
-
-    `confined` is for processes that have no business with a login that may be found there: as long as a block lasts, clients in
-    other threads of the process do not look for one either. They use the transport of the step that started them, which is known
-    where all blocks of the process have the same one.
-    """
-    global _confining
+def acting(transport: Transport) -> Iterator[None]:
+    """Within the block, in this thread, every client uses this transport."""
     token = _acting.set(transport)
-    if confined:
-        with _lock:
-            _confining = (*_confining, transport)
     try:
         yield
     finally:
         _acting.reset(token)
-        if confined:
-            with _lock:
-                remaining = list(_confining)
-                remaining.remove(transport)
-                _confining = tuple(remaining)
+
+
+@contextmanager
+def confined(run_id: str, transport: Transport) -> Iterator[None]:
+    """The same in a process that has no business with a login that may be found there.
+
+    As long as a block lasts, clients in other threads look for no login either: they use the transport of the run that is worked for,
+    if that is one run.
+    """
+    global _confining
+    entry = (run_id, transport)
+    with _lock:
+        _confining = (*_confining, entry)
+    try:
+        with acting(transport):
+            yield
+    finally:
+        with _lock:
+            remaining = list(_confining)
+            remaining.remove(entry)
+            _confining = tuple(remaining)
+
+
+def confine_for_good() -> None:
+    """From now on, clients of this process work within runs or not at all: a thread that a step left behind has no other login."""
+    global _confined_for_good
+    _confined_for_good = True
 
 
 def acting_transport() -> Transport | None:
-    """The transport to use instead of the client's own. `ConfigurationError` where nobody can know which."""
+    """The transport to use instead of the client's own. `ConfigurationError` where nobody can know which, or there is none left."""
     found = _acting.get()
-    if found is not None or not _confining:
+    if found is not None:
         return found
     confining = _confining
-    if any(each is not confining[0] for each in confining):
+    if len({run_id for run_id, _ in confining}) > 1:
         raise ConfigurationError(
-            "several steps are executed in this process: nobody knows which of them this thread works for",
-            hint="start the thread with contextvars.copy_context().run, or give the worker one thread",
+            "steps of several runs are executed in this process: nobody knows which of them this thread works for",
+            hint="start the thread with contextvars.copy_context().run, or give each worker one thread",
         )
-    return confining[0]
+    if not confining and _confined_for_good:
+        raise ConfigurationError("this process executes steps of runs, and none is executed now", hint="read secrets within a step")
+    return confining[0][1] if confining else None

@@ -14,6 +14,10 @@ Response = TypeVar("Response")
 class Transport(Protocol):
     """Carries operations. Thread-safe."""
 
+    @property
+    def server(self) -> str | None:
+        """The URL of the server at the other side; None for the embedded store."""
+
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
         """The operation's response, or the `StrongroomError` that it raised at the other side."""
 

@@ -53,6 +53,11 @@ class ChosenTransport:
         self._lock = threading.Lock()
         self._inner: Transport | None = None
 
+    @property
+    def server(self) -> str | None:
+        """The URL of the server that was chosen; None for the embedded store."""
+        return self.opened().server
+
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
         """The operation's response, or its error."""
         return (acting_transport() or self._inner or self.opened()).call(operation, request)

@@ -27,6 +27,11 @@ class LocalTransport:
         self._settings, self._token = settings, token
         self._service: Service | None = None
 
+    @property
+    def server(self) -> None:
+        """There is none."""
+        return None
+
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
         """Runs the operation in this thread."""
         service = self._service or self.service()

@@ -69,11 +69,14 @@ class RemoteTransport:
         token: Callable[[], SecretText | None],
         *,
         workspace: str = "",
-        ca_cert: Path | None = None,
+        ca_cert: Path | str | None = None,
         insecure: bool = False,
         read_seconds: float = READ_SECONDS,
     ) -> None:
-        """`token` is asked at each call. Without a `workspace` it is the one that the bearer has chosen. `ConfigurationError`."""
+        """`token` is asked at each call. Without a `workspace` it is the one that the bearer has chosen. `ConfigurationError`.
+
+        `ca_cert` is a file with certificates that prove the server's identity, or their text (PEM).
+        """
         self.url = url.rstrip("/")
         self._root = urlsplit(check_url(url, insecure=insecure)).path.rstrip("/") + ROOT
         self._token, self._workspace, self._ca_cert, self._read_seconds = token, workspace, ca_cert, read_seconds
@@ -81,10 +84,25 @@ class RemoteTransport:
         # A token does not leave the machine in clear just because there is a proxy.
         self._proxy = None if parts.scheme == "http" and parts.hostname in _LOOPBACK else find_proxy(self.url)
         self._before = f"http://{parts.netloc}" if self._proxy and parts.scheme == "http" else ""  # what a proxy is asked for
-        self._insecure = insecure
+        self.insecure = insecure
         self._lock = threading.Lock()
         self._pool: HTTPConnectionPool | None = None
         self._owner = 0
+
+    @property
+    def server(self) -> str:
+        """The server's URL."""
+        return self.url
+
+    @property
+    def certificates(self) -> str | None:
+        """The certificates that prove the server's identity beside the system's, as text. `ConfigurationError`."""
+        if not isinstance(self._ca_cert, Path):
+            return self._ca_cert
+        try:
+            return self._ca_cert.read_text()
+        except (OSError, UnicodeDecodeError):
+            raise self._unreadable() from None
 
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
         """The operation's response, or the error that the server gave. `Unavailable` when it gives none."""
@@ -106,7 +124,7 @@ class RemoteTransport:
     def with_token(self, token: SecretText) -> RemoteTransport:
         """The same server, for whoever bears this token, in the workspace that belongs to it."""
         return RemoteTransport(
-            self.url, lambda: token, ca_cert=self._ca_cert, insecure=self._insecure, read_seconds=self._read_seconds
+            self.url, lambda: token, ca_cert=self._ca_cert, insecure=self.insecure, read_seconds=self._read_seconds
         )
 
     def close(self) -> None:
@@ -173,14 +191,19 @@ class RemoteTransport:
         context = ssl.create_default_context()
         if self._ca_cert is not None:
             try:
-                context.load_verify_locations(self._ca_cert)
+                if isinstance(self._ca_cert, Path):
+                    context.load_verify_locations(self._ca_cert)
+                else:
+                    context.load_verify_locations(cadata=self._ca_cert)
             except (OSError, ssl.SSLError):
-                raise ConfigurationError(
-                    f"{PREFIX}CA_CERT cannot be read: {self._ca_cert}", hint="it is a file with certificates in PEM"
-                ) from None
+                raise self._unreadable() from None
         if self._proxy is not None:
             return _through(self._proxy, self.url, timeout=timeout, maxsize=_POOL, ssl_context=context)
         return HTTPSConnectionPool(host, parts.port or 443, timeout=timeout, maxsize=_POOL, ssl_context=context)
+
+    def _unreadable(self) -> ConfigurationError:
+        where = self._ca_cert if isinstance(self._ca_cert, Path) else "what was passed on"
+        return ConfigurationError(f"{PREFIX}CA_CERT cannot be read: {where}", hint="it is a file with certificates in PEM")
 
     def _explain(self, error: Exception, *, unsent: bool) -> StrongroomError:
         """Our error for a failure of the network."""

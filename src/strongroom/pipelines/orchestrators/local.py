@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from strongroom.stacks.orchestrator import Orchestrator, Task
+from strongroom.stacks.orchestrator import Orchestrator, StepRunner, Task
 
 
 class LocalOrchestrator(Orchestrator):
@@ -12,7 +12,7 @@ class LocalOrchestrator(Orchestrator):
 
     flavor = "local"
 
-    def execute(self, tasks: Sequence[Task], run_step: Callable[[str], None]) -> None:
+    def execute(self, tasks: Sequence[Task], run_step: StepRunner) -> None:
         """See `Orchestrator`."""
         for task in tasks:
             run_step(task.name)

@@ -1,0 +1,72 @@
+"""A real Dask cluster: a scheduler and workers as processes that know nothing of whoever uses them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+
+class DaskCluster:
+    """A scheduler and so many workers of one thread each, in a folder that is also their empty home. Ready when this is made."""
+
+    def __init__(self, folder: Path, workers: int, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.log_file = folder / "log"
+        self._environment = {"HOME": str(folder / "home"), "PATH": os.defpath} | dict(environment or {})
+        if "PYTHONPATH" in os.environ:  # where strongroom itself is taken from
+            self._environment.setdefault("PYTHONPATH", os.environ["PYTHONPATH"])
+        (folder / "home").mkdir()
+        file = folder / "scheduler.json"
+        here = ("--host", "127.0.0.1", "--no-dashboard")
+        self.processes = [
+            self._start("dask_scheduler", "--port", "0", "--dashboard-address", ":0", "--scheduler-file", str(file), *here)
+        ]
+        self._until(file.exists)
+        self.address: str = json.loads(file.read_text())["address"]
+        options = ("--no-nanny", "--nthreads", "1", "--local-directory", str(folder), *here)
+        self.workers = [self._start("dask_worker", self.address, *options) for _ in range(workers)]
+        self.processes += self.workers
+        self._until(lambda: self.log.count("Registered to:") >= workers)
+
+    @property
+    def log(self) -> str:
+        """What all of them have written so far."""
+        return self.log_file.read_text(errors="replace")
+
+    def stop(self) -> None:
+        """Ends all of them."""
+        for process in self.processes:
+            process.send_signal(signal.SIGKILL)
+        for process in self.processes:
+            process.wait(30)
+
+    def _start(self, module: str, *options: str) -> subprocess.Popen[bytes]:
+        with self.log_file.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", f"distributed.cli.{module}", *options],
+                env=self._environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _until(self, is_ready: object) -> None:
+        deadline = time.monotonic() + 60
+        while not is_ready():  # type: ignore[operator]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.processes[-1].wait(0.02)
+                break
+            if time.monotonic() > deadline:
+                break
+        else:
+            return
+        self.stop()
+        raise AssertionError(f"the Dask cluster does not start:\n{self.log}")

@@ -21,7 +21,7 @@ from strongroom.pipelines.pipeline import Pipeline
 from strongroom.steps import StepContext, step
 from tests.callers import Caller
 from tests.canary import CANARY, holds_canary
-from tests.servers.dask import DaskCluster
+from tests.servers.dask import DaskCluster, certificates
 from tests.servers.strongroom import free_port
 
 pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
@@ -345,6 +345,146 @@ def test_a_cluster_of_its_own_has_no_credentials(client: Client, monkeypatch: py
     assert (initial, now, keys) == ([], [], ["user"])
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_worker_uses_no_login_of_its_own(
+    client: Client, tmp_path_factory: pytest.TempPathFactory, remote_settings: Settings
+) -> None:
+    """Where somebody is logged in, steps have their run's token alone: in threads of theirs, also in those left behind."""
+    folder = tmp_path_factory.mktemp("logged-in")
+    cluster = DaskCluster(folder, workers=1, environment={f"{PREFIX}CONFIG_PATH": str(remote_settings.folder)})
+    said = str(folder / "said")
+    try:
+        use_stack(client, address=cluster.address)
+
+        @step(enable_cache=False, secrets=["api.user"])
+        def threads() -> list[str]:
+            seen = []
+
+            def read(name: str) -> None:
+                try:
+                    seen.append(",".join(Client().get_secret(name).secret_values))
+                except StrongroomError as error:
+                    seen.append(error.code)
+
+            for name in ("api", "other"):
+                thread = threading.Thread(target=read, args=(name,))
+                thread.start()
+                thread.join()
+            return seen
+
+        @step(enable_cache=False)
+        def leave() -> None:
+            begun = threading.Event()
+
+            def go_on() -> None:
+                begun.set()
+                deadline = time.monotonic() + 30
+                while time.monotonic() < deadline:
+                    try:
+                        Client().get_secret("other")
+                    except StrongroomError as error:
+                        if error.code not in ("forbidden", "unauthenticated"):  # the step has ended
+                            Path(said).write_text(error.code)
+                            return
+
+            threading.Thread(target=go_on, daemon=True).start()
+            begun.wait(30)
+
+        assert run_of(threads).output("threads") == ["user", "forbidden"]
+        run_of(leave)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not Path(said).exists() or not Path(said).read_text():
+            assert time.monotonic() < deadline
+            os.sched_yield()
+        assert Path(said).read_text() == "configuration"
+    finally:
+        cluster.stop()
+
+
+def test_two_runs_on_one_worker(client: Client, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Steps that a process executes side by side, of two runs, each read what their own run declares; so do the records."""
+    cluster = DaskCluster(tmp_path_factory.mktemp("threads"), workers=1, threads=2)
+    folder = tmp_path_factory.mktemp("meeting")
+    try:
+        use_stack(client, address=cluster.address)
+
+        def meeting(own: str, other: str) -> Pipeline:
+            @step(enable_cache=False, secrets=[own])
+            def meet() -> list[str]:
+                (folder / own).touch()
+                deadline = time.monotonic() + 30
+                while not (folder / other).exists():
+                    assert time.monotonic() < deadline, "the other one does not come"
+                    os.sched_yield()
+                found = list(Client().get_secret(own).secret_values)
+                try:
+                    Client().get_secret(other)
+                except StrongroomError as error:
+                    return [*found, error.code]
+                return found
+
+            return Pipeline(meet, name=own)
+
+        outcomes: dict[str, Any] = {}
+        names = (("api", "other"), ("other", "api"))
+        threads = [threading.Thread(target=lambda pair: outcomes.update({pair[0]: meeting(*pair)()}), args=(pair,)) for pair in names]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert outcomes["api"].output("meet") == ["user", "password", "forbidden"]
+        assert outcomes["other"].output("meet") == ["k", "forbidden"]
+        reads = {name: {(read.secret, read.key) for read in run.record.reads or ()} for name, run in outcomes.items()}
+        assert reads == {"api": {("api", "user"), ("api", "password")}, "other": {("other", "k")}}
+    finally:
+        cluster.stop()
+
+
+def test_a_cluster_with_tls(client: Client, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """With the certificates a run works; without the right ones nothing begins."""
+    cluster = DaskCluster(tmp_path_factory.mktemp("tls"), workers=1, tls=True)
+    try:
+        use_stack(client, address=cluster.address, **cluster.tls)
+        assert cluster.address.startswith("tls://")
+        assert run_of(nothing).status is RunStatus.COMPLETED
+        stranger = tmp_path_factory.mktemp("stranger")
+        client.update_component("orchestrator", "dask", configuration={**certificates(stranger), "timeout": 3})
+        with pytest.raises(Unavailable, match="no Dask scheduler answers"):
+            run_of(nothing)
+        assert client.list_runs().total == 1
+    finally:
+        cluster.stop()
+
+
+def test_a_scheduler_that_is_lost(client: Client, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A run whose scheduler dies ends, as failed, with the reason."""
+    folder = tmp_path_factory.mktemp("lost")
+    cluster = DaskCluster(folder, workers=1)
+    begun = str(folder / "begun")
+    try:
+        use_stack(client, address=cluster.address, timeout=2)
+
+        @step(enable_cache=False)
+        def stay() -> None:
+            Path(begun).touch()
+            threading.Event().wait(60)
+
+        def kill() -> None:
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while not Path(begun).exists() and time.monotonic() < deadline:
+                os.sched_yield()
+            cluster.kill_scheduler()
+
+        thread = threading.Thread(target=kill)
+        thread.start()
+        with pytest.raises((StepFailed, Unavailable)) as caught:
+            run_of(stay)
+        thread.join()
+        assert "scheduler" in str(caught.value)
+        assert last_run(client).status is RunStatus.FAILED
+    finally:
+        cluster.stop()
 
 
 def test_ctrl_c_stops_a_run(on_cluster: Client, tmp_path: Path) -> None:

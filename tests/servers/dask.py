@@ -14,9 +14,14 @@ from pathlib import Path
 
 
 class DaskCluster:
-    """A scheduler and so many workers of one thread each, in a folder that is also their empty home. Ready when this is made."""
+    """A scheduler and so many workers, in a folder that has their empty home. Ready when this is made.
 
-    def __init__(self, folder: Path, workers: int, environment: Mapping[str, str] | None = None) -> None:
+    With `tls` they speak TLS alone; then `tls` gives the attributes of whoever connects.
+    """
+
+    def __init__(
+        self, folder: Path, workers: int, environment: Mapping[str, str] | None = None, *, threads: int = 1, tls: bool = False
+    ) -> None:
         self.folder = folder
         self.log_file = folder / "log"
         self._environment = {"HOME": str(folder / "home"), "PATH": os.defpath} | dict(environment or {})
@@ -24,13 +29,22 @@ class DaskCluster:
             self._environment.setdefault("PYTHONPATH", os.environ["PYTHONPATH"])
         (folder / "home").mkdir()
         file = folder / "scheduler.json"
-        here = ("--host", "127.0.0.1", "--no-dashboard")
+        here: tuple[str, ...] = ("--host", "127.0.0.1", "--no-dashboard")
+        self.tls = certificates(folder) if tls else {}
+        if tls:
+            names = {"tls-ca-file": "ca_cert", "tls-cert": "cert", "tls-key": "key"}
+            here = (
+                "--host",
+                "tls://127.0.0.1",
+                "--no-dashboard",
+                *(f"--{option}={self.tls[name]}" for option, name in names.items()),
+            )
         self.processes = [
             self._start("dask_scheduler", "--port", "0", "--dashboard-address", ":0", "--scheduler-file", str(file), *here)
         ]
         self._until(file.exists)
         self.address: str = json.loads(file.read_text())["address"]
-        options = ("--no-nanny", "--nthreads", "1", "--local-directory", str(folder), *here)
+        options = ("--no-nanny", "--nthreads", str(threads), "--local-directory", str(folder), *here)
         self.workers = [self._start("dask_worker", self.address, *options) for _ in range(workers)]
         self.processes += self.workers
         self._until(lambda: self.log.count("Registered to:") >= workers)
@@ -58,6 +72,10 @@ class DaskCluster:
                 stderr=log,
             )
 
+    def kill_scheduler(self) -> None:
+        """SIGKILL."""
+        self.processes[0].kill()
+
     def _until(self, is_ready: object) -> None:
         deadline = time.monotonic() + 60
         while not is_ready():  # type: ignore[operator]
@@ -70,3 +88,15 @@ class DaskCluster:
             return
         self.stop()
         raise AssertionError(f"the Dask cluster does not start:\n{self.log}")
+
+
+def certificates(folder: Path) -> dict[str, str]:
+    """Attributes of whoever connects, with files of an authority of their own."""
+    import trustme
+
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1", "localhost")
+    files = {"ca_cert": authority.cert_pem, "cert": certificate.cert_chain_pems[0], "key": certificate.private_key_pem}
+    for name, blob in files.items():
+        blob.write_to_path(folder / f"{name}.pem")
+    return {name: str(folder / f"{name}.pem") for name in files}

@@ -56,7 +56,7 @@ class ChosenTransport:
     @property
     def server(self) -> str | None:
         """The URL of the server that was chosen; None for the embedded store."""
-        return self.opened().server
+        return (acting_transport() or self.opened()).server
 
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
         """The operation's response, or its error."""

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -102,7 +103,7 @@ class DaskOrchestrator(Orchestrator):
         distributed = self.needed("distributed")
         alone_since: float | None = None
         while futures and not (done := [future for future in futures if future.done()]):
-            with contextlib.suppress(TimeoutError), self._client.as_current():
+            with contextlib.suppress(TimeoutError, CancelledError), self._client.as_current():
                 distributed.wait(list(futures), timeout=2, return_when="FIRST_COMPLETED")
                 continue
             if self._workers():
@@ -131,7 +132,7 @@ class DaskOrchestrator(Orchestrator):
         if kind == "KilledWorker":
             run_step.fail(name, "the worker that was executing it was lost: killed, out of memory, or cut off", _LOST)
         if error is None:
-            run_step.fail(name, "the scheduler lost it", "look whether the scheduler was restarted")
+            run_step.fail(name, "the scheduler forgot it or does not answer any more", "look whether the scheduler was restarted")
         # Not what it says: it may quote what was sent.
         run_step.fail(name, f"the cluster could not execute it ({kind})", "look at the logs of the workers")
 

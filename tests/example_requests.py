@@ -345,6 +345,7 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "flavor": lambda case: "mlflow",
     "flavor.register.flavor": lambda case: _new_flavor(),
     "id": lambda case: case.thing.id,
+    "former": lambda case: RunStatus.PENDING,
     "if_version": lambda case: 2,
     "label": lambda case: ["team=ml"],
     "labels": lambda case: {"team": "ml"},

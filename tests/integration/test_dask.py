@@ -444,10 +444,15 @@ def test_two_runs_on_one_worker(client: Client, tmp_path_factory: pytest.TempPat
 def test_a_cluster_with_tls(client: Client, tmp_path_factory: pytest.TempPathFactory) -> None:
     """With the certificates a run works; without the right ones nothing begins."""
     cluster = DaskCluster(tmp_path_factory.mktemp("tls"), workers=1, tls=True)
+
+    @step(enable_cache=False)
+    def work() -> None:
+        """Nothing."""
+
     try:
         use_stack(client, address=cluster.address, **cluster.tls)
         assert cluster.address.startswith("tls://")
-        assert run_of(nothing).status is RunStatus.COMPLETED
+        assert run_of(work).status is RunStatus.COMPLETED
         stranger = tmp_path_factory.mktemp("stranger")
         client.update_component("orchestrator", "dask", configuration={**certificates(stranger), "timeout": 3})
         with pytest.raises(Unavailable, match="no Dask scheduler answers"):

@@ -11,7 +11,7 @@ import pytest
 from msgspec import UNSET
 
 from strongroom.auth.policy import Role
-from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, StrongroomError
+from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, StaleVersion, StrongroomError
 from strongroom.models.page import Page
 from strongroom.models.run import (
     ArtifactRecord,
@@ -240,6 +240,29 @@ def test_refused_updates_of_steps(alice: Person, fields: dict[str, Any]) -> None
     with pytest.raises(InvalidInput):
         update_step(alice, run.id, "load", RunStatus.COMPLETED, **fields)
     assert get(alice, run.id) == run
+
+
+def test_a_step_is_begun_once(alice: Person) -> None:
+    """Of several who begin a step that is still pending, one does; the others are told how it stands, and change nothing."""
+    run = create(alice)
+    begin = {"status": RunStatus.RUNNING, "former": RunStatus.PENDING}
+    outcomes = together(6, lambda _: update_step(alice, run.id, "load", **begin))
+    assert sorted(map(str, outcomes)) == sorted(map(str, [None] + [StaleVersion] * 5))
+    with pytest.raises(StaleVersion, match="this step is running, not pending"):
+        update_step(alice, run.id, "load", **begin)
+    update_step(alice, run.id, "load", RunStatus.COMPLETED, former=RunStatus.RUNNING)
+    with pytest.raises(StaleVersion, match="this step is completed, not running"):
+        update_step(alice, run.id, "load", RunStatus.FAILED, former=RunStatus.RUNNING)
+    assert get(alice, run.id).steps[0].status is RunStatus.COMPLETED
+
+
+def test_what_has_ended_has_begun(alice: Person) -> None:
+    """A step that nobody saw running, since a former result took its place, began when it ended."""
+    run = create(alice)
+    update_step(alice, run.id, "load", RunStatus.CACHED, cached_from=run.id)
+    [load, train] = get(alice, run.id).steps
+    assert load.started == load.finished is not None
+    assert train.started is None
 
 
 def test_only_the_owner_writes(alice: Person, bob: Person, service: Service) -> None:

@@ -76,12 +76,12 @@ class IdentityService:
         if row is None or row.kind == TokenKind.SETUP or (row.expires is not None and row.expires <= now()):
             raise Unauthenticated("this token is not valid, or not any more", hint="log in again: strongroom login URL")
         if row.kind == TokenKind.RUN:
-            return self._in_run(row, workspace)
+            return self._in_run(row, workspace, address)
         if row.role is None or row.workspace_id is None or row.workspace is None:
             return Actor(row.user_id, row.user, "", workspace or index.DEFAULT, Role.NONE, row.admin, row.token_id, address)
         return Actor(row.user_id, row.user, row.workspace_id, row.workspace, Role(row.role), row.admin, row.token_id, address)
 
-    def _in_run(self, row: BearerRow, workspace: str) -> Actor:
+    def _in_run(self, row: BearerRow, workspace: str, address: str) -> Actor:
         """The run's owner with the role that they have now, confined to what the run was granted."""
         with self._database.read() as connection:
             found = find_run_token(connection, row.token_id)
@@ -89,8 +89,10 @@ class IdentityService:
             raise Unauthenticated("this token is not valid, or not any more")
         access = RunAccess(found.run_id, found.run, found.stack, found.grants)
         if found.role is None or workspace not in ("", found.workspace):
-            return Actor(row.user_id, row.user, "", workspace or found.workspace, Role.NONE, token_id=row.token_id, run=access)
-        return Actor(row.user_id, row.user, found.workspace_id, found.workspace, Role(found.role), token_id=row.token_id, run=access)
+            place, role = ("", workspace or found.workspace), Role.NONE
+        else:
+            place, role = (found.workspace_id, found.workspace), Role(found.role)
+        return Actor(row.user_id, row.user, *place, role, token_id=row.token_id, address=address, run=access)
 
     def log_in(self, actor: Actor, request: Login) -> AccessToken:
         """A token for whoever knows the password. `Unauthenticated` reads the same for wrong names and wrong passwords.

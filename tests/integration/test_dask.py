@@ -18,6 +18,7 @@ from strongroom.config import PREFIX, Settings
 from strongroom.errors import ConfigurationError, StepFailed, StrongroomError, Unavailable
 from strongroom.models.run import Run, RunStatus
 from strongroom.pipelines.pipeline import Pipeline
+from strongroom.stacks.custom import describe_class
 from strongroom.steps import StepContext, step
 from tests.callers import Caller
 from tests.canary import CANARY, holds_canary
@@ -442,7 +443,7 @@ def test_two_runs_on_one_worker(client: Client, tmp_path_factory: pytest.TempPat
 
 
 def test_a_cluster_with_tls(client: Client, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """With the certificates a run works; without the right ones nothing begins."""
+    """With the certificates, and a key out of a secret, a run works; without the right ones nothing begins."""
     cluster = DaskCluster(tmp_path_factory.mktemp("tls"), workers=1, tls=True)
 
     @step(enable_cache=False)
@@ -450,7 +451,8 @@ def test_a_cluster_with_tls(client: Client, tmp_path_factory: pytest.TempPathFac
         """Nothing."""
 
     try:
-        use_stack(client, address=cluster.address, **cluster.tls)
+        client.create_secret("dask", {"key": Path(cluster.tls["key"]).read_text()})
+        use_stack(client, address=cluster.address, **{**cluster.tls, "key": "{{dask.key}}"})
         assert cluster.address.startswith("tls://")
         assert run_of(work).status is RunStatus.COMPLETED
         stranger = tmp_path_factory.mktemp("stranger")
@@ -490,6 +492,51 @@ def test_a_scheduler_that_is_lost(client: Client, tmp_path_factory: pytest.TempP
         assert last_run(client).status is RunStatus.FAILED
     finally:
         cluster.stop()
+
+
+TRACKER = """
+from contextlib import contextmanager
+from pathlib import Path
+from strongroom.models.flavor import Attribute
+from strongroom.stacks.experiment_tracker import ExperimentTracker
+
+class Tracker(ExperimentTracker):
+    flavor = "{name}"
+    attributes = (Attribute("folder"), Attribute("password", sensitive=True))
+
+    @contextmanager
+    def track(self, run_name, experiment):
+        path = Path(self.config.folder) / "tracked"
+        path.write_text(f"{{experiment}} {{len(self.config.password)}} begun")
+        yield path
+        path.write_text(path.read_text() + " ended")
+"""
+
+
+def test_components_are_used_on_the_worker(client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tracker of a custom flavor tracks the step where it is executed, with the password that its attribute refers to."""
+    name = f"tracker_{os.urandom(4).hex()}"
+    (tmp_path / f"{name}.py").write_text(TRACKER.format(name=name))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    client.register_flavor(describe_class(f"{name}:Tracker"))
+    attributes = {"folder": str(tmp_path), "password": "{{api.password}}"}
+    client.create_component("tracker", type="experiment_tracker", flavor=name, configuration=attributes)
+    use_stack(client, workers=1)
+    client.update_stack("dask", components={"experiment_tracker": "tracker"})
+    file = str(tmp_path / "tracked")
+
+    @step(enable_cache=False, experiment_tracker=True)
+    def work(context: StepContext) -> int:
+        assert context.stack.experiment_tracker is not None
+        with Path(file).open("a") as tracked:
+            tracked.write(f" {os.getpid()}")
+        return os.getpid()
+
+    run = Pipeline(lambda: work(), name="one")()
+    assert run.output("work") != os.getpid()
+    assert Path(file).read_text() == f"one {len(f'{CANARY}-password')} begun {run.output('work')} ended"
+    assert {(each.secret, each.key, each.step) for each in run.record.reads} == {("api", "password", "work")}
+    del sys.modules[name]
 
 
 def test_ctrl_c_stops_a_run(on_cluster: Client, tmp_path: Path) -> None:

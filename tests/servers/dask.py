@@ -42,7 +42,7 @@ class DaskCluster:
         self.processes = [
             self._start("dask_scheduler", "--port", "0", "--dashboard-address", ":0", "--scheduler-file", str(file), *here)
         ]
-        self._until(file.exists)
+        self._until(lambda: file.exists() and file.read_text().rstrip().endswith("}"))  # it is not written at once
         self.address: str = json.loads(file.read_text())["address"]
         options = ("--no-nanny", "--nthreads", str(threads), "--local-directory", str(folder), *here)
         self.workers = [self._start("dask_worker", self.address, *options) for _ in range(workers)]

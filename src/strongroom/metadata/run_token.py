@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, and_, bindparam, insert, select
+from sqlalchemy import Connection, and_, bindparam, delete, insert, select
 
+from strongroom.auth.tokens import TokenKind
 from strongroom.db.tables import members, run_grants, runs, tokens, workspaces
 
 
@@ -57,6 +58,12 @@ def add_grants(connection: Connection, run_id: str, grants: Collection[tuple[str
     rows = [{"run_id": run_id, "secret_id": secret_id, "key_name": key} for secret_id, key in grants]
     if rows:
         connection.execute(insert(run_grants), rows)
+
+
+def delete_expired(connection: Connection, user_id: str, now: int) -> None:
+    """Drops the rows of a user's run tokens that have expired: those of runs that nobody ended."""
+    mine = (tokens.c.user_id == user_id) & (tokens.c.kind == TokenKind.RUN)
+    connection.execute(delete(tokens).where(mine, tokens.c.expires <= now))
 
 
 def lock_token(connection: Connection, token_id: str) -> tuple[str, int | None] | None:

@@ -112,7 +112,7 @@ class RunService:
 
     def _issue_token(self, connection: Connection, actor: Actor, run_id: str, token: str, needs: Sequence[Need], moment: int) -> None:
         """Makes the run's token, with a grant for each need that leads to a secret."""
-        identity.delete_expired(connection, moment)
+        run_token.delete_expired(connection, actor.user_id, moment)
         expires, issuer = moment + TOKEN_SECONDS * 1_000_000, None
         if actor.token_id is not None:
             issued_by = run_token.lock_token(connection, actor.token_id)

@@ -8,16 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, insert, inspect, text
 
 from strongroom.client import Client
 from strongroom.config import Settings
 from strongroom.db import schema
-from strongroom.db.engine import Database
+from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.tables import metadata
 from strongroom.errors import EncryptionKeyError, SchemaTooNew
 from strongroom.service.wiring import Service
@@ -73,6 +74,29 @@ def test_a_store_of_the_first_version_is_upgraded(settings: Settings) -> None:
         assert client.get_stack().active
     with opened(settings) as database:
         assert schema.is_current(database)
+
+
+def test_logins_outlive_the_upgrade_to_run_tokens(new_settings: Settings) -> None:
+    """Tokens that were there before runs had any are kept, with their rules: also where the table had to be made anew."""
+    user, row = {"id": "u" * 36, "name": "ada", "admin": False, "created": 1}, {"digest": bytes(32), "kind": "api_key", "name": "k"}
+    config = Config()
+    config.set_main_option("script_location", str(schema._MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    with opened(new_settings) as database:
+        with database.write() as connection:
+            config.attributes["connection"] = connection
+            assert schema.revision(connection) is None  # from here on Alembic sees a transaction, and leaves it open
+            command.upgrade(config, "0005")
+            connection.execute(insert(metadata.tables["users"]).values(user))
+            columns = "id, digest, kind, user_id, name, created"
+            values = {**row, "id": "t" * 36, "user": user["id"]}
+            connection.execute(text(f"INSERT INTO tokens ({columns}) VALUES (:id, :digest, :kind, :user, :name, 1)"), values)
+        Service(new_settings).close()
+        with database.read() as connection:
+            kept = connection.execute(text("SELECT id, kind, user_id, name, issuer_id FROM tokens")).all()
+        assert [tuple(each) for each in kept] == [("t" * 36, "api_key", user["id"], "k", None)]
+        with pytest.raises(ConstraintViolated), database.write() as connection:
+            connection.execute(insert(metadata.tables["tokens"]).values(**row, id="x" * 36, user_id=user["id"], created=1))
 
 
 def test_a_new_database_is_brought_to_head(new_settings: Settings) -> None:

@@ -193,6 +193,19 @@ def test_a_token_ends_after_a_week_or_with_its_key(root: Person, ada: Person) ->
         assert is_dead(root, token)
 
 
+def test_runs_that_nobody_ended_leave_nothing(root: Person) -> None:
+    """Whoever begins a run drops the tokens of their former runs that have expired, with their grants, and no others."""
+    with time_machine.travel(datetime(2020, 1, 1, tzinfo=UTC), tick=False) as clock:
+        begin(root, Need("s", "k"))
+        clock.shift(TOKEN_SECONDS - 1)
+        second, _ = begin(root, Need("s", "k"))
+        clock.shift(1)
+        third, _ = begin(root, Need("s", "k"))
+        with root.service.deployment.database.read() as connection:
+            assert set(connection.execute(select(tokens.c.id)).scalars()) == {second, third}
+            assert set(connection.execute(select(run_grants.c.run_id)).scalars()) == {second, third}
+
+
 @pytest.mark.parametrize("impossible", ["", "x" * 256, "\u00e4", "a\0b"])
 def test_needs_that_make_no_sense(root: Person, impossible: str) -> None:
     """A key that no secret can have is refused, and no run is begun. A name that no secret has is no error: nothing is granted."""

@@ -456,7 +456,9 @@ def test_a_cluster_with_tls(client: Client, tmp_path_factory: pytest.TempPathFac
         assert cluster.address.startswith("tls://")
         assert run_of(work).status is RunStatus.COMPLETED
         stranger = tmp_path_factory.mktemp("stranger")
-        client.update_component("orchestrator", "dask", configuration={**certificates(stranger), "timeout": 3})
+        strange = certificates(stranger)
+        client.update_secret("dask", add_or_update_values={"key": Path(strange.pop("key")).read_text()})
+        client.update_component("orchestrator", "dask", configuration={**strange, "timeout": 3})
         with pytest.raises(Unavailable, match="no Dask scheduler answers"):
             run_of(nothing)
         assert client.list_runs().total == 1

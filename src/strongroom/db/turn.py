@@ -19,7 +19,10 @@ from contextlib import contextmanager
 if sys.platform != "win32":  # there, processes wait as SQLite has them wait
     import fcntl
 
-_PAUSE_SECONDS = 0.00005
+_SOON_SECONDS = 0.001
+"""Most transactions are over by then: so long a process asks again as soon as others have had the processor, then with pauses."""
+
+_PAUSE_SECONDS = 0.0002
 _NEXT, _TURN = 0, 1
 """The bytes of the file: who holds the first one is the next to get the second. So nobody comes twice while another one waits."""
 
@@ -107,12 +110,15 @@ class WriteTurn:
         assert sys.platform != "win32"
         if self._file < 0:
             self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        soon = 0.0
         while True:
             try:
                 fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
             except BlockingIOError:
-                if time.monotonic() > deadline:
+                now = time.monotonic()
+                soon = soon or now + _SOON_SECONDS
+                if now > deadline:
                     raise WaitedTooLong from None
-                time.sleep(_PAUSE_SECONDS)
+                time.sleep(0 if now < soon else _PAUSE_SECONDS)
             else:
                 return

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from argon2 import PasswordHasher
-from sqlalchemy import event
 
 from strongroom.auth import passwords
 from strongroom.errors import Unauthenticated
@@ -16,38 +16,33 @@ from strongroom.operations import service_account as of_service_account
 from strongroom.operations import user as of_user
 from strongroom.service.wiring import Service
 from tests.accounts import OTHER, add_user, call, log_in
+from tests.statements import statements
 
 KINDS = ("known", "unknown", "deactivated", "machine")
 
 
 @pytest.fixture
-def costs(local_service: Service, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def costs(local_service: Service, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """What is hashed and asked of the database from now on. `known`, `deactivated` and `machine` are there."""
     root = local_service.local_actor
     add_user(local_service, root, "known")
     gone = add_user(local_service, root, "deactivated")
     call(local_service, of_user.DEACTIVATE, DeactivateUser(id=gone.user_id), root)
     call(local_service, of_service_account.CREATE, CreateServiceAccount(name="machine", role="viewer"), root)
-    seen: list[str] = []
+    with statements(local_service.deployment.database) as seen:
 
-    def counted(name: str) -> Any:
-        original = getattr(PasswordHasher, name)
+        def counted(name: str) -> Any:
+            original = getattr(PasswordHasher, name)
 
-        def count(*arguments: Any, **options: Any) -> Any:
-            seen.append(name)
-            return original(*arguments, **options)
+            def count(*arguments: Any, **options: Any) -> Any:
+                seen.append(name)
+                return original(*arguments, **options)
 
-        return count
+            return count
 
-    for name in ("hash", "verify"):
-        monkeypatch.setattr(PasswordHasher, name, counted(name))
-    (engine,) = local_service.deployment.database.engines
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    return seen
+        for name in ("hash", "verify"):
+            monkeypatch.setattr(PasswordHasher, name, counted(name))
+        yield seen
 
 
 def cost(service: Service, seen: list[str], name: str) -> list[str]:

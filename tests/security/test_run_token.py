@@ -20,7 +20,7 @@ from strongroom.redaction import SecretText
 from strongroom.service.wiring import Service
 from tests.canary import holds_canary
 from tests.example_requests import Door, Example, Outcome, OverHttp, Row, Somebody, Thing, begin_run, make_secret, unused
-from tests.security.test_matrix import shape, statements
+from tests.security.test_matrix import asked_of_database, shape
 
 SECRET_READS = (of_secret.GET, of_secret.GET_BY_NAME, of_secret.GET_METADATA, of_secret.GET_METADATA_BY_NAME)
 
@@ -74,7 +74,7 @@ def test_what_was_not_granted_is_like_none_at_all(door: Door, owner: Somebody) -
                 fields = Example(door, owner, operation, thing).fields(everything=everything)
                 if "references" in fields:
                     fields = {"references": [Reference(thing.name, "k"), Reference(thing.name, "absent")]}
-                with statements(door) as count:
+                with asked_of_database(door) as count:
                     outcome = door.ask(operation, fields, bearer)
                 assert not holds_canary(outcome.body)
                 assert outcome.status == (200 if "references" in fields else 403), operation.name

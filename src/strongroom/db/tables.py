@@ -127,7 +127,7 @@ secret_labels = Table(
     Column("secret_id", exact(ID), ForeignKey("secrets.id"), primary_key=True),
     Column("key", exact(63), primary_key=True),
     Column("value", prose(), nullable=False),
-    Index("ix_secret_labels_key", "key", "secret_id"),
+    Index("ix_secret_labels_value", "key", "value", "secret_id", mysql_length={"value": 64}, mariadb_length={"value": 64}),
     sqlite_with_rowid=False,
 )
 

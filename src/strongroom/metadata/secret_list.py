@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, exists, false, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, bindparam, false, func, select, union_all
 from sqlalchemy.sql.selectable import Select
 
 from strongroom.db.tables import secret_labels, secrets, users
@@ -144,7 +144,7 @@ def _filters(query: SecretQuery, dialect: str) -> list[ColumnElement[bool]]:
         if not can_be_stored(key) or value != value.strip() or not value.isprintable():
             return [false()]
         same = (secret_labels.c.key == key) & (secret_labels.c.value == value)
-        conditions.append(exists().where(secret_labels.c.secret_id == secrets.c.id, same))
+        conditions.append(secrets.c.id.in_(select(secret_labels.c.secret_id).where(same)))
     conditions += [time_condition(secrets.c.created, wanted_time) for wanted_time in query.created]
     conditions += [time_condition(secrets.c.updated, wanted_time) for wanted_time in query.updated]
     return conditions

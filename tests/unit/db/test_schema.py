@@ -67,6 +67,10 @@ def test_a_store_of_the_first_version_is_upgraded(settings: Settings) -> None:
     with opened(settings) as database, database.write() as connection:
         for table in newer:
             connection.execute(text(f"DROP TABLE {table}"))
+        for index in metadata.tables["secret_labels"].indexes:
+            index.drop(connection)
+        key = "`key`" if database.dialect in ("mysql", "mariadb") else '"key"'
+        connection.execute(text(f"CREATE INDEX ix_secret_labels_key ON secret_labels ({key}, secret_id)"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     with Client(settings) as client:
         assert client.get_secret("s").secret_values["k"] == f"{CANARY}-kept"

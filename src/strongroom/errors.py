@@ -45,6 +45,8 @@ class StrongroomError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        if hint:  # for tracebacks, which show the text alone
+            self.add_note(f"hint: {hint}")
 
     def __str__(self) -> str:
         return self.message

@@ -130,8 +130,9 @@ def test_missing_secrets_stop_a_script(strongroom: CommandLine) -> None:
         assert strongroom(*line.split()).code == 0
     done = run(TRACKER, 1)
     assert done.stdout == ""
-    last = done.stderr.splitlines()[-1]
+    last, hint = done.stderr.splitlines()[-2:]
     assert last.startswith("strongroom.errors.Unresolved: no step was started: 2 references cannot be resolved on stack 'tracked': ")
+    assert hint == "hint: strongroom stack register-secrets tracked"
     assert "{{mlflow_secret.username}} (experiment tracker 'mlflow', tracking_username): there is no secret" in last
     assert "{{mlflow_secret.password}} (experiment tracker 'mlflow', tracking_password): there is no secret" in last
     assert strongroom("secret", "create", "mlflow_secret", f"--username={CANARY}-user", f"--password={CANARY}-pass").code == 0

@@ -101,7 +101,7 @@ def test_all_missing_attributes_at_once() -> None:
         check_configuration(FLAVOR, {"password": VALUE})
     assert str(caught.value) == "the mine experiment tracker needs the attributes tracking_uri, project"
     assert caught.value.hint == "give --tracking_uri=... --project=..."
-    with pytest.raises(InvalidInput, match=r"needs the attribute project$"):
+    with pytest.raises(InvalidInput, match=r"needs the attribute project\n"):
         check_configuration(FLAVOR, {"tracking_uri": "x"})
 
 

@@ -23,6 +23,7 @@
         ├── ServerUnknown           500  what answers at the address is no strongroom server, or none to be trusted
         ├── EncryptionKeyError      500
         ├── SchemaTooNew            500
+        ├── StoreForbidden          500  a secrets store answers and refuses strongroom itself
         └── MissingExtra            500
 
 `code` is stable and meant for programs; `str(error)` is one line for people; `hint` says what to do next.
@@ -202,6 +203,12 @@ class SchemaTooNew(ConfigurationError):
     """The database was upgraded by a newer strongroom than this one."""
 
     code = "schema_too_new"
+
+
+class StoreForbidden(ConfigurationError):
+    """A secrets store answers and refuses: its credential is wrong, expired or lacks a right, or its set-up does not do."""
+
+    code = "store_forbidden"
 
 
 class MissingExtra(ConfigurationError):

@@ -49,6 +49,7 @@ def test_codes_are_stable() -> None:
         "ServerUnknown": "server_unknown",
         "StaleVersion": "stale_version",
         "StepFailed": "step_failed",
+        "StoreForbidden": "store_forbidden",
         "StrongroomError": "internal",
         "TooLarge": "too_large",
         "TooManyRequests": "rate_limited",

@@ -9,10 +9,12 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs
 
 import hvac.exceptions
 import pytest
+import trustme
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -23,6 +25,7 @@ from strongroom.connectors.vault_methods import METHODS, AppRoleMethod, AwsMetho
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
 from strongroom.redaction import SecretText
 from tests.canary import CANARY
+from tests.fakes.kubernetes import Kubernetes
 from tests.servers.openbao import OpenBaoServer
 
 SECONDS = 20
@@ -70,10 +73,14 @@ def jwt_options(server: OpenBaoServer, life: timedelta = timedelta(hours=1)) -> 
     )
     now = datetime.now(UTC)
     issued, expires = int((now - timedelta(days=1)).timestamp()), int((now + life).timestamp())
-    parts = [{"alg": "RS256", "typ": "JWT"}, {"sub": "ann", "aud": "vault", "iat": issued, "exp": expires}]
-    signed = ".".join(coded(json.dumps(part).encode()) for part in parts)
-    signature = key.sign(signed.encode(), padding.PKCS1v15(), SHA256())
-    return {"role": "r", "jwt": f"{signed}.{coded(signature)}", "auth_mount_point": mount}
+    signed = signed_jwt(key, {"sub": "ann", "aud": "vault", "iat": issued, "exp": expires})
+    return {"role": "r", "jwt": signed, "auth_mount_point": mount}
+
+
+def signed_jwt(key: rsa.RSAPrivateKey, claims: dict[str, Any]) -> str:
+    """A JWT by RS256."""
+    signed = ".".join(coded(json.dumps(part).encode()) for part in ({"alg": "RS256", "typ": "JWT"}, claims))
+    return f"{signed}.{coded(key.sign(signed.encode(), padding.PKCS1v15(), SHA256()))}"
 
 
 def coded(data: bytes) -> str:
@@ -82,7 +89,7 @@ def coded(data: bytes) -> str:
 
 
 def test_every_method_logs_in(openbao: OpenBaoServer, tmp_path: Path) -> None:
-    """Token, AppRole, userpass, and JWT (as it is, or in a file, as in Kubernetes) give a token that works."""
+    """Token, AppRole, userpass, and JWT (as it is, or in a file) give a token that works."""
     options = jwt_options(openbao)
     file = tmp_path / "token"
     file.write_text(options["jwt"] + "\n")
@@ -93,10 +100,40 @@ def test_every_method_logs_in(openbao: OpenBaoServer, tmp_path: Path) -> None:
         userpass(openbao),
         vault_method("jwt", options),
         vault_method("jwt", {"role": "r", "jwt_path": str(file), "auth_mount_point": options["auth_mount_point"]}),
-        vault_method("kubernetes", {"role": "r", "jwt_path": str(file), "auth_mount_point": options["auth_mount_point"]}),
     ]
     accessors = {who(VaultConnection(openbao.url, method)) for method in methods}
     assert len(accessors) == len(methods)
+
+
+def test_a_pod_logs_in_with_the_token_of_its_file(openbao: OpenBaoServer, tmp_path: Path) -> None:
+    """The file is read at each login, so a token that Kubernetes renewed is the one that is sent."""
+    account = {"namespace": "ml", "serviceaccount": {"name": "training", "uid": "1"}}
+    claims = {
+        "iss": "kubernetes/serviceaccount",
+        "sub": "system:serviceaccount:ml:training",
+        "kubernetes.io": account,
+        "aud": ["vault"],
+    }
+    expires = int(time.time()) + 3600
+    pod_jwt = signed_jwt(rsa.generate_private_key(65_537, 2048), {**claims, "exp": expires, "iat": expires - 3600})
+    kubernetes = Kubernetes(pod_jwt)
+    try:
+        mount, file = auth_mount(openbao, "kubernetes"), tmp_path / "token"
+        auth = openbao.admin.auth.kubernetes
+        ca = trustme.CA().cert_pem.bytes().decode()  # has to be given, also for plain HTTP
+        url = f"http://{kubernetes.address}"
+        auth.configure(url, kubernetes_ca_cert=ca, token_reviewer_jwt="x", mount_point=mount, disable_local_ca_jwt=True)
+        auth.create_role("r", ["training"], ["ml"], mount_point=mount, audience="vault")
+        connection = VaultConnection(
+            openbao.url, vault_method("kubernetes", {"role": "r", "jwt_path": str(file), "auth_mount_point": mount})
+        )
+        file.write_text("an.old.token")
+        with pytest.raises(StoreForbidden):
+            who(connection)
+        file.write_text(pod_jwt)
+        assert who(connection)
+    finally:
+        kubernetes.stop()
 
 
 def test_refused_logins_are_forbidden(openbao: OpenBaoServer) -> None:

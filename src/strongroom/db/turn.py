@@ -80,7 +80,7 @@ class WriteTurn:
         if not self._line.acquire(seconds):
             raise WaitedTooLong
         try:
-            if sys.platform == "win32":
+            if sys.platform == "win32" or not self._opened():
                 yield
                 return
             self._wait(_NEXT, deadline)
@@ -106,10 +106,15 @@ class WriteTurn:
                 os.close(self._file)
             self._file = -1
 
+    def _opened(self) -> bool:
+        """Whether there is a file to queue at. Where there can be none (a full disk), SQLite decides alone and says what is wrong."""
+        if self._file < 0:
+            with contextlib.suppress(OSError):
+                self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        return self._file >= 0
+
     def _wait(self, byte: int, deadline: float) -> None:
         assert sys.platform != "win32"
-        if self._file < 0:
-            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         soon = 0.0
         while True:
             try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.db.engine import Database
 from strongroom.db.turn import WaitedTooLong, WriteTurn
 from tests.processes import Child
 
@@ -87,3 +88,16 @@ def test_threads_take_turns(tmp_path: Path) -> None:
         thread.join()
     assert most == 1
     turn.close()
+
+
+def test_where_no_file_can_be_the_database_decides(tmp_path: Path) -> None:
+    """A file that cannot be made keeps nobody from writing: SQLite's own lock is there."""
+    (tmp_path / "file.db-turn").mkdir()
+    database = Database(f"sqlite:///{tmp_path / 'file.db'}")
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE t (x)")
+    with database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO t VALUES (1)")
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM t").scalar() == 1
+    database.close()

@@ -60,6 +60,27 @@ class _Lease:
         return self.seconds is None or time.monotonic() < self.given + self.seconds
 
 
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where a Vault is. `ca_cert` is a file of certificates; `insecure` allows plain HTTP to other machines."""
+
+    vault_addr: str
+    vault_namespace: str = ""
+    ca_cert: str | None = None
+    insecure: bool = False
+
+
+def connect(endpoint: Endpoint, method: VaultMethod) -> VaultConnection:
+    """A connection that asks nobody yet. `ConfigurationError`, `MissingExtra`."""
+    return VaultConnection(
+        endpoint.vault_addr,
+        method,
+        vault_namespace=endpoint.vault_namespace,
+        ca_cert=endpoint.ca_cert,
+        insecure=endpoint.insecure,
+    )
+
+
 class VaultConnection:
     """Thread-safe; holds up to 32 connections open. `close()` gives them back."""
 
@@ -117,6 +138,13 @@ class VaultConnection:
                 hint="extend the policy of its token",
             )
         return answer
+
+    def identity(self, *, seconds: float) -> str:
+        """Who the token belongs to, and its policies, for people to read."""
+        answer = self.ask("get", "auth/token/lookup-self", Deadline(seconds), right="read")
+        about = answer.data.get("data") or {}
+        policies = ", ".join(sorted({*(about.get("policies") or ()), *(about.get("identity_policies") or ())}))
+        return f"{about.get('display_name') or 'a token'} with the policies {policies or 'of nobody'}"
 
     def close(self) -> None:
         """Closes idle connections, and those in use when their request has ended."""

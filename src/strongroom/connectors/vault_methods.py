@@ -7,15 +7,15 @@ A method is immutable and knows no connection. It is asked for a login whenever 
 from __future__ import annotations
 
 import base64
-import importlib
 import json
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, get_type_hints
+from typing import Any, ClassVar, Protocol
 from urllib.parse import quote
 
-from strongroom.errors import ConfigurationError, MissingExtra, StoreForbidden
+from strongroom.connectors.options import build, find_method, import_extra
+from strongroom.errors import ConfigurationError, StoreForbidden
 from strongroom.redaction import SecretText
 
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
@@ -160,32 +160,18 @@ METHODS: Mapping[str, type[Any]] = {
 }
 
 
-def vault_method(name: str, options: Mapping[str, str]) -> VaultMethod:
+DEFAULT_METHOD = TokenMethod.name
+
+
+def vault_method(name: str, options: Mapping[str, Any]) -> VaultMethod:
     """The method with its options, by their names. `ConfigurationError` for an unknown method or option, and for a missing one."""
-    method = METHODS.get(name)
-    if method is None:
-        raise ConfigurationError(f"Vault has no authentication method '{name}'", hint=f"one of: {', '.join(METHODS)}")
-    known = {each.name: each for each in fields(method)}
-    for option in options:
-        if option not in known:
-            raise ConfigurationError(f"the method {name} has no option '{option}'", hint=f"it has: {', '.join(known)}")
-    for option, each in known.items():
-        if each.default is MISSING and not options.get(option):
-            raise ConfigurationError(f"the method {name} needs the option '{option}'")
-    types = get_type_hints(method)
-    given = {option: text if types[option] in (str, str | None) else SecretText(text) for option, text in options.items()}
-    built: VaultMethod = method(**given)
-    return built
+    method: VaultMethod = build(f"the method {name} of Vault", [find_method("Vault", METHODS, name)], options)[0]
+    return method
 
 
 def import_hvac(module: str) -> Any:
     """A module of hvac, or `MissingExtra`."""
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "hvac":
-            raise  # it is there, and something that it imports is not
-        raise MissingExtra("Vault needs the package hvac, which is not installed", hint="pip install 'strongroom[vault]'") from None
+    return import_extra(module, "vault")
 
 
 def _read(path: str) -> str:

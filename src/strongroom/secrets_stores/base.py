@@ -19,9 +19,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from strongroom.errors import StoreForbidden, TooLarge, Unavailable, ValuesCorrupt, ValuesMissing
+import msgspec
+
+from strongroom.errors import StoreForbidden, StrongroomError, TooLarge, Unavailable, ValuesCorrupt, ValuesMissing
 
 STORE_ERRORS = (ValuesMissing, StoreForbidden, Unavailable, ValuesCorrupt)
 """All that a call of a store may raise, but for `TooLarge` of a put."""
@@ -58,7 +60,10 @@ class Capabilities:
     """What differs between back ends and matters to whoever uses them."""
 
     max_bytes: int
-    """The largest values that a put takes, as `size_of` counts them."""
+    """The largest values that a put takes, as `size_of` counts them, or their JSON text in UTF-8 if `counts_json`."""
+
+    counts_json: bool = False
+    """Whether `max_bytes` is about the JSON text that is written, with its quotes and escapes."""
 
     max_versions: int | None = None
     """How many versions of one secret are kept at the same time; None: as many as are put. No store drops one by itself."""
@@ -116,6 +121,26 @@ class SecretsStore(Protocol):
         """Gives connections back. Calls that are under way may fail with `Unavailable`; so do all later ones."""
 
 
+@runtime_checkable
+class ReadsMany(Protocol):
+    """A store whose back end gives several values in one answer."""
+
+    def get_many(self, locators: Sequence[str], *, seconds: float) -> Mapping[str, dict[str, str] | StrongroomError]:
+        """For each locator the values or the error that `get` would raise, in fewer calls of the back end than there are locators."""
+
+
+@runtime_checkable
+class Introspective(Protocol):
+    """What most stores can tell an operator who sets them up, beside what they are for."""
+
+    def identity(self, *, seconds: float) -> str:
+        """Who the credential belongs to as the back end sees it, in a line for people. Errors as of any call."""
+
+    @property
+    def policy(self) -> str:
+        """The least that has to be allowed at this location, in the back end's own words, to be copied. No back end is asked."""
+
+
 def size_of(values: Mapping[str, str]) -> int:
     """The bytes of keys and values in UTF-8: what limits are about, whatever a back end makes of them."""
     return sum(len(key.encode()) + len(text.encode()) for key, text in values.items())
@@ -123,5 +148,8 @@ def size_of(values: Mapping[str, str]) -> int:
 
 def check_size(values: Mapping[str, str], capabilities: Capabilities) -> None:
     """Raises `TooLarge` if a store with these capabilities does not take the values."""
-    if (size := size_of(values)) > capabilities.max_bytes:
-        raise TooLarge(f"keys and values are {size:,} bytes; this store takes {capabilities.max_bytes:,}")
+    size, limit = size_of(values), capabilities.max_bytes
+    if capabilities.counts_json and (size := len(msgspec.json.encode(values))) > limit:
+        raise TooLarge(f"keys and values are {size:,} bytes as JSON; this store takes {limit:,}")
+    if size > limit:
+        raise TooLarge(f"keys and values are {size:,} bytes; this store takes {limit:,}")

@@ -8,14 +8,14 @@ A put writes the values first (`cas=0`: the server lets exactly one put have the
 whose they are. In that order nobody can describe values that are not theirs; a put cut off between the two was not acknowledged,
 and its path still tells deployment and secret.
 
-The policy that it needs is in `docs/internals/secrets-stores.md`.
+The policy that it needs is `VaultSecretsStore.policy`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +29,20 @@ from strongroom.secrets_stores.base import MAX_LOCATOR_LENGTH, About, Capabiliti
 _PAGE = 100
 _CAPABILITIES = Capabilities(max_bytes=65_536)
 _SEGMENTS = re.compile(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """Where in a Vault. `name` takes the place of the address in the store's id."""
+
+    mount_point: str = "secret"
+    prefix: str = "strongroom"
+    name: str | None = None
+
+
+def open_store(connection: VaultConnection, options: Options, deployment_id: str) -> VaultSecretsStore:
+    """The store, which closes the connection. Asks nobody."""
+    return VaultSecretsStore(connection, deployment_id, mount_point=options.mount_point, prefix=options.prefix, name=options.name)
 
 
 class VaultSecretsStore:
@@ -123,6 +137,18 @@ class VaultSecretsStore:
                 deadline.restart()
         if page:
             yield page
+
+    def identity(self, *, seconds: float) -> str:
+        """See `Introspective`."""
+        return self._connection.identity(seconds=seconds)
+
+    @property
+    def policy(self) -> str:
+        """See `Introspective`."""
+        return (
+            f'path "{self._data}/*" {{\n  capabilities = ["create", "read"]\n}}\n\n'
+            f'path "{self._metadata}/*" {{\n  capabilities = ["read", "update", "delete", "list"]\n}}\n'
+        )
 
     def close(self) -> None:
         """Closes the connection."""

@@ -10,7 +10,7 @@ import click
 
 from strongroom import errors
 from strongroom.cli.main import COMPONENT_GROUPS, main
-from strongroom.config import PREFIX, VARIABLES
+from strongroom.config import PREFIX, STORE_VARIABLES, VARIABLES
 from strongroom.flavors import BUILTIN_FLAVORS
 
 _SHOWN = "experiment-tracker"
@@ -42,6 +42,7 @@ def command_line() -> str:
 def configuration() -> str:
     """Every variable."""
     rows = "\n".join(f"| `{PREFIX}{name}` | {text} |" for name, text in VARIABLES.items())
+    stores = "\n".join(f"| `{PREFIX}SECRETS_STORE_{name}` | {text} |" for name, text in STORE_VARIABLES.items())
     return f"""# Configuration
 
 Environment variables. An empty one counts as unset; an unknown one that starts with `{PREFIX}` is an error, so that a typo cannot silently mean the default.
@@ -49,6 +50,28 @@ Environment variables. An empty one counts as unset; an unknown one that starts 
 | variable | meaning |
 |---|---|
 {rows}
+
+## Secrets stores
+
+The same for the backup store with `{PREFIX}BACKUP_SECRETS_STORE_`. Each type and each authentication method has more options: they are in the [guides](../guides/). An option is set by `{PREFIX}SECRETS_STORE_` and its name in upper case; those of the authentication method can as well stand in `AUTH_CONFIG`, all in one.
+
+| variable | meaning |
+|---|---|
+{stores}
+
+## In a file
+
+`{PREFIX}CONFIG_FILE` names a YAML file with any of these settings. Variables come before what is in it.
+
+```yaml
+database_url: postgresql://db.internal/strongroom
+keep_versions: 20
+secrets_store:
+  type: vault
+  auth_method: kubernetes
+  role: strongroom
+  vault_addr: https://vault.internal:8200
+```
 """
 
 

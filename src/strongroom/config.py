@@ -12,10 +12,10 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import quote
 
-from strongroom.errors import ConfigurationError
+from strongroom.errors import ConfigurationError, printable
 
 PREFIX = "STRONGROOM_"
 VARIABLES = {
@@ -27,6 +27,7 @@ VARIABLES = {
     "AUDIT": "what the embedded store records: writes (default) or all; a server records all",
     "CA_CERT": "a file with the certificates (PEM) that prove the server's identity, beside the system's",
     "CLIENT_TIMEOUT": "how many seconds a server waits for a request's head, for its body, and for the next one (default: 20)",
+    "CONFIG_FILE": "a YAML file with any of these settings, by their names in lower case; variables come before it",
     "CONFIG_PATH": "the folder of the local store (default: the platform's own place for it)",
     "DATABASE_TIMEOUT": "how many seconds PostgreSQL, MySQL or MariaDB may take for a statement (default: 10)",
     "DATABASE_URL": "an SQLAlchemy URL of the database (default: SQLite in the local folder)",
@@ -41,6 +42,19 @@ VARIABLES = {
     "TRUSTED_PROXIES": "addresses or networks of proxies, separated by commas, whose X-Forwarded-For a server believes",
 }
 
+STORES = {
+    "SECRETS_STORE_": "the secrets store, where values live",
+    "BACKUP_SECRETS_STORE_": "the backup secrets store",
+}
+STORE_VARIABLES = {
+    "TYPE": "sql (default: the database itself), aws, azure, gcp, vault (or hashicorp), custom, or none",
+    "AUTH_METHOD": "how to log in there; each type has methods of its own",
+    "AUTH_CONFIG": "what that takes, as a JSON object",
+    "CLASS_PATH": "the class of a custom store, as package.module:Class",
+    "TIMEOUT": "how many seconds one call may take, with all its attempts (default: 10)",
+}
+"""The settings that stores of all types have. Each type has more: see the guide of the store."""
+
 
 class ValidationLevel(enum.StrEnum):
     """How references are validated before a run starts. With NONE, what is missing shows when it is used."""
@@ -48,6 +62,16 @@ class ValidationLevel(enum.StrEnum):
     NONE = "NONE"
     SECRET_EXISTS = "SECRET_EXISTS"
     SECRET_AND_KEY_EXISTS = "SECRET_AND_KEY_EXISTS"
+
+
+@dataclass(frozen=True)
+class StoreSettings:
+    """One secrets store as configured: options by their names in lower case, as texts. They are checked where it is opened."""
+
+    type: str = "sql"
+    auth_method: str | None = None
+    timeout: int = 10
+    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -60,6 +84,8 @@ class Settings:
     encryption_key: str | None = field(default=None, repr=False)
     encryption_key_file: Path | None = None
     encryption_key_store: Literal["file", "keyring"] = "file"
+    secrets_store: StoreSettings = StoreSettings()
+    backup_secrets_store: StoreSettings | None = None
     keep_versions: int = 10
     active_stack: str | None = None
     active_workspace: str | None = None
@@ -81,16 +107,14 @@ class Settings:
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The settings of this process, or `ConfigurationError`. Empty variables count as unset. Touches no disk."""
+    """The settings of this process, or `ConfigurationError`. Empty variables count as unset. Reads no file but a `CONFIG_FILE`."""
     given = os.environ if environment is None else environment
     values = {name[len(PREFIX) :]: text for name, text in given.items() if name.startswith(PREFIX)}
     for name in values:
-        if name not in VARIABLES:
-            near = difflib.get_close_matches(name, VARIABLES, 1, 0.7)
-            raise ConfigurationError(
-                f"unknown setting {PREFIX}{name}", hint=f"did you mean {PREFIX}{near[0]}?" if near else "unset it"
-            )
+        _check_name(f"{PREFIX}{name}", name, PREFIX)
     values = {name: text for name, text in values.items() if text}
+    if "CONFIG_FILE" in values:
+        values = {**_read_file(Path(values["CONFIG_FILE"])), **values}
     if "ENCRYPTION_KEY" in values and "ENCRYPTION_KEY_FILE" in values:
         raise ConfigurationError(f"set {PREFIX}ENCRYPTION_KEY or {PREFIX}ENCRYPTION_KEY_FILE, not both")
     if ("ADMIN_USERNAME" in values) is not ("ADMIN_PASSWORD" in values):
@@ -114,6 +138,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         encryption_key=values.get("ENCRYPTION_KEY"),
         encryption_key_file=_path(values, "ENCRYPTION_KEY_FILE"),
         encryption_key_store="keyring" if store == "keyring" else "file",
+        secrets_store=_store(values, "SECRETS_STORE_") or StoreSettings(),
+        backup_secrets_store=_store(values, "BACKUP_SECRETS_STORE_"),
         keep_versions=_number(values, "KEEP_VERSIONS", 10, 10_000),
         active_stack=values.get("ACTIVE_STACK"),
         active_workspace=values.get("ACTIVE_WORKSPACE"),
@@ -133,6 +159,77 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 def debug() -> bool:
     """Whether the user wants tracebacks (`STRONGROOM_DEBUG=1`)."""
     return os.environ.get(f"{PREFIX}DEBUG") not in (None, "", "0")
+
+
+def _check_name(shown: str, name: str, prefix: str) -> None:
+    """Refuses a setting that there is not. Options of stores are looked at where the store is opened, which knows them."""
+    if name in VARIABLES or any(name.startswith(family) and name != family for family in STORES):
+        return
+    known = [*VARIABLES, *(f"{family}{option}" for family in STORES for option in STORE_VARIABLES)]
+    near = difflib.get_close_matches(name, known, 1, 0.7)
+    meant = "".join(near) if prefix else "".join(near).lower()
+    raise ConfigurationError(f"unknown setting {shown}", hint=f"did you mean {prefix}{meant}?" if near else "unset it")
+
+
+def _read_file(path: Path) -> dict[str, str]:
+    """The settings in a file, by the names of their variables."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"the configuration file {path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        where = getattr(error, "problem_mark", None)
+        line = f" in line {where.line + 1}" if where else ""
+        raise ConfigurationError(f"the configuration file {path} is not YAML{line}") from None
+    if not isinstance(found or {}, dict):
+        raise ConfigurationError(f"the configuration file {path} is to be a mapping", hint="of settings by their names in lower case")
+    values: dict[str, str] = {}
+    for name, value in (found or {}).items():
+        family = f"{name}_".upper()
+        if family in STORES and isinstance(value, dict):
+            values |= {f"{family}{option}".upper(): _as_text(given) for option, given in value.items() if given is not None}
+        elif value is not None:
+            _check_name(f"'{printable(str(name))}' in {path}", str(name).upper() if str(name).islower() else "", "")
+            values[str(name).upper()] = _as_text(value)
+    return {name: text for name, text in values.items() if text}
+
+
+def _as_text(value: Any) -> str:
+    import json
+
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _store(values: Mapping[str, str], family: str) -> StoreSettings | None:
+    """The settings of a store; None if there are none."""
+    options = {name[len(family) :].lower(): text for name, text in values.items() if name.startswith(family)}
+    if not options:
+        return None
+    if "type" not in options:
+        raise ConfigurationError(f"set {PREFIX}{family}TYPE", hint=STORE_VARIABLES["TYPE"])
+    kind, auth_method = options.pop("type"), options.pop("auth_method", None)
+    timeout = _number(values, f"{family}TIMEOUT", 10, 300)
+    options.pop("timeout", None)
+    for name, value in _object(options.pop("auth_config", "{}"), f"{PREFIX}{family}AUTH_CONFIG").items():
+        if name in options:
+            raise ConfigurationError(f"'{printable(name)}' is set twice: in {PREFIX}{family}AUTH_CONFIG and by itself")
+        if value is not None:
+            options[name] = _as_text(value)
+    return StoreSettings(kind, auth_method, timeout, tuple(sorted(options.items())))
+
+
+def _object(text: str, shown: str) -> dict[str, Any]:
+    import json
+
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ConfigurationError(f"{shown} is to be a JSON object", hint='such as {"region": "eu-central-1"}')
+    return found
 
 
 def _number(values: Mapping[str, str], name: str, default: int, largest: int) -> int:

@@ -157,10 +157,14 @@ class StepFailed(StrongroomError):
 
 
 class Unavailable(StrongroomError):
-    """The index or a store did not answer in time."""
+    """The index or a store did not answer in time. `retry_after` is what it asked to be given, in seconds."""
 
     code = "unavailable"
     status = 503
+
+    def __init__(self, message: str, hint: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message, hint)
+        self.retry_after = retry_after
 
 
 class Unreadable(StrongroomError):

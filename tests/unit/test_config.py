@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.config import VARIABLES, Settings, ValidationLevel, debug, read_settings
+from strongroom.config import VARIABLES, Settings, StoreSettings, ValidationLevel, debug, read_settings
 from strongroom.errors import ConfigurationError
 from tests.canary import CANARY, holds_canary
 
@@ -36,6 +36,10 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch,
         ("STRONGROOM_DATABSE_URL", "STRONGROOM_DATABASE_URL"),
         ("STRONGROOM_CONFIGPATH", "STRONGROOM_CONFIG_PATH"),
         ("STRONGROOM_KEEP_VERSION", "STRONGROOM_KEEP_VERSIONS"),
+        ("STRONGROOM_SECRET_STORE_TYPE", "STRONGROOM_SECRETS_STORE_TYPE"),
+        ("STRONGROOM_SECRETS_STORES_AUTH_CONFIG", "STRONGROOM_SECRETS_STORE_AUTH_CONFIG"),
+        ("STRONGROOM_BACKUP_SECRET_STORE_AUTH_METHOD", "STRONGROOM_BACKUP_SECRETS_STORE_AUTH_METHOD"),
+        ("STRONGROOM_SECRETS_STORE_", "STRONGROOM_SECRETS_STORE_TYPE"),
         ("STRONGROOM_XYZ", None),
         ("STRONGROOM_", None),
     ],
@@ -65,6 +69,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "AUDIT": "all",
         "CA_CERT": "/a/file",
         "CLIENT_TIMEOUT": "75",
+        "CONFIG_FILE": str(tmp_path / "config.yaml"),
         "CONFIG_PATH": str(tmp_path),
         "DATABASE_TIMEOUT": "20",
         "DATABASE_URL": "postgresql://host/database",
@@ -79,6 +84,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "TRUSTED_PROXIES": "10.0.0.0/8",
     }
     assert set(given) == set(VARIABLES)
+    (tmp_path / "config.yaml").touch()
     both = {"STRONGROOM_ADMIN_PASSWORD": "a-password", "STRONGROOM_ADMIN_USERNAME": "a-name"}
     for name, text in given.items():
         read_settings({f"STRONGROOM_{name}": text} | (both if name.startswith("ADMIN") else {}))
@@ -192,3 +198,97 @@ def test_debug_is_asked_for(monkeypatch: pytest.MonkeyPatch, text: str | None, w
     if text is not None:
         monkeypatch.setenv("STRONGROOM_DEBUG", text)
     assert debug() is wanted
+
+
+STORE = "STRONGROOM_SECRETS_STORE_"
+
+
+def test_without_settings_values_live_in_the_database() -> None:
+    """The store is of type sql, and there is no backup."""
+    assert read_settings({}).secrets_store == StoreSettings("sql")
+    assert read_settings({}).backup_secrets_store is None
+
+
+def test_a_store_is_configured_by_variables() -> None:
+    """What the method takes comes in a JSON object or one by one; texts stay texts, and all else becomes its JSON."""
+    settings = read_settings(
+        {
+            f"{STORE}TYPE": "aws",
+            f"{STORE}AUTH_METHOD": "secret-key",
+            f"{STORE}AUTH_CONFIG": f'{{"region": "eu-1", "aws_secret_access_key": "{CANARY}", "deep": {{"a": [1]}}, "n": null}}',
+            f"{STORE}PREFIX": "team",
+            f"{STORE}TIMEOUT": "3",
+            "STRONGROOM_BACKUP_SECRETS_STORE_TYPE": "hashicorp",
+        }
+    )
+    options = (("aws_secret_access_key", CANARY), ("deep", '{"a": [1]}'), ("prefix", "team"), ("region", "eu-1"))
+    assert settings.secrets_store == StoreSettings("aws", "secret-key", 3, options)
+    assert settings.backup_secrets_store == StoreSettings("hashicorp")
+    assert not holds_canary(repr(settings))
+    assert hash(settings) == hash(settings)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        ({f"{STORE}PREFIX": "x"}, f"set {STORE}TYPE"),
+        ({f"{STORE}TYPE": "aws", f"{STORE}AUTH_CONFIG": f"{{{CANARY}"}, "AUTH_CONFIG is to be a JSON object"),
+        ({f"{STORE}TYPE": "aws", f"{STORE}AUTH_CONFIG": f'["{CANARY}"]'}, "AUTH_CONFIG is to be a JSON object"),
+        ({f"{STORE}TYPE": "aws", f"{STORE}AUTH_CONFIG": '{"region": "a"}', f"{STORE}REGION": "b"}, "'region' is set twice"),
+        ({f"{STORE}TYPE": "aws", f"{STORE}TIMEOUT": "0"}, "TIMEOUT is a number from 1 to 300"),
+    ],
+)
+def test_stores_that_cannot_be_meant(given: dict[str, str], text: str) -> None:
+    """Are refused by the setting's name, and what was given is not shown."""
+    with pytest.raises(ConfigurationError, match=text) as caught:
+        read_settings(given)
+    assert not holds_canary(f"{caught.value}{caught.value.hint}")
+
+
+def test_a_file_holds_the_same_settings(tmp_path: Path) -> None:
+    """By their names in lower case, the stores as mappings; variables come before it."""
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        """
+        database_url: postgresql://host/database
+        keep_versions: 3
+        insecure: true
+        admin_username:
+        secrets_store:
+          type: vault
+          auth_method: app-role
+          auth_config: {app_role_id: x, app_secret_id: y}
+          vault_addr: https://vault
+          insecure: false
+        backup_secrets_store_type: sql
+        """
+    )
+    settings = read_settings(
+        {"STRONGROOM_CONFIG_FILE": str(file), "STRONGROOM_KEEP_VERSIONS": "4", f"{STORE}VAULT_ADDR": "https://other"}
+    )
+    assert (settings.database_url, settings.keep_versions, settings.insecure) == ("postgresql://host/database", 4, True)
+    options = (("app_role_id", "x"), ("app_secret_id", "y"), ("insecure", "false"), ("vault_addr", "https://other"))
+    assert settings.secrets_store == StoreSettings("vault", "app-role", 10, options)
+    assert settings.backup_secrets_store == StoreSettings("sql")
+
+
+@pytest.mark.parametrize(
+    ("content", "text", "hint"),
+    [
+        ("database_uri: x", "unknown setting 'database_uri'", "did you mean database_url?"),
+        ("DATABASE_URL: x", "unknown setting 'DATABASE_URL'", None),
+        ("secret_store: {type: sql}", "unknown setting 'secret_store'", None),
+        ("a: [", "is not YAML in line 1", None),
+        ("- a", "is to be a mapping", None),
+        ("\x00", "is not YAML", None),
+    ],
+)
+def test_files_that_cannot_be_meant(tmp_path: Path, content: str, text: str, hint: str | None) -> None:
+    """A typo in a file is an error as in the environment; so is what is no YAML, or no file."""
+    file = tmp_path / "config.yaml"
+    file.write_text(content)
+    with pytest.raises(ConfigurationError, match=text) as caught:
+        read_settings({"STRONGROOM_CONFIG_FILE": str(file)})
+    assert hint is None or caught.value.hint == hint
+    with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
+        read_settings({"STRONGROOM_CONFIG_FILE": str(tmp_path / "nowhere")})

@@ -48,6 +48,11 @@ def write(text: str) -> None:
     sys.stdout.buffer.flush()
 
 
+def show_line(text: str) -> None:
+    """A line of a result, without characters that would move the cursor or change the terminal."""
+    write(f"{_visible(text)}\n")
+
+
 def plain(model: Any) -> Any:
     """A model as plain data, in the shape of the HTTP API, with values masked."""
     import msgspec

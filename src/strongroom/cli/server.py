@@ -3,16 +3,50 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from strongroom.cli.command import Command, Group
-from strongroom.cli.output import output_option, say, show_fields, write
+from strongroom.cli.output import output_option, say, show_data, show_fields, show_line, write
+
+if TYPE_CHECKING:
+    from strongroom.service.stores import Examination
 
 
 @click.group("server", cls=Group)
 def server() -> None:
     """Administer the store that this machine runs."""
+
+
+@server.command("check-stores", cls=Command)
+@click.option("--policy", is_flag=True, help="Show just what has to be allowed, to be copied.")
+@output_option
+def check_stores(policy: bool, output: str | None) -> None:
+    """Try out the configured secrets stores: log in, write, read, list and delete.
+
+    What is written is deleted again, and holds nothing secret. Where something is refused, the least that has to be allowed is shown.
+    The exit status is 1 if a store does not do all that strongroom needs.
+    """
+    from strongroom.client.administration import examine_stores
+    from strongroom.config import read_settings
+
+    found = examine_stores(read_settings())
+    if output:
+        show_data([_examination(each) for each in found], output)
+    elif policy:
+        for each in found:
+            if each.policy:
+                write(each.policy)
+            else:
+                say(f"The secrets store of type {each.kind} needs no policy.")
+    else:
+        for each in found:
+            _tell(each)
+        if not found:
+            say("No secrets are kept here: the secrets store is of type 'none'.")
+    if not all(each.is_fine for each in found):
+        raise click.exceptions.Exit(1)
 
 
 @server.command("generate-key", cls=Command)
@@ -90,3 +124,30 @@ def start(host: str, port: int, workers: int, tls_cert: str | None, tls_key: str
         say("warning: this is plain HTTP on an address that other machines can reach; give --tls-cert and --tls-key,")
         say("warning: or see to it that only a proxy that speaks TLS can connect")
     serve(settings, address, workers, lambda: say(f"Serving at {address.url} (API: {address.url}/docs)."))
+
+
+def _tell(found: Examination) -> None:
+    """A store for people: what it is, what works, and what to do about the rest."""
+    show_line(f"{found.role}: {found.kind} at {found.location}")
+    if found.identity:
+        show_line(f"  logged in as: {found.identity}")
+    for trial in found.trials:
+        error = trial.error
+        show_line(f"  {trial.right}: {'ok' if error is None else error.message}")
+        if error is not None and error.hint:
+            show_line(f"    hint: {error.hint}")
+    if not found.is_fine and found.policy:
+        show_line("  the least that has to be allowed:\n" + "\n".join(f"    {line}" for line in found.policy.splitlines()))
+
+
+def _examination(found: Examination) -> dict[str, Any]:
+    return {
+        "role": found.role,
+        "type": found.kind,
+        "location": found.location,
+        "identity": found.identity,
+        "healthy": found.is_fine,
+        "rights": {trial.right: trial.error is None for trial in found.trials},
+        "errors": [{"code": trial.error.code, "message": trial.error.message} for trial in found.trials if trial.error is not None],
+        "policy": found.policy,
+    }

@@ -10,6 +10,16 @@ from strongroom.config import Settings
 
 if TYPE_CHECKING:
     from strongroom.service.encryption_keys import Rotation
+    from strongroom.service.stores import Examination
+
+
+def examine_stores(settings: Settings) -> list[Examination]:
+    """How the configured secrets stores show themselves; see `service.stores.examine`."""
+    transport = LocalTransport(settings)
+    try:
+        return transport.service().examine_stores()
+    finally:
+        transport.close()
 
 
 def rotate_key(settings: Settings, to: str | None, progress: Callable[[int, int], None]) -> Rotation:

@@ -18,9 +18,13 @@ class Deadline:
         """All the time is there again."""
         self._end = time.monotonic() + self._seconds
 
+    def remaining(self) -> float:
+        """Seconds; negative when it is over."""
+        return self._end - time.monotonic()
+
     def left(self) -> float:
         """Seconds, more than none; `Unavailable` when there are none: nothing is begun that cannot end in time."""
-        left = self._end - time.monotonic()
+        left = self.remaining()
         if left <= 0:
             raise Unavailable("there was no time left to ask")
         return left

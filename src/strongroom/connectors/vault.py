@@ -25,9 +25,11 @@ from urllib3 import Timeout
 
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
-from strongroom.connectors.vault_methods import VaultMethod, import_hvac
+from strongroom.connectors.vault_methods import DEFAULT_METHOD, METHODS, VaultMethod, import_hvac
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
 from strongroom.redaction import SecretText
+
+__all__ = ["DEFAULT_METHOD", "METHODS", "Answer", "Endpoint", "VaultConnection", "connect"]
 
 _CONNECTIONS = 32
 _RENEW_AFTER = 2 / 3

@@ -10,9 +10,11 @@ class GetInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A secrets store: its type, and whether it answers."""
+    """A secrets store: `role` is primary or backup, `location` names the place, and never a credential."""
 
     type: str
+    role: str
+    location: str
     healthy: bool
 
 

@@ -23,7 +23,7 @@ from strongroom.server.encoding import to_json
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.health import health_routes
 from strongroom.server.metrics import CONTENT_TYPE, Metrics
-from strongroom.server.middleware import Manners
+from strongroom.server.middleware import Manners, describe
 from strongroom.server.openapi import describe_api, page
 from strongroom.server.pulse import HASTE_SECONDS, Pulse
 from strongroom.server.refusal import Refusal, error_response
@@ -33,6 +33,7 @@ from strongroom.service.wiring import Service
 WRITING_THREADS = 16
 HASHING_THREADS = 4
 READING_THREADS = 4
+FETCHING_THREADS = 32
 
 
 class Front:
@@ -54,11 +55,13 @@ def build_app(service: Service) -> ASGIApp:
     """The application over an open service, which it closes when it ends."""
     service.deployment.database.checkpoint_in_background()
     log = open_log()
+    service.reconciler.start(lambda error: log.warning("the secrets stores do not follow yet", reason=describe(error)))
     metrics = Metrics()
     pools = Pools(
         writing=ThreadPoolExecutor(WRITING_THREADS, "writing"),
         hashing=ThreadPoolExecutor(HASHING_THREADS, "hashing"),
         reading=ThreadPoolExecutor(READING_THREADS, "reading"),
+        fetching=ThreadPoolExecutor(FETCHING_THREADS, "fetching"),
     )
     pulse = Pulse(service, log)
     api = Api(service, ALL_OPERATIONS, pools, GroupCommit(service.trail), pulse, log)
@@ -83,7 +86,7 @@ def build_app(service: Service) -> ASGIApp:
         yield
         await api.close()
         pulse.close()
-        for pool in (pools.writing, pools.hashing, pools.reading):
+        for pool in (pools.writing, pools.hashing, pools.reading, pools.fetching):
             pool.shutdown()
         service.close()
 

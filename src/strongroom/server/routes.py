@@ -25,6 +25,7 @@ from strongroom.operations import audit as of_audit
 from strongroom.operations import secret as of_secret
 from strongroom.operations import user as of_user
 from strongroom.operations.operation import NONE_IN_PATH, Operation, Repeat
+from strongroom.operations.permission import Permission
 from strongroom.server.encoding import (
     fields_of_form,
     fields_of_json,
@@ -63,11 +64,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Pools:
-    """Threads for what writes, for what hashes passwords, and for reads that take too long for the event loop."""
+    """Threads for what writes, for what hashes passwords, and for reads that take too long for the event loop.
+
+    `fetching` is for reads of values that wait for a secrets store outside of the database.
+    """
 
     writing: Executor
     hashing: Executor
     reading: Executor
+    fetching: Executor
 
 
 class PathTable:
@@ -159,8 +164,9 @@ class Api:
         if operation.method == "GET":
             wanted = request_of_query(operation, path, query)
             perform = functools.partial(self._service.dispatcher.perform, operation, wanted, actor)
-            if _may_look_at_much(operation, wanted):
-                outcome, facts = await asyncio.get_running_loop().run_in_executor(self._pools.reading, perform)
+            pool = self._pool_for(operation, wanted)
+            if pool is not None:
+                outcome, facts = await asyncio.get_running_loop().run_in_executor(pool, perform)
             else:
                 outcome, facts = perform()
                 if isinstance(outcome, Unanswered):
@@ -177,7 +183,7 @@ class Api:
             body = await _body(request, limit, self._service.deployment.settings.client_timeout)
             wanted = request_of_body(operation, path, query, _guarded(request, operation, _fields(request, operation, body)))
         key = _idempotency_key(request, operation)
-        pool = self._pools.hashing if operation.name in HASHING else self._pools.writing
+        pool = self._pool_for(operation, wanted) or (self._pools.hashing if operation.name in HASHING else self._pools.writing)
 
         def work() -> tuple[Any, list[Facts]]:
             self._pulse.check()
@@ -201,6 +207,12 @@ class Api:
         if isinstance(outcome, StrongroomError):
             raise outcome
         return _response(operation, outcome, to_json if key is None else metadata_to_json)
+
+    def _pool_for(self, operation: Row, wanted: Any) -> Executor | None:
+        """Threads for reads that may keep their thread for long."""
+        if operation.permission is Permission.SECRET_READ_VALUES and not self._service.placements.are_local:
+            return self._pools.fetching
+        return self._pools.reading if _may_look_at_much(operation, wanted) else None
 
     def _actor(self, request: Request, operation: Row, query: str) -> Actor:
         """Whoever is asking: one query, for every request."""

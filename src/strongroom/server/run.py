@@ -82,6 +82,7 @@ def prepare(settings: Settings) -> SecretText | None:
         )
     service = Service(settings)
     try:
+        service.check_stores()
         if not service.identities.needs_set_up():
             return None
         if settings.admin_username and settings.admin_password:

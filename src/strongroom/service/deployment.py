@@ -28,6 +28,7 @@ from strongroom.service.encryption_keys import EncryptionKeys, make_digest_key
 class Deployment:
     """An open database with its keys, and the identity of whoever uses it without a server."""
 
+    id: str
     settings: Settings
     database: Database
     keys: EncryptionKeys
@@ -48,7 +49,10 @@ def open_deployment(settings: Settings) -> Deployment:
             _check_key(database, settings, source)
             schema.upgrade(database, lambda connection: _begin(connection, source))
         keys = EncryptionKeys(database, lambda: _where_the_key_is(settings))
-        return Deployment(settings, database, keys, keys.digest_key(), local_actor(database, settings.active_workspace))
+        with database.read() as connection:
+            row = rows.find_deployment(connection)
+        assert row is not None, "opened databases have a deployment"
+        return Deployment(row.id, settings, database, keys, keys.digest_key(), local_actor(database, settings.active_workspace))
     except BaseException:
         database.close()
         raise

@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from strongroom.auth.actor import Actor
 from strongroom.auth.policy import allows
-from strongroom.errors import EncryptionKeyError, InvalidInput, Unreadable
+from strongroom.errors import InvalidInput, StrongroomError
 from strongroom.metadata.secret import KeysRow, SecretIndex, SecretRow
 from strongroom.models.reference import (
     MAX_REFERENCES,
@@ -27,7 +27,8 @@ from strongroom.operations.permission import Permission
 from strongroom.redaction import SecretText
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
-from strongroom.service.secret import namespaces_of, near_names, read_values
+from strongroom.service.placements import TRIES, Placements
+from strongroom.service.secret import namespaces_of, near_names
 
 _NEAR = 20
 """For so many missing names at most, names like them are looked for."""
@@ -37,9 +38,13 @@ class ReferenceService:
     """Checks and resolves references for an actor: their user scope first, then the workspace; names are exact. Thread-safe."""
 
     def __init__(
-        self, deployment: Deployment, store: SqlSecretsStore, record: Callable[[Actor, str, Sequence[SecretRead]], None]
+        self,
+        deployment: Deployment,
+        store: SqlSecretsStore,
+        placements: Placements,
+        record: Callable[[Actor, str, Sequence[SecretRead]], None],
     ) -> None:
-        self._database, self._store, self._record = deployment.database, store, record
+        self._database, self._placements, self._record = deployment.database, placements, record
         self._index = SecretIndex(store)
 
     def check(self, actor: Actor, request: CheckReferences) -> CheckedReferences:
@@ -70,16 +75,23 @@ class ReferenceService:
         With `run_id`, what is given is on that run's record before it is given.
         """
         names = _names(request.references)
-        with self._database.snapshot() as connection:
-            found = self._index.find_by_names(connection, actor.workspace_id, namespaces_of(actor, None), names)
-            near = self._near(connection, actor, [name for name in names if name not in found])
+        for _ in range(TRIES):
+            with self._database.snapshot() as connection:
+                found = self._index.find_by_names(connection, actor.workspace_id, namespaces_of(actor, None), names)
+                near = self._near(connection, actor, [name for name in names if name not in found])
+            wanted = list(found.values())
+            read = self._placements.read_many(wanted, lambda row: self._find(actor, row))
+            if all(isinstance(each, StrongroomError) or each[0] is row for each, row in zip(read, wanted, strict=True)):
+                break  # else something was replaced meanwhile: all once more, so that it is one snapshot
         values: dict[str, dict[str, str]] = {}
         failures: dict[str, str] = {}
-        for name, row in found.items():
-            try:
-                values[name] = read_values(self._store, row)
-            except (Unreadable, EncryptionKeyError) as error:
-                failures[name] = error.message
+        for row, outcome in zip(wanted, read, strict=True):
+            if isinstance(outcome, StrongroomError):
+                failures[row.name] = outcome.message
+            elif outcome[0] is row:
+                values[row.name] = outcome[1]
+            else:
+                failures[row.name] = f"others keep changing '{row.name}'"
         items = [_resolved(reference, found.get(reference.name), near, values, failures) for reference in request.references]
         if request.run_id is not None:
             reads = [
@@ -89,6 +101,10 @@ class ReferenceService:
             ]
             self._record(actor, request.run_id, reads)
         return ResolvedReferences(items=items)
+
+    def _find(self, actor: Actor, row: SecretRow) -> SecretRow | None:
+        with self._database.read() as connection:
+            return self._index.find_by_id(connection, actor.workspace_id, actor.user_id, row.id)
 
     def _near(self, connection: Connection, actor: Actor, missing: Sequence[str]) -> dict[str, list[str]]:
         """For some names that are not there, those like them."""

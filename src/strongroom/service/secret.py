@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import hmac
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,12 +23,11 @@ from strongroom.errors import (
     NotFound,
     NothingToChange,
     StaleVersion,
+    StrongroomError,
     Unavailable,
-    ValuesCorrupt,
-    ValuesMissing,
     printable,
 )
-from strongroom.metadata.secret import PRESENT, SecretIndex, SecretRow, decode_labels
+from strongroom.metadata.secret import SecretIndex, SecretRow, decode_labels
 from strongroom.metadata.secret_list import SORTABLE, SecretQuery, list_secrets
 from strongroom.models.filter import from_microseconds, parse_text_filter, parse_time_filter, to_microseconds
 from strongroom.models.page import Page, check_page
@@ -53,8 +51,10 @@ from strongroom.models.secret import (
     check_values,
 )
 from strongroom.redaction import SecretText
-from strongroom.secrets_stores.sql import STORE_ID, Place, SqlSecretsStore
+from strongroom.secrets_stores.base import About
+from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
+from strongroom.service.placements import Landed, Placements
 
 PATIENCE_SECONDS = 30
 """How long a write goes on trying while others keep changing the same secret."""
@@ -62,16 +62,20 @@ PATIENCE_SECONDS = 30
 _MAX_DESCRIPTION = 4_096
 
 
+class _MovedOn(Exception):
+    """Somebody else was faster: look at the secret again."""
+
+
 class SecretService:
     """Creates, reads, changes and deletes secrets on behalf of actors. Thread-safe; any number of processes may share a database.
 
-    Whoever asks sees the secrets of their workspace and their own user-scoped ones; all others do not exist for them. Each write is
-    one transaction: it happens as a whole, durably, or not at all.
+    Whoever asks sees the secrets of their workspace and their own user-scoped ones; all others do not exist for them. Each write
+    becomes visible in one transaction: it happens as a whole, durably, or not at all.
     """
 
-    def __init__(self, deployment: Deployment, store: SqlSecretsStore) -> None:
-        self._database, self._keys, self._store = deployment.database, deployment.keys, store
-        self._digest_key, self._keep = deployment.digest_key, deployment.settings.keep_versions
+    def __init__(self, deployment: Deployment, store: SqlSecretsStore, placements: Placements) -> None:
+        self._database, self._keys, self._placements = deployment.database, deployment.keys, placements
+        self._deployment_id, self._keep = deployment.id, placements.keep(deployment.settings.keep_versions)
         self._index = SecretIndex(store)
 
     def create(self, actor: Actor, request: CreateSecret) -> Secret:
@@ -83,10 +87,12 @@ class SecretService:
         moment, secret_id = now(), new_id()
         private_to = _namespace(actor, request.scope)
         expires_at = None if request.expires_at is None else _moment(request.expires_at)
+        if not self._placements.are_local:  # before anything is put
+            self._check_free(actor, private_to, name)
+        landed = self._placements.put(values, self._about(secret_id, name, request.scope, actor.workspace))
 
         def write() -> None:
-            place = Place(secret_id, 1, new_id())
-            sealed = self._store.seal(place, values)
+            sealed = self._placements.seal(landed, secret_id, 1)
             with self._database.write() as connection:
                 self._index.insert(
                     connection,
@@ -105,14 +111,15 @@ class SecretService:
                     secret_id=secret_id,
                     number=1,
                     keys=list(values),
-                    digest=self._digest(values),
+                    digest=landed.digest,
                     user_id=actor.user_id,
-                    placed={STORE_ID: place.locator},
+                    placed=landed.locators,
                     now=moment,
                 )
-                self._store.insert(connection, place, sealed)
+                self._placements.place(connection, landed, secret_id, 1, sealed)
 
-        self._attempt(write, actor, private_to, name)
+        with self._abandoned_unless_placed(landed):
+            self._attempt(write, actor, private_to, name)
         return Secret(
             id=secret_id,
             name=name,
@@ -131,13 +138,11 @@ class SecretService:
 
     def get(self, actor: Actor, request: GetSecret) -> Secret:
         """The secret with the values of its current version, or of the one asked for. `NotFound`."""
-        row = self._version(actor, self._known(actor, request.id), request.version)
-        return _secret(row, read_values(self._store, row))
+        return self._read(actor, self._version(actor, self._known(actor, request.id), request.version), request.version)
 
     def get_by_name(self, actor: Actor, request: GetSecretByName) -> Secret:
         """The same by exact name: the actor's own one first, then the workspace's."""
-        row = self._version(actor, self._named(actor, request), request.version)
-        return _secret(row, read_values(self._store, row))
+        return self._read(actor, self._version(actor, self._named(actor, request), request.version), request.version)
 
     def get_metadata(self, actor: Actor, request: GetSecret) -> Secret:
         """The secret without values. `NotFound`."""
@@ -218,7 +223,7 @@ class SecretService:
             with self._database.write() as connection:
                 placed = self._index.delete(connection, known)
                 if placed is not None:
-                    self._store.delete(connection, [locator for _, locator in placed])
+                    self._placements.release(connection, placed)
                     return
 
     def list_versions(self, actor: Actor, request: ListSecretVersions) -> Page[SecretVersion]:
@@ -264,7 +269,9 @@ class SecretService:
         changes = self._changes(actor, request, known)
         values = None
         if request.values is not UNSET:
-            before = read_values(self._store, known)
+            row, before = self._placements.read(known, lambda: self._find(actor, known.id))
+            if row.number != known.number:
+                return None
             values = _merged(before, request.values)
             check_values({key: SecretText(value) for key, value in values.items()})
             if values == before:
@@ -276,32 +283,37 @@ class SecretService:
         number = known.last_version + 1
         if values is not None:
             changes |= {"current_version": number, "last_version": number}
-        moved = False
+        moved, landed = False, None
+        if values is not None:
+            scope = Scope.USER if changes.get("private_to", known.private_to) else Scope.WORKSPACE
+            landed = self._placements.put(values, self._about(known.id, changes.get("name", known.name), scope, known.workspace))
 
         def write() -> None:
             nonlocal moved
-            place = Place(known.id, number, new_id())
-            sealed = self._store.seal(place, values) if values is not None else None
+            sealed = self._placements.seal(landed, known.id, number) if landed is not None else None
             with self._database.write() as connection:
                 moved = self._index.advance(connection, known, changes)
-                if not moved or values is None or sealed is None:
+                if not moved or landed is None:
                     return
                 self._index.add_version(
                     connection,
                     secret_id=known.id,
                     number=number,
-                    keys=list(values),
-                    digest=self._digest(values),
+                    keys=list(landed.values),
+                    digest=landed.digest,
                     user_id=actor.user_id,
-                    placed={STORE_ID: place.locator},
+                    placed=landed.locators,
                     now=moment,
                 )
-                self._store.insert(connection, place, sealed)
+                self._placements.place(connection, landed, known.id, number, sealed)
                 if number > self._keep:
                     forgotten = self._index.forget_versions(connection, known.id, number - self._keep, keeping=known.current_version)
-                    self._store.delete(connection, [locator for _, locator in forgotten])
+                    self._placements.release(connection, forgotten)
 
-        self._attempt(write, actor, changes.get("private_to", known.private_to), changes.get("name", known.name), known.id)
+        with suppress(_MovedOn), self._abandoned_unless_placed(landed):
+            self._attempt(write, actor, changes.get("private_to", known.private_to), changes.get("name", known.name), known.id)
+            if not moved:
+                raise _MovedOn
         if not moved:
             return None
         secret = _secret(known)
@@ -355,22 +367,46 @@ class SecretService:
             except Deadlocked:  # two renames that cross each other, for example
                 continue
             except ConstraintViolated:
-                with self._database.read() as connection:
-                    taken = self._index.find_by_name(connection, actor.workspace_id, [private_to], name)
-                if taken is not None and taken.id != own_id:
-                    raise AlreadyExists(
-                        f"a secret '{name}' already exists in {_place_name(actor, private_to)}",
-                        hint=f"change it with: strongroom secret update {name}",
-                    ) from None
+                self._check_free(actor, private_to, name, own_id)
                 self._keys.reload()
             else:
                 return
         raise Unavailable("the database keeps refusing this change", hint="try again")
 
+    def _check_free(self, actor: Actor, private_to: str, name: str, own_id: str | None = None) -> None:
+        """`AlreadyExists` if another secret has the name."""
+        with self._database.read() as connection:
+            taken = self._index.find_by_name(connection, actor.workspace_id, [private_to], name)
+        if taken is not None and taken.id != own_id:
+            raise AlreadyExists(
+                f"a secret '{name}' already exists in {_place_name(actor, private_to)}",
+                hint=f"change it with: strongroom secret update {name}",
+            )
+
+    @contextmanager
+    def _abandoned_unless_placed(self, landed: Landed | None) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            if landed is not None:
+                with suppress(StrongroomError):  # the collector does it, when the time of the put is over
+                    self._placements.abandon(landed)
+            raise
+
+    def _about(self, secret_id: str, name: str, scope: Scope, workspace: str) -> About:
+        return About(deployment_id=self._deployment_id, secret_id=secret_id, name=name, scope=scope, workspace=workspace)
+
+    def _read(self, actor: Actor, row: SecretRow, version: int | None) -> Secret:
+        """The secret with the values of this version, or of the current one if it has moved on meanwhile."""
+        return _secret(*self._placements.read(row, lambda: self._find(actor, row.id, version)))
+
+    def _find(self, actor: Actor, secret_id: str, version: int | None = None) -> SecretRow | None:
+        with self._database.read() as connection:
+            return self._index.find_by_id(connection, actor.workspace_id, actor.user_id, secret_id, version)
+
     def _known(self, actor: Actor, secret_id: str) -> SecretRow:
         """The visible secret of this full id, as it is now."""
-        with self._database.read() as connection:
-            row = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, secret_id)
+        row = self._find(actor, secret_id)
         if row is None:
             raise _no_such_id(secret_id)
         return row
@@ -396,9 +432,6 @@ class SecretService:
             raise self._no_such_version(row, version)
         return older
 
-    def _digest(self, values: Mapping[str, str]) -> bytes:
-        return hmac.digest(self._digest_key, msgspec.json.encode(values, order="deterministic"), hashlib.sha256)
-
     def _no_such_version(self, row: SecretRow, version: int) -> NotFound:
         with self._database.read() as connection:
             kept = [str(each.number) for each in reversed(self._index.list_versions(connection, row.id))]
@@ -421,20 +454,6 @@ def near_names(index: SecretIndex, connection: Connection, actor: Actor, namespa
     names = index.names_starting_with(connection, actor.workspace_id, namespaces, "".join(sorted(letters)), limit=500)
     folded = {each.lower(): each for each in names}
     return [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 3, 0.7)]
-
-
-def read_values(store: SqlSecretsStore, row: SecretRow) -> dict[str, str]:
-    """The values of the row's version, in the order of its keys. `Unreadable` with the reason."""
-    for placement in row.placements:
-        if placement.store_id == STORE_ID and placement.state == PRESENT:
-            values = store.unseal(Place(row.id, row.number, placement.locator), placement.beside)
-            if values.keys() != set(row.key_names):
-                raise ValuesCorrupt(
-                    f"version {row.number} of '{row.name}' has other keys than the index says",
-                    hint="roll back to another version, or restore the database from a backup",
-                )
-            return {key: values[key] for key in row.key_names}
-    raise ValuesMissing(f"no store holds version {row.number} of '{row.name}'", hint="restore it from a backup")
 
 
 def _namespace(actor: Actor, scope: Scope) -> str:

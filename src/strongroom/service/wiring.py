@@ -24,13 +24,18 @@ from strongroom.service.dispatcher import Dispatcher, Handler
 from strongroom.service.encryption_keys import Rotation, key_target, rotate
 from strongroom.service.identity import IdentityService
 from strongroom.service.info import InfoService
+from strongroom.service.placements import Placements
+from strongroom.service.reconciler import Reconciler
 from strongroom.service.reference import ReferenceService
 from strongroom.service.reply import ReplyService
 from strongroom.service.run import RunService
 from strongroom.service.run_gate import RunGate
 from strongroom.service.secret import SecretService
 from strongroom.service.stack import StackService
+from strongroom.service.stores import Examination, check_at_start, examine, open_stores
 from strongroom.service.workspace import WorkspaceService
+
+FOLLOW_UP_SECONDS = 5.0
 
 
 class Service:
@@ -40,7 +45,15 @@ class Service:
         self.deployment: Deployment = open_deployment(settings)
         self.local_actor = self.deployment.local_actor
         self.store = SqlSecretsStore(self.deployment.keys)
-        secrets = SecretService(self.deployment, self.store)
+        database, deployment_id = self.deployment.database, self.deployment.id
+        try:
+            stores = open_stores(settings, deployment_id)
+        except BaseException:
+            self.deployment.close()
+            raise
+        self.placements = Placements(database, self.store, self.deployment.digest_key, deployment_id, stores)
+        self.reconciler = Reconciler(database, self.placements)
+        secrets = SecretService(self.deployment, self.store, self.placements)
         components, stacks = ComponentService(self.deployment), StackService(self.deployment)
         self.identities = users = IdentityService(self.deployment.database)
         self._workspaces = workspaces = WorkspaceService(self.deployment.database)
@@ -48,7 +61,7 @@ class Service:
         audit = AuditService(self.deployment)
         self.replies = ReplyService(self.deployment)
         runs = RunService(self.deployment, self.store)
-        references = ReferenceService(self.deployment, self.store, runs.record)
+        references = ReferenceService(self.deployment, self.store, self.placements, runs.record)
         handlers: dict[str, Handler] = {
             of_audit.LIST.name: audit.list,
             of_audit.VERIFY.name: audit.verify,
@@ -61,7 +74,7 @@ class Service:
             of_component.LIST_FLAVORS.name: components.list_flavors,
             of_component.REGISTER_FLAVOR.name: components.register_flavor,
             of_component.UPDATE.name: components.update,
-            of_info.INFO.name: InfoService(self.deployment).get,
+            of_info.INFO.name: InfoService(self.deployment, self.placements).get,
             of_run.CREATE.name: runs.create,
             of_run.FIND_CACHED_STEP.name: runs.find_cached_step,
             of_run.FINISH.name: runs.finish,
@@ -128,6 +141,25 @@ class Service:
         target = keys.source if to is None else key_target(self.deployment.settings, to)
         return rotate(self.deployment.database, keys, self.store, target, progress)
 
+    def check_stores(self) -> None:
+        """Tries the primary secrets store out, for a server that is about to start. Raises what it refuses, or that it is silent."""
+        self.placements.prepare()
+        for store in self.placements.stores[:1]:
+            if store.external is not None:
+                check_at_start(self.deployment.database, store, self.deployment.id)
+
+    def examine_stores(self) -> list[Examination]:
+        """How each configured secrets store shows itself."""
+        self.placements.prepare()
+        return [examine(self.deployment.database, each, self.deployment.id) for each in self.placements.stores]
+
     def close(self) -> None:
-        """Closes the deployment."""
+        """Does for the secrets stores what is left to do, for some seconds, and closes all. Nobody may be at work."""
+        self.reconciler.close()
+        self.placements.close()
         self.deployment.close()
+
+    def follow_up(self) -> None:
+        """Makes the secrets stores follow what was just changed, for some seconds; what is left is done the next time."""
+        if self.placements.work_left.is_set():
+            self.reconciler.run(FOLLOW_UP_SECONDS)

@@ -30,6 +30,7 @@ from strongroom.models.secret import Scope
 from strongroom.operations import run as run_operations
 from strongroom.operations import secret as operations
 from strongroom.secrets_stores.sql import Place, SqlSecretsStore
+from strongroom.service.placements import Placements
 from strongroom.service.reference import ReferenceService
 from strongroom.service.wiring import Service
 from tests.canary import CANARY, holds_canary
@@ -204,7 +205,12 @@ def test_checking_asks_no_store(alice: Person, service: Service) -> None:
     def record(*_: Any) -> None:
         raise AssertionError("a check was recorded as a read")
 
-    closed = ReferenceService(service.deployment, ClosedStore(service.deployment.keys), record)
+    closed_store = ClosedStore(service.deployment.keys)
+    configured = service.placements.stores
+    placements = Placements(
+        service.deployment.database, closed_store, service.deployment.digest_key, service.deployment.id, configured
+    )
+    closed = ReferenceService(service.deployment, closed_store, placements, record)
     reply: CheckedReferences = closed.check(alice.actor, CheckReferences(references=references("s.k", "s.l", "t.k")))
     assert [item.status for item in reply.items] == [OK, NO_KEY, NO_SECRET]
     assert reply.items[0].secret_id == made.id

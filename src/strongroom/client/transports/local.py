@@ -63,5 +63,8 @@ class LocalTransport:
             if users > 1:
                 _services[self._settings] = service, users - 1
             else:
-                service.close()
+                try:
+                    service.follow_up()
+                finally:
+                    service.close()
             self._service = None

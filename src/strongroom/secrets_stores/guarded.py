@@ -1,0 +1,158 @@
+"""A store that is asked again when it does not answer, and left alone while it is down.
+
+Retries and the circuit breaker live here and nowhere else: stores make one attempt per call. What is repeated is harmless by the
+promises of `SecretsStore`.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from strongroom.connectors.deadline import Deadline
+from strongroom.errors import StrongroomError, Unavailable
+from strongroom.secrets_stores.base import About, Capabilities, Found, Introspective, ReadsMany, SecretsStore
+
+ATTEMPTS = 3
+FIRST_PAUSE_SECONDS = 0.1
+FAILURES = 5
+"""After so many calls in a row without an answer, the store counts as down."""
+
+REST_SECONDS = 5.0
+"""How long a store that is down is left alone, before one call may try it; up to half as long again, so that not all come at once."""
+
+_T = TypeVar("_T")
+
+
+class Breaker:
+    """Knows whether a back end is down. Thread-safe."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._lock = clock, threading.Lock()
+        self._failures, self._next_try = 0, 0.0
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether calls may pass: as far as one knows, the back end is up."""
+        return self._failures < FAILURES
+
+    def admit(self) -> bool:
+        """Whether this call may pass. While the back end is down, one may now and then."""
+        if self._failures < FAILURES:
+            return True
+        with self._lock:
+            if self._failures >= FAILURES and self._clock() < self._next_try:
+                return False
+            self._rest()
+            return True
+
+    def answered(self) -> None:
+        """The back end gave an answer, be it a refusal."""
+        self._failures = 0
+
+    def silent(self) -> None:
+        """It gave none."""
+        with self._lock:
+            self._failures += 1
+            if self._failures == FAILURES:
+                self._rest()
+
+    def _rest(self) -> None:
+        self._next_try = self._clock() + REST_SECONDS * random.uniform(1, 1.5)  # noqa: S311 - nothing to guess here
+
+
+class GuardedStore:
+    """A `SecretsStore` around another one, with the same promises. Closes it."""
+
+    def __init__(self, store: SecretsStore, sleep: Callable[[float], object] = time.sleep) -> None:
+        self.inner, self._sleep = store, sleep
+        self._breaker = Breaker()
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+    @property
+    def store_id(self) -> str:
+        """The inner store's."""
+        return self.inner.store_id
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """The inner store's."""
+        return self.inner.capabilities
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it answers, as far as calls have shown. Nobody is asked."""
+        return self._breaker.is_closed
+
+    @property
+    def reads_many(self) -> bool:
+        """Whether `get_many` takes fewer calls than locators."""
+        return isinstance(self.inner, ReadsMany)
+
+    def new_locator(self, secret_id: str) -> str:
+        """The inner store's."""
+        return self.inner.new_locator(secret_id)
+
+    def put(self, locator: str, values: Mapping[str, str], about: About, *, seconds: float) -> None:
+        """See `SecretsStore.put`."""
+        self._call(lambda left: self.inner.put(locator, values, about, seconds=left), seconds)
+
+    def get(self, locator: str, *, seconds: float) -> dict[str, str]:
+        """See `SecretsStore.get`."""
+        return self._call(lambda left: self.inner.get(locator, seconds=left), seconds)
+
+    def get_many(self, locators: Sequence[str], *, seconds: float) -> Mapping[str, dict[str, str] | StrongroomError]:
+        """See `ReadsMany`, which the inner store has to be."""
+        inner = self.inner
+        assert isinstance(inner, ReadsMany)
+        return self._call(lambda left: inner.get_many(locators, seconds=left), seconds)
+
+    def delete(self, locator: str, *, seconds: float) -> None:
+        """See `SecretsStore.delete`."""
+        self._call(lambda left: self.inner.delete(locator, seconds=left), seconds)
+
+    def scan(self, *, seconds: float) -> Iterator[Sequence[Found]]:
+        """See `SecretsStore.scan`. Not repeated: whoever scans begins anew."""
+        return self.inner.scan(seconds=seconds)
+
+    def identity(self, *, seconds: float) -> str | None:
+        """Who the credential belongs to, if the store can tell."""
+        inner = self.inner
+        return self._call(lambda left: inner.identity(seconds=left), seconds) if isinstance(inner, Introspective) else None
+
+    @property
+    def policy(self) -> str | None:
+        """What has to be allowed, if the store can tell."""
+        return self.inner.policy if isinstance(self.inner, Introspective) else None
+
+    def close(self) -> None:
+        """Closes the inner store."""
+        self.inner.close()
+
+    def _call(self, call: Callable[[float], _T], seconds: float) -> _T:
+        """Tries up to `ATTEMPTS` times within the time, with growing pauses of random length, or as long as the back end asks for."""
+        deadline = Deadline(seconds)
+        for attempt in range(1, ATTEMPTS + 1):
+            if not self._breaker.admit():
+                raise Unavailable(f"{self.store_id} has not answered for a while, and is left alone for some seconds")
+            try:
+                result = call(deadline.left())
+            except Unavailable as error:
+                self._breaker.silent()
+                pause = FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.25, 1)  # noqa: S311 - nothing to guess here
+                pause = max(pause, error.retry_after or 0)
+                if attempt == ATTEMPTS or pause >= deadline.remaining():
+                    raise
+                self._sleep(pause)
+            except StrongroomError:
+                self._breaker.answered()
+                raise
+            else:
+                self._breaker.answered()
+                return result
+        raise AssertionError("the last attempt returns or raises")

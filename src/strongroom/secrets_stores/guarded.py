@@ -30,8 +30,8 @@ _T = TypeVar("_T")
 class Breaker:
     """Knows whether a back end is down. Thread-safe."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._lock = clock, threading.Lock()
+    def __init__(self, rest_seconds: float = REST_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
+        self._rest_seconds, self._clock, self._lock = rest_seconds, clock, threading.Lock()
         self._failures, self._next_try = 0, 0.0
 
     @property
@@ -61,15 +61,17 @@ class Breaker:
                 self._rest()
 
     def _rest(self) -> None:
-        self._next_try = self._clock() + REST_SECONDS * random.uniform(1, 1.5)  # noqa: S311 - nothing to guess here
+        self._next_try = self._clock() + self._rest_seconds * random.uniform(1, 1.5)  # noqa: S311 - nothing to guess here
 
 
 class GuardedStore:
     """A `SecretsStore` around another one, with the same promises. Closes it."""
 
-    def __init__(self, store: SecretsStore, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(
+        self, store: SecretsStore, sleep: Callable[[float], object] = time.sleep, rest_seconds: float = REST_SECONDS
+    ) -> None:
         self.inner, self._sleep = store, sleep
-        self._breaker = Breaker()
+        self._breaker = Breaker(rest_seconds)
 
     def __repr__(self) -> str:
         return repr(self.inner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
@@ -24,7 +24,7 @@ from strongroom.service.dispatcher import Dispatcher, Handler
 from strongroom.service.encryption_keys import Rotation, key_target, rotate
 from strongroom.service.identity import IdentityService
 from strongroom.service.info import InfoService
-from strongroom.service.placements import Placements
+from strongroom.service.placements import Configured, Placements
 from strongroom.service.reconciler import Reconciler
 from strongroom.service.reference import ReferenceService
 from strongroom.service.reply import ReplyService
@@ -41,7 +41,8 @@ FOLLOW_UP_SECONDS = 5.0
 class Service:
     """An open deployment behind its dispatcher. Thread-safe; close it when done."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, open_stores: Callable[[Settings, str], Sequence[Configured]] = open_stores) -> None:
+        """`open_stores` gives the secrets stores for the settings and the deployment's id."""
         self.deployment: Deployment = open_deployment(settings)
         self.local_actor = self.deployment.local_actor
         self.store = SqlSecretsStore(self.deployment.keys)

@@ -6,9 +6,11 @@ import base64
 import itertools
 import os
 import shutil
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
@@ -19,11 +21,15 @@ from strongroom.client.login_state import LoginState, write_login
 from strongroom.config import PREFIX, Settings, read_settings
 from strongroom.db.engine import Database
 from strongroom.redaction import SecretText
+from strongroom.secrets_stores.base import Introspective
 from strongroom.service.wiring import Service
 from tests.callers import Caller
 from tests.people import Person, add_person
 from tests.servers import DatabaseServer
 from tests.servers.strongroom import PASSWORD, StrongroomServer
+
+if TYPE_CHECKING:
+    from tests.servers.openbao import OpenBaoServer
 
 pytest_plugins = ["tests.canary", "tests.fakes.keyring", "tests.processes", "pytester"]
 
@@ -79,6 +85,37 @@ def _with_template(server: DatabaseServer, key: str) -> Iterator[DatabaseServer]
         yield server
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def openbao() -> Iterator[OpenBaoServer]:
+    """A real OpenBao, for many tests: each works under names of its own."""
+    from tests.servers.openbao import OpenBaoServer
+
+    server = OpenBaoServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def vault_variables(openbao: OpenBaoServer) -> dict[str, str]:
+    """The variables, without their prefix, that keep values in OpenBao, at a place of this test and with no right elsewhere."""
+    from strongroom.config import StoreSettings
+    from strongroom.secrets_stores.opening import open_external
+
+    place = {"vault_addr": openbao.url, "vault_token": "none", "prefix": f"t{uuid.uuid4().hex}"}
+    store = open_external(StoreSettings("vault", options=tuple(place.items())), "d")
+    assert isinstance(store, Introspective)
+    place["vault_token"] = openbao.new_token(store.policy)
+    store.close()
+    return {"SECRETS_STORE_TYPE": "vault"} | {f"SECRETS_STORE_{name.upper()}": text for name, text in place.items()}
+
+
+@pytest.fixture
+def vault_settings(local_settings: Settings, vault_variables: dict[str, str]) -> Settings:
+    """The settings of an embedded store whose values are in OpenBao."""
+    variables = {"CONFIG_PATH": str(local_settings.folder), **vault_variables}
+    return read_settings({f"{PREFIX}{name}": text for name, text in variables.items()})
 
 
 @pytest.fixture(scope="session")

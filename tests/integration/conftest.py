@@ -15,7 +15,6 @@ from tests.canary import CANARY
 from tests.fakes.container_registry import ContainerRegistry
 from tests.fakes.slack import SlackServer
 from tests.servers.mlflow import MLflowServer, NotBuilt, build_environment
-from tests.servers.openbao import OpenBaoServer
 from tests.servers.s3 import S3Server
 
 
@@ -46,14 +45,6 @@ def mlflow_server() -> Iterator[MLflowServer]:
 def s3_server() -> Iterator[S3Server]:
     """A server that speaks S3 and checks signatures. One for many tests: each test creates a bucket of its own."""
     server = S3Server(f"{CANARY}-s3/+")
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def openbao() -> Iterator[OpenBaoServer]:
-    """A real OpenBao, for many tests: each works under names of its own."""
-    server = OpenBaoServer()
     yield server
     server.stop()
 

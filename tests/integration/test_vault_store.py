@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -26,15 +25,13 @@ from tests.servers.openbao import DurableOpenBaoServer, OpenBaoServer
 
 ABOUT = About(deployment_id="d", secret_id="s", name="my_secret", scope="workspace", workspace="default")
 VALUES = {"username": f"{CANARY}-user", "password": f"{CANARY}-é"}
-DOCUMENT = Path(__file__).parents[2] / "docs" / "internals" / "secrets-stores.md"
 SECONDS = 20
 
 
 def policy(prefix: str) -> str:
-    """The policy of the document, for another prefix."""
-    found = re.search(r"```hcl\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    assert found
-    return found[1].replace("/strongroom/", f"/{prefix}/")
+    """What the store says that it needs at a prefix."""
+    connection = VaultConnection("http://127.0.0.1:1", TokenMethod(vault_token=SecretText("none")))
+    return VaultSecretsStore(connection, "d", prefix=prefix).policy
 
 
 @dataclass(frozen=True)

@@ -87,10 +87,13 @@ def examine(database: Database, store: Configured, deployment_id: str) -> Examin
 
 
 def check_at_start(database: Database, store: Configured, deployment_id: str) -> None:
-    """Raises the first thing that a store refuses or fails to do."""
+    """Raises the first thing that a store refuses or fails to do, as an error that names its role and says what to do."""
     for trial in examine(database, store, deployment_id).trials:
-        if trial.error is not None and trial.right != "list":
-            raise trial.error
+        if (error := trial.error) is not None and trial.right != "list":
+            advice = (
+                "check its address and whether it runs" if isinstance(error, Unavailable) else "see: strongroom server check-stores"
+            )
+            raise type(error)(f"{store.role} secrets store: {error.message}", hint=error.hint or advice)
 
 
 def _check_places(opened: Sequence[Configured]) -> None:

@@ -1,4 +1,4 @@
-"""The client's tests run on every database, and on a server."""
+"""The client's tests run on every database, on a server, and with values in OpenBao."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from strongroom.client import Client
 from strongroom.config import Settings
 from tests.conftest import DATABASES, settings_in
 
+OTHERS = {"server": "remote_settings", "vault": "vault_settings"}
 
-@pytest.fixture(params=[*DATABASES, "server"])
+
+@pytest.fixture(params=[*DATABASES, *OTHERS])
 def client(request: pytest.FixtureRequest) -> Iterator[Client]:
-    """A client of the embedded store, on each database in turn, and of a server."""
-    if request.param == "server":
-        with Client(request.getfixturevalue("remote_settings")) as client:
+    """A client of the embedded store, on each database in turn and with values elsewhere, and of a server."""
+    if request.param in OTHERS:
+        with Client(request.getfixturevalue(OTHERS[request.param])) as client:
             yield client
         return
     for settings in settings_in(request, "template"):

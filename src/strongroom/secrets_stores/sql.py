@@ -110,6 +110,10 @@ class SqlSecretsStore:
         """Deletes what lies at the locators, as part of the caller's transaction; what is gone is no error."""
         connection.execute(_DELETE, {"locators": list(locators)})
 
+    def scan(self, connection: Connection, after: str, limit: int) -> list[Place]:
+        """Where values lie, in the order of their locators, which come after `after`. No value is read."""
+        return [Place(row.secret_id, row.number, row.locator) for row in connection.execute(_SCAN, {"after": after, "limit": limit})]
+
     def rewrap(self, connection: Connection, keyring: Keyring, former: Sequence[str], after: str, limit: int) -> Rewrapped:
         """Wraps data keys that are under the `former` keys by the active one, in the caller's transaction.
 
@@ -148,6 +152,12 @@ def _corrupt(secret_id: str, number: int) -> ValuesCorrupt:
 
 _decode: Callable[[bytes], dict[str, str]] = msgspec.json.Decoder(dict[str, str]).decode
 _INSERT = PreparedInsert(sql_values)
+_SCAN = (
+    select(sql_values.c.secret_id, sql_values.c.number, sql_values.c.locator)
+    .where(sql_values.c.locator > bindparam("after"))
+    .order_by(sql_values.c.locator)
+    .limit(bindparam("limit"))
+)
 _DELETE = delete(sql_values).where(sql_values.c.locator.in_(bindparam("locators", expanding=True)))
 _under: ColumnElement[bool] = sql_values.c.key_id.in_(bindparam("keys", expanding=True))
 _UNDER = (

@@ -35,6 +35,12 @@ def type_of(settings: StoreSettings) -> str:
 def open_external(settings: StoreSettings, deployment_id: str) -> SecretsStore:
     """A store outside of the database, for one deployment. Asks no back end. `ConfigurationError`, `MissingExtra`."""
     kind = type_of(settings)
+    if kind == "custom":
+        from strongroom.secrets_stores.custom import open_custom
+
+        if settings.auth_method:
+            raise ConfigurationError("a secrets store of type custom has no option 'auth_method'", hint="unset it")
+        return open_custom(dict(settings.options), deployment_id)
     connector = importlib.import_module(f"strongroom.connectors.{kind}")
     module = importlib.import_module(f"strongroom.secrets_stores.{kind}")
     name = settings.auth_method or connector.DEFAULT_METHOD

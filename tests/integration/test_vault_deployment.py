@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,7 +19,7 @@ from strongroom.config import PREFIX, Settings, StoreSettings
 from strongroom.errors import NotFound, Unavailable
 from tests.canary import CANARY, holds_canary
 from tests.fakes.relay import Relay
-from tests.servers.openbao import OpenBaoServer
+from tests.servers.openbao import DurableOpenBaoServer, OpenBaoServer
 from tests.servers.strongroom import PASSWORD, StrongroomServer, free_port
 
 ONE, TWO = f"{CANARY}-one", f"{CANARY}-two"
@@ -167,6 +169,43 @@ def test_four_ways_not_to_start(variables: dict[str, str], openbao: OpenBaoServe
         assert not holds_canary(done.stderr)
         said.append(first)
     assert len(set(said)) == 4
+
+
+def test_the_store_is_killed_while_somebody_writes(local_settings: Settings) -> None:
+    """On an OpenBao that keeps its data as in production: what was acknowledged is there when it is back, and writing goes on."""
+    openbao = DurableOpenBaoServer()
+    options = {"vault_addr": openbao.url, "vault_token": openbao.admin.token, "ca_cert": str(openbao.ca_cert)}
+    settings = replace(local_settings, secrets_store=StoreSettings("vault", None, 2, tuple(sorted(options.items()))))
+    acknowledged: list[int] = []
+    enough, failed = threading.Event(), threading.Event()
+
+    def write(client: Client) -> None:
+        for number in itertools.count(1):
+            try:
+                client.update_secret("s", add_or_update_values={"k": str(number)})
+            except Unavailable:
+                failed.set()
+                return
+            acknowledged.append(number)
+            if len(acknowledged) == 20:
+                enough.set()
+
+    try:
+        with Client(settings) as client:
+            client.create_secret("s", {"k": "0"})
+            writer = threading.Thread(target=write, args=(client,))
+            writer.start()
+            assert enough.wait(60)
+            openbao.kill()
+            assert failed.wait(60)
+            writer.join()
+            openbao.start()
+        with Client(settings) as client:
+            assert int(client.get_secret("s").secret_values["k"]) == acknowledged[-1]
+            client.update_secret("s", add_or_update_values={"l": "1"})
+            assert client.get_secret("s").secret_values == {"k": str(acknowledged[-1]), "l": "1"}
+    finally:
+        openbao.stop()
 
 
 @contextmanager

@@ -236,8 +236,12 @@ def test_a_server_whose_store_hangs(variables: dict[str, str], openbao: OpenBaoS
             assert admin.call("GET", "/healthz", root="").status == 200
             (store,) = admin.call("GET", "/info").data["stores"]
             assert (store["type"], store["role"]) == ("vault", "primary")
+            while admin.call("GET", "/readyz", root="").status == 200:  # until that worker has seen enough of it
+                assert admin.call("GET", f"/secrets/{made['id']}").status == 503
+            assert b'strongroom_store_up{role="primary",type="vault"} 0.0' in admin.call("GET", "/metrics", root="").body
         while (reply := admin.call("GET", f"/secrets/{made['id']}")).status != 200:
             assert reply.status == 503  # it is left alone for some seconds
+        assert "a secrets store answers again" in server.log
         assert reply.data["values"] == {"k": ONE}
         while (reply := admin.call("POST", "/secrets", {"name": "t", "values": {"k": TWO}})).status != 201:
             assert reply.status == 503

@@ -33,6 +33,12 @@ class Breaker:
     def __init__(self, rest_seconds: float = REST_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self._rest_seconds, self._clock, self._lock = rest_seconds, clock, threading.Lock()
         self._failures, self._next_try = 0, 0.0
+        self._listener: Callable[[bool], object] = lambda _: None
+
+    def listen(self, listener: Callable[[bool], object]) -> None:
+        """Has the listener told whether the back end is up: now, and each time that this changes."""
+        self._listener = listener
+        listener(self.is_closed)
 
     @property
     def is_closed(self) -> bool:
@@ -51,7 +57,10 @@ class Breaker:
 
     def answered(self) -> None:
         """The back end gave an answer, be it a refusal."""
-        self._failures = 0
+        if self._failures:
+            was_closed, self._failures = self.is_closed, 0
+            if not was_closed:
+                self._listener(True)
 
     def silent(self) -> None:
         """It gave none."""
@@ -59,6 +68,7 @@ class Breaker:
             self._failures += 1
             if self._failures == FAILURES:
                 self._rest()
+                self._listener(False)
 
     def _rest(self) -> None:
         self._next_try = self._clock() + self._rest_seconds * random.uniform(1, 1.5)  # noqa: S311 - nothing to guess here
@@ -71,7 +81,7 @@ class GuardedStore:
         self, store: SecretsStore, sleep: Callable[[float], object] = time.sleep, rest_seconds: float = REST_SECONDS
     ) -> None:
         self.inner, self._sleep = store, sleep
-        self._breaker = Breaker(rest_seconds)
+        self.breaker = Breaker(rest_seconds)
 
     def __repr__(self) -> str:
         return repr(self.inner)
@@ -89,7 +99,7 @@ class GuardedStore:
     @property
     def is_up(self) -> bool:
         """Whether it answers, as far as calls have shown. Nobody is asked."""
-        return self._breaker.is_closed
+        return self.breaker.is_closed
 
     @property
     def reads_many(self) -> bool:
@@ -140,21 +150,21 @@ class GuardedStore:
         """Tries up to `ATTEMPTS` times within the time, with growing pauses of random length, or as long as the back end asks for."""
         deadline = Deadline(seconds)
         for attempt in range(1, ATTEMPTS + 1):
-            if not self._breaker.admit():
+            if not self.breaker.admit():
                 raise Unavailable(f"{self.store_id} has not answered for a while, and is left alone for some seconds")
             try:
                 result = call(deadline.left())
             except Unavailable as error:
-                self._breaker.silent()
+                self.breaker.silent()
                 pause = FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.25, 1)  # noqa: S311 - nothing to guess here
                 pause = max(pause, error.retry_after or 0)
                 if attempt == ATTEMPTS or pause >= deadline.remaining():
                     raise
                 self._sleep(pause)
             except StrongroomError:
-                self._breaker.answered()
+                self.breaker.answered()
                 raise
             else:
-                self._breaker.answered()
+                self.breaker.answered()
                 return result
         raise AssertionError("the last attempt returns or raises")

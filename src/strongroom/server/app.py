@@ -28,6 +28,7 @@ from strongroom.server.openapi import describe_api, page
 from strongroom.server.pulse import HASTE_SECONDS, Pulse
 from strongroom.server.refusal import Refusal, error_response
 from strongroom.server.routes import ROOT, Api, Pools
+from strongroom.service.placements import Configured
 from strongroom.service.wiring import Service
 
 WRITING_THREADS = 16
@@ -57,6 +58,8 @@ def build_app(service: Service) -> ASGIApp:
     log = open_log()
     service.reconciler.start(lambda error: log.warning("the secrets stores do not follow yet", reason=describe(error)))
     metrics = Metrics()
+    for store in service.placements.stores:
+        _follow(store, metrics, log)
     pools = Pools(
         writing=ThreadPoolExecutor(WRITING_THREADS, "writing"),
         hashing=ThreadPoolExecutor(HASHING_THREADS, "hashing"),
@@ -101,6 +104,24 @@ def build_app(service: Service) -> ASGIApp:
         lifespan=lifespan,
     )
     return Manners(Front(api, pages), metrics, log, networks_of(service.deployment.settings.trusted_proxies))
+
+
+def _follow(store: Configured, metrics: Metrics, log: Any) -> None:
+    """Has measurements and log tell whether a secrets store is up."""
+    if store.external is None:
+        metrics.store_is(store.role, store.kind, up=True)
+        return
+    told = [True]
+
+    def tell(up: bool) -> None:
+        metrics.store_is(store.role, store.kind, up=up)
+        if up is not told[0]:
+            told[0] = up
+            (log.warning if up else log.error)(
+                "a secrets store answers again" if up else "a secrets store does not answer", role=store.role
+            )
+
+    store.external.breaker.listen(tell)
 
 
 def open_log() -> Any:

@@ -15,7 +15,7 @@ from strongroom.service.wiring import Service
 
 
 def health_routes(service: Service, pulse: Pulse) -> list[Route]:
-    """`/healthz`: this process answers. `/readyz`: so does the index, which is where the `sql` store keeps its values."""
+    """`/healthz`: this process answers. `/readyz`: so do the index, and at least one secrets store as far as calls have shown."""
 
     async def alive(request: Request) -> Response:
         request.scope["strongroom.operation"] = "healthz"
@@ -31,7 +31,10 @@ def health_routes(service: Service, pulse: Pulse) -> list[Route]:
             if isinstance(error, Unanswered):
                 pulse.lost()
             fine = False
-        body = {"status": "ready" if fine else "not ready", "index": fine}
+        stores = {each.role: fine if each.external is None else each.external.is_up for each in service.placements.stores}
+        body = {"status": "ready", "index": fine, "stores": stores}
+        fine = fine and (any(stores.values()) or not stores)
+        body["status"] = "ready" if fine else "not ready"
         return Response(to_json(body), 200 if fine else 503, media_type="application/json")
 
     return [Route("/healthz", alive), Route("/readyz", ready)]

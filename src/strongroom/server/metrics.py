@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from strongroom.server import METRICS_FOLDER
@@ -28,6 +28,18 @@ class Metrics:
         self._seconds = Histogram(
             "strongroom_request_seconds", "How long answers took.", ["operation"], buckets=_BUCKETS, registry=self._registry
         )
+
+        self._stores = Gauge(
+            "strongroom_store_up",
+            "Whether a secrets store answers, as far as calls have shown.",
+            ["role", "type"],
+            registry=self._registry,
+            multiprocess_mode="livemin",
+        )
+
+    def store_is(self, role: str, kind: str, up: bool) -> None:
+        """Whether this worker takes a secrets store for up. One that no worker doubts is up."""
+        self._stores.labels(role, kind).set(up)
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
         """Counts one request."""

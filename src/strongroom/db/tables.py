@@ -201,6 +201,42 @@ deletions = Table(
     sqlite_with_rowid=False,
 )
 
+copies = Table(
+    "copies",
+    metadata,
+    # Versions that a store is behind by: to be copied there from another one.
+    Column("store_id", exact(255), ForeignKey("stores.id"), primary_key=True),
+    Column("secret_id", exact(ID), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("created", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    # Work that only one process does at a time, and until when it has it.
+    Column("name", exact(64), primary_key=True),
+    Column("holder", exact(ID), nullable=False),
+    Column("until", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    # Backups, restores and verifications: what they are to do, how far they are, and what they found. `state` is JSON.
+    Column("id", exact(ID), primary_key=True),
+    Column("kind", exact(32), nullable=False),
+    Column("status", exact(16), nullable=False),
+    Column("owner_id", exact(ID), ForeignKey("users.id"), nullable=False),
+    Column("state", prose(), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("updated", BigInteger, nullable=False),
+    Index("ix_jobs_owner_id", "owner_id"),
+    sqlite_with_rowid=False,
+)
+
 sql_values = Table(
     "sql_values",
     metadata,

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, literal, select, update
 
 from strongroom.db.query import PreparedInsert
-from strongroom.db.tables import deletions, intents, stores
+from strongroom.db.tables import copies, deletions, intents, placements, stores, versions
 
 Pair = tuple[str, str]
 """A store's id and a locator in it."""
+
+Version = tuple[str, int]
+"""A secret's id and the number of one of its versions."""
+
+PRESENT, EMPTIED = "present", "emptied"
+"""The states of a placement: the store holds the version; or held it, was emptied on purpose, and must not get it back by itself."""
 
 
 def ensure_store(connection: Connection, store_id: str, kind: str, now: int) -> None:
@@ -19,9 +25,9 @@ def ensure_store(connection: Connection, store_id: str, kind: str, now: int) -> 
         connection.execute(insert(stores).values(id=store_id, type=kind, created=now))
 
 
-def announce(connection: Connection, locators: Mapping[str, str], deadline: int) -> None:
-    """Says that values will be put at these locators (store id to locator), and not after the deadline."""
-    _ANNOUNCE.run(connection, [{"store_id": each, "locator": locator, "deadline": deadline} for each, locator in locators.items()])
+def announce(connection: Connection, pairs: Iterable[Pair], deadline: int) -> None:
+    """Says that values will be put at these locators, and not after the deadline."""
+    _ANNOUNCE.run(connection, [{"store_id": each, "locator": locator, "deadline": deadline} for each, locator in pairs])
 
 
 def claim(connection: Connection, pairs: Iterable[Pair]) -> bool:
@@ -51,9 +57,83 @@ def deleted(connection: Connection, store_id: str, locators: Sequence[str]) -> N
     connection.execute(_DELETED, {"of": store_id, "locators": list(locators)})
 
 
-def backlog(connection: Connection) -> int:
-    """How many deletions are still to be done, in all stores."""
-    return connection.execute(_BACKLOG).scalar_one()
+def place(connection: Connection, version: Version, store_id: str, locator: str) -> bool:
+    """Adds a placement to a version. False if the version is gone, or is there already, or was emptied from there."""
+    if not _lock(connection, version) or connection.execute(_STATE, _of(version, store_id)).scalar() is not None:
+        return False
+    row = {"secret_id": version[0], "number": version[1], "store_id": store_id, "locator": locator, "state": PRESENT}
+    _PLACE.run(connection, [row])
+    return True
+
+
+def unplace(connection: Connection, version: Version, store_id: str, keep: str) -> str | None:
+    """Says that a store was emptied of a version that the store `keep` holds. The former locator; None if it is not so any more."""
+    if not _lock(connection, version) or connection.execute(_STATE, _of(version, keep)).scalar() != PRESENT:
+        return None
+    locator = connection.execute(_LOCATOR, _of(version, store_id)).scalar()
+    if locator is not None:
+        connection.execute(_EMPTY, _of(version, store_id))
+    return locator
+
+
+def displace(connection: Connection, version: Version, store_id: str, locator: str) -> bool:
+    """Forgets that a version is, or was, at this locator of the store, so that it can be copied there anew. False if it is not so."""
+    return _lock(connection, version) and connection.execute(_DISPLACE, {**_of(version, store_id), "at": locator}).rowcount == 1
+
+
+def return_to(connection: Connection, version: Version, store_id: str) -> None:
+    """Takes back that a store was emptied of a version, for somebody wants it there again."""
+    connection.execute(_RETURN, _of(version, store_id))
+
+
+def owe(connection: Connection, owed: Iterable[tuple[str, Version]], now: int) -> None:
+    """Says that stores are behind by these versions, which they were not before."""
+    rows = [{"store_id": store_id, "secret_id": version[0], "number": version[1], "created": now} for store_id, version in owed]
+    if rows:
+        _OWE.run(connection, rows)
+
+
+def owe_all(connection: Connection, store_id: str, now: int) -> int:
+    """The same for all versions that a store neither holds nor was emptied of. How many there were. Looks at every version."""
+    return connection.execute(_OWE_ALL, {"of": store_id, "now": now}).rowcount
+
+
+def owed_to(connection: Connection, store_id: str, after: Version, limit: int) -> Sequence[Version]:
+    """Versions that a store is behind by, in their order, those that come after this one."""
+    rows = connection.execute(_OWED, {"of": store_id, "secret": after[0], "number": after[1], "limit": limit})
+    return [(row.secret_id, row.number) for row in rows]
+
+
+def settle(connection: Connection, store_id: str, settled: Iterable[Version]) -> None:
+    """The store is behind by these no more."""
+    for version in settled:
+        connection.execute(_SETTLE, _of(version, store_id))
+
+
+def behind(connection: Connection) -> dict[str, int]:
+    """By how many versions each store is behind; those that are not are left out."""
+    return {row[0]: row[1] for row in connection.execute(_BEHIND)}
+
+
+def to_be_deleted(connection: Connection) -> dict[str, int]:
+    """How many deletions are still to be done, by store."""
+    return {row[0]: row[1] for row in connection.execute(_TO_BE_DELETED)}
+
+
+def named_locators(connection: Connection, store_id: str, locators: Sequence[str]) -> set[str]:
+    """Which of these locators of a store something in the index knows: a placement, an announcement or a deletion."""
+    found: set[str] = set()
+    for query in _NAMED:
+        found.update(connection.execute(query, {"of": store_id, "locators": list(locators)}).scalars())
+    return found
+
+
+def _lock(connection: Connection, version: Version) -> bool:
+    return connection.execute(_LOCK, {"secret": version[0], "number": version[1]}).scalar() is not None
+
+
+def _of(version: Version, store_id: str) -> dict[str, object]:
+    return {"secret": version[0], "number": version[1], "of": store_id}
 
 
 _ANNOUNCE, _TO_DELETE = PreparedInsert(intents), PreparedInsert(deletions)
@@ -70,4 +150,63 @@ _DELETIONS = (
 _DELETED = delete(deletions).where(
     deletions.c.store_id == bindparam("of"), deletions.c.locator.in_(bindparam("locators", expanding=True))
 )
-_BACKLOG = select(func.count()).select_from(deletions)
+_PLACE, _OWE = PreparedInsert(placements), PreparedInsert(copies)
+_HERE = and_(
+    placements.c.secret_id == bindparam("secret"),
+    placements.c.number == bindparam("number"),
+    placements.c.store_id == bindparam("of"),
+)
+_LOCK = (
+    select(versions.c.number)
+    .where(versions.c.secret_id == bindparam("secret"), versions.c.number == bindparam("number"))
+    .with_for_update()
+)
+_STATE = select(placements.c.state).where(_HERE)
+_LOCATOR = select(placements.c.locator).where(_HERE, placements.c.state == PRESENT)
+_EMPTY = update(placements).where(_HERE).values(state=EMPTIED)
+_DISPLACE = delete(placements).where(_HERE, placements.c.locator == bindparam("at"))
+_RETURN = delete(placements).where(_HERE, placements.c.state == EMPTIED)
+_placed = placements.alias("placed")
+_OWE_ALL = insert(copies).from_select(
+    ["store_id", "secret_id", "number", "created"],
+    select(
+        bindparam("of", type_=copies.c.store_id.type),
+        versions.c.secret_id,
+        versions.c.number,
+        bindparam("now", type_=copies.c.created.type),
+    ).where(
+        ~select(literal(1))
+        .where(
+            _placed.c.secret_id == versions.c.secret_id,
+            _placed.c.number == versions.c.number,
+            _placed.c.store_id == bindparam("of"),
+        )
+        .exists(),
+        ~select(literal(1))
+        .where(
+            copies.c.secret_id == versions.c.secret_id,
+            copies.c.number == versions.c.number,
+            copies.c.store_id == bindparam("of"),
+        )
+        .exists(),
+    ),
+)
+_OWED = (
+    select(copies.c.secret_id, copies.c.number)
+    .where(
+        copies.c.store_id == bindparam("of"),
+        (copies.c.secret_id > bindparam("secret"))
+        | ((copies.c.secret_id == bindparam("secret")) & (copies.c.number > bindparam("number"))),
+    )
+    .order_by(copies.c.secret_id, copies.c.number)
+    .limit(bindparam("limit"))
+)
+_SETTLE = delete(copies).where(
+    copies.c.store_id == bindparam("of"), copies.c.secret_id == bindparam("secret"), copies.c.number == bindparam("number")
+)
+_BEHIND = select(copies.c.store_id, func.count().label("count")).group_by(copies.c.store_id)
+_TO_BE_DELETED = select(deletions.c.store_id, func.count().label("count")).group_by(deletions.c.store_id)
+_NAMED = [
+    select(table.c.locator).where(table.c.store_id == bindparam("of"), table.c.locator.in_(bindparam("locators", expanding=True)))
+    for table in (placements, intents, deletions)
+]

@@ -25,8 +25,8 @@ from strongroom.db.query import Prepared, PreparedInsert
 from strongroom.db.tables import placements, secret_labels, secrets, users, versions, workspaces
 from strongroom.metadata import secret_count
 from strongroom.metadata.conditions import can_be_stored
+from strongroom.metadata.placement import PRESENT
 
-PRESENT = "present"
 _MAX_NUMBER = 2**31 - 1
 _BATCH = 1_000
 
@@ -141,9 +141,13 @@ _WIDTH = len(SECRET_COLUMNS)
 
 def with_version(number: ColumnElement[int]) -> FromClause:
     """Secrets joined with their people, their workspace and the version of the given number."""
+    return with_people(secrets.join(versions, and_(versions.c.secret_id == secrets.c.id, versions.c.number == number)))
+
+
+def with_people(source: FromClause) -> FromClause:
+    """A source that contains secrets, joined with their people and their workspace."""
     return (
-        secrets.join(versions, and_(versions.c.secret_id == secrets.c.id, versions.c.number == number))
-        .join(workspaces, workspaces.c.id == secrets.c.workspace_id)
+        source.join(workspaces, workspaces.c.id == secrets.c.workspace_id)
         .join(_owner, _owner.c.id == secrets.c.owner_id)
         .join(_creator, _creator.c.id == secrets.c.created_by_id)
     )
@@ -190,7 +194,7 @@ class SecretIndex:
         """
         found: list[SecretRow] = []
         for some in _batches([name for name in names if can_be_stored(name)]):
-            found += _assemble(connection.execute(self._by_names, _among(workspace_id, namespaces, some)).all())
+            found += assemble(connection.execute(self._by_names, _among(workspace_id, namespaces, some)).all())
         return _first_of_each(found, namespaces)
 
     def find_keys(
@@ -229,7 +233,7 @@ class SecretIndex:
         }
         if number is None:
             del parameters["number"]
-        return _assemble(self._finders[field, number is not None].all(connection, parameters))
+        return assemble(self._finders[field, number is not None].all(connection, parameters))
 
     def insert(
         self,
@@ -415,13 +419,17 @@ def _finder(beside: Beside, field: ColumnElement[Any], number: ColumnElement[int
     )
 
 
-def _assemble(rows: Sequence[Sequence[Any]]) -> list[SecretRow]:
-    """One `SecretRow` per secret out of one row per placement."""
-    found: dict[str, SecretRow] = {}
+_NUMBER = SECRET_COLUMNS.index(versions.c.number)
+
+
+def assemble(rows: Sequence[Sequence[Any]]) -> list[SecretRow]:
+    """One `SecretRow` per version out of one row per placement."""
+    found: dict[tuple[str, int], SecretRow] = {}
     for row in rows:
-        secret = found.get(row[0])
+        key = row[0], row[_NUMBER]
+        secret = found.get(key)
         if secret is None:
-            secret = found[row[0]] = secret_row(row[:_WIDTH])
+            secret = found[key] = secret_row(row[:_WIDTH])
         store_id, locator, state, *beside = row[_WIDTH:]
         if store_id is not None:
             secret.placements.append(PlacementRow(store_id, locator, state, beside))

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from strongroom.connectors.deadline import Deadline
+from strongroom.db.identifiers import new_id
 from strongroom.errors import StrongroomError, Unavailable
 from strongroom.secrets_stores.base import About, Capabilities, Found, Introspective, ReadsMany, SecretsStore
 
@@ -23,6 +24,9 @@ FAILURES = 5
 
 REST_SECONDS = 5.0
 """How long a store that is down is left alone, before one call may try it; up to half as long again, so that not all come at once."""
+
+SPARE_SECONDS = 2.0
+"""How long a store may take while another one has the same values."""
 
 _T = TypeVar("_T")
 
@@ -110,13 +114,13 @@ class GuardedStore:
         """The inner store's."""
         return self.inner.new_locator(secret_id)
 
-    def put(self, locator: str, values: Mapping[str, str], about: About, *, seconds: float) -> None:
-        """See `SecretsStore.put`."""
-        self._call(lambda left: self.inner.put(locator, values, about, seconds=left), seconds)
+    def put(self, locator: str, values: Mapping[str, str], about: About, *, seconds: float, spare: bool = False) -> None:
+        """See `SecretsStore.put`. With `spare` another store takes the values too: then this one is not waited for long."""
+        self._call(lambda left: self.inner.put(locator, values, about, seconds=left), seconds, spare=spare)
 
-    def get(self, locator: str, *, seconds: float) -> dict[str, str]:
-        """See `SecretsStore.get`."""
-        return self._call(lambda left: self.inner.get(locator, seconds=left), seconds)
+    def get(self, locator: str, *, seconds: float, spare: bool = False) -> dict[str, str]:
+        """See `SecretsStore.get`. With `spare` another store has the values too: then this one is not waited for long."""
+        return self._call(lambda left: self.inner.get(locator, seconds=left), seconds, spare=spare)
 
     def get_many(self, locators: Sequence[str], *, seconds: float) -> Mapping[str, dict[str, str] | StrongroomError]:
         """See `ReadsMany`, which the inner store has to be."""
@@ -146,11 +150,14 @@ class GuardedStore:
         """Closes the inner store."""
         self.inner.close()
 
-    def _call(self, call: Callable[[float], _T], seconds: float) -> _T:
-        """Tries up to `ATTEMPTS` times within the time, with growing pauses of random length, or as long as the back end asks for."""
-        deadline = Deadline(seconds)
+    def _call(self, call: Callable[[float], _T], seconds: float, *, spare: bool = False) -> _T:
+        """Tries up to `ATTEMPTS` times within the time, with growing pauses of random length, or as long as the back end asks for.
+
+        One that can be spared gets one attempt, and none while it is down: a thread finds out when it is back.
+        """
+        deadline = Deadline(min(seconds, SPARE_SECONDS) if spare else seconds)
         for attempt in range(1, ATTEMPTS + 1):
-            if not self.breaker.admit():
+            if not self._admits(spare=spare):
                 raise Unavailable(f"{self.store_id} has not answered for a while, and is left alone for some seconds")
             try:
                 result = call(deadline.left())
@@ -158,7 +165,7 @@ class GuardedStore:
                 self.breaker.silent()
                 pause = FIRST_PAUSE_SECONDS * 2**attempt * random.uniform(0.25, 1)  # noqa: S311 - nothing to guess here
                 pause = max(pause, error.retry_after or 0)
-                if attempt == ATTEMPTS or pause >= deadline.remaining():
+                if spare or attempt == ATTEMPTS or pause >= deadline.remaining():
                     raise
                 self._sleep(pause)
             except StrongroomError:
@@ -168,3 +175,19 @@ class GuardedStore:
                 self.breaker.answered()
                 return result
         raise AssertionError("the last attempt returns or raises")
+
+    def _admits(self, *, spare: bool) -> bool:
+        if not spare or self.breaker.is_closed:
+            return self.breaker.admit()
+        if self.breaker.admit():
+            threading.Thread(target=self._probe, name="probe", daemon=True).start()
+        return False
+
+    def _probe(self) -> None:
+        """Finds out whether the back end answers, by asking for what is not there."""
+        try:
+            self.inner.get(self.inner.new_locator(new_id()), seconds=SPARE_SECONDS)
+        except Unavailable:
+            self.breaker.silent()
+        except StrongroomError:
+            self.breaker.answered()

@@ -35,8 +35,8 @@ from strongroom.errors import (
     ValuesMissing,
 )
 from strongroom.metadata import placement as rows
-from strongroom.metadata.placement import Pair
-from strongroom.metadata.secret import PRESENT, PlacementRow, SecretRow
+from strongroom.metadata.placement import PRESENT, Pair
+from strongroom.metadata.secret import PlacementRow, SecretRow
 from strongroom.secrets_stores.base import About, check_size
 from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.sql import STORE_ID, Place, SqlSecretsStore
@@ -139,9 +139,16 @@ class Placements:
         return None if locator is None else self._sql.seal(Place(secret_id, number, locator), dict(landed.values))
 
     def place(self, connection: Connection, landed: Landed, secret_id: str, number: int, sealed: Envelope | None) -> None:
-        """Step 3, in the caller's transaction, which has added the version. `Unavailable` if it came too late."""
+        """Step 3, in the caller's transaction, which has added the version. `Unavailable` if it came too late.
+
+        Stores that did not take the values are behind by the version from now on.
+        """
         if landed.external and not rows.claim(connection, landed.external):
             raise Unavailable("the secrets stores took too long; nothing has changed", hint="try again")
+        missed = [each for each in self._by_id if each not in landed.locators]
+        if missed:
+            rows.owe(connection, [(store_id, (secret_id, number)) for store_id in missed], now())
+            self.work_left.set()
         if sealed is not None:
             self._sql.insert(connection, Place(secret_id, number, landed.locators[STORE_ID]), sealed)
 
@@ -171,7 +178,7 @@ class Placements:
         """
         for _ in range(TRIES):
             try:
-                return row, self._read(row)
+                return row, self.fetch(row)
             except ValuesMissing:
                 newer = again()
                 if newer is None or _where(newer) == _where(row):
@@ -195,7 +202,7 @@ class Placements:
 
         if self.are_local or len(found) - len(early) < 2:
             return [read(row) for row in found]
-        return list(self._workers().map(read, found))
+        return list(self.workers().map(read, found))
 
     def prepare(self) -> None:
         """Makes the stores known to the index. Once is enough; a write does it."""
@@ -221,18 +228,18 @@ class Placements:
         locators = {each.store_id: each.new_locator(about.secret_id) for each in stores}
         deadline = Deadline(WRITE_SECONDS)
         with self._database.write() as connection:
-            rows.announce(connection, locators, now() + int(WRITE_SECONDS * 1_000_000))
+            rows.announce(connection, locators.items(), now() + int(WRITE_SECONDS * 1_000_000))
         self.work_left.set()
 
         def put(store: GuardedStore) -> StrongroomError | None:
             try:
                 seconds = min(deadline.left(), self._by_id[store.store_id].timeout)
-                store.put(locators[store.store_id], values, about, seconds=seconds)
+                store.put(locators[store.store_id], values, about, seconds=seconds, spare=len(self.stores) > 1)
             except (StoreForbidden, Unavailable, ValuesCorrupt) as error:
                 return error
             return None
 
-        others: list[Future[StrongroomError | None]] = [self._workers().submit(put, each) for each in stores[1:]]
+        others: list[Future[StrongroomError | None]] = [self.workers().submit(put, each) for each in stores[1:]]
         outcomes = [put(stores[0]), *(each.result() for each in others)]
         said = {each.store_id: error for each, error in zip(stores, outcomes, strict=True)}
         landed = {store_id: locators[store_id] for store_id, error in said.items() if error is None}
@@ -242,13 +249,16 @@ class Placements:
             raise primary or next(error for error in outcomes if error is not None)
         return landed
 
-    def _read(self, row: SecretRow) -> dict[str, str]:
-        """Once through all the places of a version. `ValuesMissing` only if none of them answered anything else."""
+    def fetch(self, row: SecretRow) -> dict[str, str]:
+        """The values of the row's version from the first store that gives them, going by the row alone.
+
+        `ValuesMissing` only if none of them answered anything else.
+        """
         doubts: list[StrongroomError] = []
         places = self._places(row)
-        for store, placement in places:
+        for number, (store, placement) in enumerate(places, 1):
             try:
-                return self._get(store, placement, row)
+                return self.get(store, placement, row, spare=number < len(places))
             except (Unavailable, ValuesMissing, ValuesCorrupt) as error:
                 doubts.append(error)
         if not doubts:
@@ -265,12 +275,13 @@ class Placements:
         present = {each.store_id: each for each in row.placements if each.state == PRESENT}
         return [(store, present[store.store_id]) for store in self.stores if store.store_id in present]
 
-    def _get(self, store: Configured, placement: PlacementRow, row: SecretRow) -> dict[str, str]:
+    def get(self, store: Configured, placement: PlacementRow, row: SecretRow, *, spare: bool = False) -> dict[str, str]:
+        """The values of the version in this store, in the order of its keys. `ValuesCorrupt` if they are not what was written."""
         if store.external is None:
             values = self._sql.unseal(Place(row.id, row.number, placement.locator), placement.beside)
             genuine = values.keys() == set(row.key_names)
         else:
-            values = store.external.get(placement.locator, seconds=store.timeout)
+            values = store.external.get(placement.locator, seconds=store.timeout, spare=spare)
             genuine = hmac.compare_digest(self.digest(values), row.digest)
         return self._in_order(row, values, store, genuine=genuine)
 
@@ -303,7 +314,8 @@ class Placements:
                 read[row.id] = self._in_order(row, values, store, genuine=True)
         return read
 
-    def _workers(self) -> ThreadPoolExecutor:
+    def workers(self) -> ThreadPoolExecutor:
+        """Threads for calls of stores that are made side by side. What they do waits for no other one of them."""
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(READERS, "stores")

@@ -124,7 +124,7 @@ def _try_out(
     about = About(deployment_id=deployment_id, secret_id=deployment_id, name=_PROBE, scope="workspace", workspace="default")
     locator, values = external.new_locator(deployment_id), {"probe": "strongroom was here"}
     with database.write() as connection:
-        rows.announce(connection, {store.store_id: locator}, now() + 5 * store.timeout * 1_000_000)
+        rows.announce(connection, [(store.store_id, locator)], now() + 5 * store.timeout * 1_000_000)
     yield "write", (failed := _said(lambda: external.put(locator, values, about, seconds=store.timeout)))
     if isinstance(failed, Unavailable):
         return

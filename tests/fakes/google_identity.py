@@ -27,6 +27,7 @@ from tests.fakes.loopback import Answer, LoopbackServer, Request
 AUDIENCE = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/provider"
 MACHINE = "machine@fake-project-1.iam.gserviceaccount.com"
 CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
+IAM = "https://www.googleapis.com/auth/iam"
 _FLAVOR = {"Metadata-Flavor": "Google"}
 
 
@@ -156,7 +157,7 @@ class GoogleIdentity(LoopbackServer):
     def _exchange(self, form: Mapping[str, str]) -> Answer:
         if form.get("audience") != AUDIENCE:
             return _refusal(400, "invalid_target")
-        if form.get("subject_token") != self.subject_token or CLOUD_PLATFORM not in form["scope"]:
+        if form.get("subject_token") != self.subject_token or form["scope"] not in (CLOUD_PLATFORM, IAM):
             return _refusal(400, "invalid_grant")
         return self._given(f"principal:{AUDIENCE}")
 

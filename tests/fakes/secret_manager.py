@@ -68,6 +68,8 @@ class Failure(Exception):
     message: str
     reason: str = ""
     retry_after: int = 0
+    details: bytes | None = None
+    """Instead of details that can be understood."""
 
 
 class SecretManager:
@@ -134,6 +136,14 @@ class SecretManager:
         """What lies there is something else now."""
         self._kept[secret_id].versions[0].data = data
 
+    def change(self, secret_id: str, annotation: str, text: str | None) -> None:
+        """Somebody changes an annotation, or takes it away."""
+        annotations = self._kept[secret_id].secret.annotations
+        if text is None:
+            del annotations[annotation]
+        else:
+            annotations[annotation] = text
+
     def versions(self, secret_id: str) -> list[tuple[str, bytes]]:
         """The state and the data of each version."""
         return [(each.state.name, each.data) for each in self._kept[secret_id].versions]
@@ -177,9 +187,9 @@ class SecretManager:
                         raise self.fail_next.pop(0)
                     self._check(name, request, str(headers.get("authorization", "")))
                     return answer(request)
-            except Failure as failure:
-                status = _status(failure)
-            return context.abort_with_status(status)
+            except Failure as error:
+                failure = error
+            return _abort(context, failure)
 
         return handle
 
@@ -291,8 +301,12 @@ def _serialized(message: Any) -> bytes:
     return message.SerializeToString() if isinstance(message, empty_pb2.Empty) else type(message).serialize(message)
 
 
-def _status(failure: Failure) -> Any:
-    """As Google says it: a status, words, and details for programs."""
+def _abort(context: grpc.ServicerContext, failure: Failure) -> Any:
+    """As Google says it: a status, words, and details for programs. Raises."""
+    message = f"{failure.message} {CANARY}"
+    if failure.details is not None:
+        context.set_trailing_metadata((("grpc-status-details-bin", failure.details),))
+        return context.abort(failure.code, message)
     details = []
     if failure.reason:
         info = error_details_pb2.ErrorInfo(
@@ -301,7 +315,8 @@ def _status(failure: Failure) -> Any:
         details.append(_any(info))
     if failure.retry_after:
         details.append(_any(error_details_pb2.RetryInfo(retry_delay=duration_pb2.Duration(seconds=failure.retry_after))))
-    return rpc_status.to_status(status_pb2.Status(code=failure.code.value[0], message=f"{failure.message} {CANARY}", details=details))
+    status = status_pb2.Status(code=failure.code.value[0], message=message, details=details)
+    return context.abort_with_status(rpc_status.to_status(status))
 
 
 def _any(message: Any) -> any_pb2.Any:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
+import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import google_crc32c
 import grpc
 import pytest
 import trustme
@@ -285,23 +288,13 @@ def test_a_put_that_comes_second_gives_way(google: SecretManager, opened: Callab
 def test_versions_that_somebody_adds_do_not_matter(google: SecretManager, store: GcpSecretsStore) -> None:
     """Only version 1 is read, and nobody else's version is touched."""
     locator = put(store)
-    edited = {"data": b'{"edited": "x"}', "data_crc32c": 0x9F9F6F8B}
-    with pytest.raises(Exception, match="checksum"):
-        official(google).add_secret_version(parent=name_of(locator), payload=edited)
-    edited["data_crc32c"] = checksum(b'{"edited": "x"}')
+    edited = {"data": b'{"edited": "x"}', "data_crc32c": google_crc32c.value(b'{"edited": "x"}')}
     official(google).add_secret_version(parent=name_of(locator), payload=edited)
     assert store.get(locator, seconds=SECONDS) == VALUES
     store.put(locator, VALUES, ABOUT, seconds=SECONDS)
     with pytest.raises(ValuesCorrupt):
         store.put(locator, {"edited": "x"}, ABOUT, seconds=SECONDS)
     assert [state for state, _ in google.versions(locator)] == ["ENABLED", "ENABLED"]
-
-
-def checksum(data: bytes) -> int:
-    """As Google wants it."""
-    import google_crc32c
-
-    return int(google_crc32c.value(data))
 
 
 def test_a_version_that_somebody_disabled(google: SecretManager, store: GcpSecretsStore) -> None:
@@ -439,11 +432,55 @@ def test_every_answer_of_google_has_a_meaning(
     assert store.get(locator, seconds=SECONDS) == VALUES
 
 
-def test_details_that_are_garbage(google: SecretManager, store: GcpSecretsStore) -> None:
-    """An endpoint that is no Google at all is not the end of the process."""
-    google.fail_next.append(Failure(grpc.StatusCode.UNAVAILABLE, "x" * 3000))
-    with pytest.raises(Unavailable):
+@pytest.mark.parametrize("details", [b"\xff\xff", b"", b"\x1a\x03abc", b"\x1a\x02\x12\xff"], ids=range(4))
+def test_details_that_are_garbage(google: SecretManager, store: GcpSecretsStore, details: bytes) -> None:
+    """What nobody can understand beside a status does not hide the status."""
+    google.fail_next.append(Failure(grpc.StatusCode.PERMISSION_DENIED, "no", details=details))
+    with pytest.raises(StoreForbidden, match="lacks the permission") as refused:
         store.get(store.new_locator("s"), seconds=SECONDS)
+    shows_nothing(refused.value)
+
+
+@pytest.mark.parametrize("says", [b"", b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", b"SSH-2.0-x\r\n"], ids=range(3))
+def test_somebody_else_at_the_address(google: SecretManager, opened: Callable[..., GcpSecretsStore], says: bytes) -> None:
+    """A port that takes connections and says nothing, or something else, is `Unavailable` in time."""
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+
+        def answer() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    connection = server.accept()[0]
+                    taken.append(connection)
+                    connection.sendall(says)
+
+        taken: list[socket.socket] = []
+        pool.submit(answer)
+        store = opened(endpoint=f"http://127.0.0.1:{server.getsockname()[1]}")
+        for _ in range(2):
+            began = time.monotonic()
+            with pytest.raises(Unavailable) as raised:
+                store.get(store.new_locator("s"), seconds=0.3)
+            shows_nothing(raised.value)
+            assert time.monotonic() - began < 2
+        server.shutdown(socket.SHUT_RDWR)
+        for each in taken:
+            each.close()
+
+
+def test_an_outage_leaves_nothing_behind(google: SecretManager, store: GcpSecretsStore) -> None:
+    """Each failed call replaces the channel, and none of them stays open."""
+    locator = put(store)
+
+    def fail(count: int) -> int:
+        with google.down():
+            for _ in range(count):
+                with pytest.raises(Unavailable, match="out of reach"):
+                    store.get(locator, seconds=SECONDS)
+        assert store.get(locator, seconds=SECONDS) == VALUES
+        return len(list(Path("/proc/self/fd").iterdir())) + threading.active_count()
+
+    before = fail(5)
+    assert fail(100) < before + 20
 
 
 def test_a_project_that_is_not_there(opened: Callable[..., GcpSecretsStore]) -> None:
@@ -625,10 +662,8 @@ def test_the_extra_is_named(google: SecretManager, monkeypatch: pytest.MonkeyPat
     assert missing.value.hint == "pip install 'strongroom[gcp]'"
 
 
-def test_about_that_somebody_changed(google: SecretManager, store: GcpSecretsStore) -> None:
+def test_a_description_that_somebody_changed(google: SecretManager, store: GcpSecretsStore) -> None:
     """A locator whose description is gone is found without one."""
-    locator, client = put(store), official(google)
-    del google._kept[locator].secret.annotations["strongroom_name"]
-    assert [each.about for page in store.scan(seconds=SECONDS) for each in page] == [None]
-    assert client.get_secret(name=name_of(locator)).name
-    assert replace(ABOUT, name="x") != ABOUT
+    locator = put(store)
+    google.change(locator, "strongroom_name", None)
+    assert [(each.locator, each.about) for page in store.scan(seconds=SECONDS) for each in page] == [(locator, None)]

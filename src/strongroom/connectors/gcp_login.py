@@ -228,10 +228,12 @@ class _Session:
 
     def send(self, method: str, url: str, seconds: float, **options: Any) -> Any:
         """The response, whatever its status."""
-        proxies = self.requests.utils.get_environ_proxies(url)
-        for proxy in proxies.values():
+        proxy = self.requests.utils.select_proxy(url, self.requests.utils.get_environ_proxies(url))
+        if proxy is not None:
             self._pools.proxy_manager_for(proxy).pool_classes_by_scheme = BOUNDED_POOLS
-        return self._session.request(method, url, timeout=Timeout(total=seconds), allow_redirects=False, proxies=proxies, **options)
+        return self._session.request(
+            method, url, timeout=Timeout(total=seconds), allow_redirects=False, proxies={"all": proxy} if proxy else {}, **options
+        )
 
     def check(self, url: str) -> str:
         """The host, if credentials may go there."""

@@ -217,7 +217,7 @@ class GcpSecretsStore:
         if self._is_missing(answer, locator):
             raise ValuesMissing(f"Google has nothing at {locator}")
         if answer.status != "OK":
-            raise self._refusal(answer)
+            raise self._refusal(answer, locator)
         payload = answer.message.payload
         if payload.HasField("data_crc32c") and payload.data_crc32c != self._checksum(payload.data):
             raise ValuesCorrupt(f"what came from {locator} of Google's does not have the checksum that it should have")
@@ -248,20 +248,20 @@ class GcpSecretsStore:
             return "destroyed" in answer.details and f"{locator.lower()}/versions/" in answer.details
         return answer.status == "NOT_FOUND" and (locator.lower() in answer.details or "project" not in answer.details)
 
-    def _refusal(self, answer: Answer) -> StoreForbidden:
+    def _refusal(self, answer: Answer, locator: str = "") -> StoreForbidden:
         """What an answer means that no request of this store is meant to get."""
         if answer.status == "NOT_FOUND":
             return StoreForbidden(
                 f"Google has no project {self._connection.project_id}, or no key or location of the options", hint="check the options"
             )
-        if "disabled" in answer.details and f"secrets/{self._options.prefix.lower()}-" in answer.details:
+        if locator and "is in disabled state" in answer.details:
             return StoreForbidden(
-                "Google has the values, but somebody disabled their version",
-                hint="enable it: gcloud secrets versions enable 1 --secret=LOCATOR",
+                f"Google has the values at {locator}, but somebody disabled their version",
+                hint=f"gcloud secrets versions enable 1 --secret={locator} --project={self._connection.project_id}",
             )
         return StoreForbidden(
             f"Google refuses in the present state of the project {self._connection.project_id}",
-            hint="check the keys of KMS, their grants, and the policies of the organization",
+            hint="check that version 1 is enabled, the keys of KMS and their grants, and the policies of the organization",
         )
 
 

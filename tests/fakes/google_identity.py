@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -48,7 +49,7 @@ class GoogleIdentity(LoopbackServer):
         self.seen: list[str] = []
         """The paths of all requests."""
         self.may_impersonate: set[tuple[str, str]] = set()
-        self.status: int | None = None
+        self.trouble: Answer | None = None
         self._keys: dict[str, rsa.RSAPublicKey] = {}
         self._tokens: dict[str, tuple[str, float]] = {}
         self._calm = threading.Event()
@@ -112,13 +113,13 @@ class GoogleIdentity(LoopbackServer):
             self._calm.set()
 
     @contextmanager
-    def failing(self, status: int) -> Iterator[None]:
-        """Meanwhile every answer has this status."""
-        self.status = status
+    def failing(self, status: int, location: str | None = None) -> Iterator[None]:
+        """Meanwhile every answer has this status, and may lead elsewhere."""
+        self.trouble = replace(_refusal(status, "unavailable"), headers={"Location": location} if location else {})
         try:
             yield
         finally:
-            self.status = None
+            self.trouble = None
 
     def stop(self) -> None:
         """Closes the port."""
@@ -128,8 +129,8 @@ class GoogleIdentity(LoopbackServer):
     def answer(self, request: Request) -> Answer:
         """Any of the services, by its path."""
         self.seen.append(request.path)
-        if not self._calm.wait(20) or self.status is not None:
-            return _refusal(self.status or 503, "unavailable")
+        if not self._calm.wait(20) or self.trouble is not None:
+            return self.trouble or _refusal(503, "unavailable")
         if request.path == "/token":
             return self._oauth2(request.form())
         if request.path == "/v1/token":

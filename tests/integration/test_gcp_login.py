@@ -23,6 +23,7 @@ from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomErro
 from tests.canary import CANARY
 from tests.fakes.google_identity import MACHINE, GoogleIdentity
 from tests.fakes.proxy import Proxy
+from tests.fakes.relay import Fault, Relay
 from tests.fakes.secret_manager import PROJECT, SecretManager
 
 SECONDS = 20
@@ -214,12 +215,14 @@ def test_the_ambient_chain(
     (folder / "application_default_credentials.json").write_text(json.dumps({**key, "universe_domain": "googleapis.com"}))
     assert ambient(google, tmp_path, **metadata) == f"OK {key['client_email']} in the project {PROJECT}"
 
-    subject, file = tmp_path / "subject", tmp_path / "named.json"
+    subject, file, proxy = tmp_path / "subject", tmp_path / "named.json", Proxy("u", "p")
     subject.write_text(identity.subject_token)
     file.write_text(json.dumps(identity.external_account({"file": str(subject)})))
     google.grant(f"principal:{FEDERATED}")
-    assert ambient(google, tmp_path, GOOGLE_APPLICATION_CREDENTIALS=str(file), **metadata).startswith("OK ")
-    assert "iamcredentials" not in "".join(identity.seen)
+    outside = {"HTTPS_PROXY": proxy.url, "NO_PROXY": "localhost,127.0.0.1"}
+    assert ambient(google, tmp_path, GOOGLE_APPLICATION_CREDENTIALS=str(file), **metadata, **outside).startswith("OK ")
+    assert proxy.seen == []  # google-auth would ask Google for the project's id, and for where the credential may be used from
+    proxy.stop()
 
 
 def test_no_ambient_credential(google: SecretManager, tmp_path: Path) -> None:
@@ -305,6 +308,37 @@ def test_a_token_server_in_trouble(
             shows_nothing(raised.value)
             assert time.monotonic() - began < 2
     list_secrets(connection)
+
+
+def test_a_token_server_that_trickles(
+    identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+) -> None:
+    """An answer in small pieces ends neither the time of a caller nor that of the next one's attempt."""
+    google.grant("ann@example.com")
+    relay = Relay(int(identity.address.rpartition(":")[2]))
+    account = identity.user_account(token_uri=f"http://127.0.0.1:{relay.port}/token")
+    connection = connected("user-account", {"user_account_json": account})
+    with relay.fault(Fault.TRICKLES):
+        for count in (1, 2):
+            began = time.monotonic()
+            with pytest.raises(Unavailable, match="in time"):
+                list_secrets(connection, 0.3)
+            assert time.monotonic() - began < 2
+            assert len(identity.seen) == count
+    list_secrets(connection)
+    relay.stop()
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_logins_are_not_sent_elsewhere(identity: GoogleIdentity, connected: Callable[..., GcpConnection], status: int) -> None:
+    """A token server that redirects is refused, and the credential does not follow it."""
+    elsewhere = GoogleIdentity()
+    connection = connected("user-account", {"user_account_json": identity.user_account()})
+    with identity.failing(status, f"{elsewhere.url}/token"), pytest.raises(StoreForbidden) as refused:
+        list_secrets(connection)
+    shows_nothing(refused.value)
+    assert elsewhere.seen == []
+    elsewhere.stop()
 
 
 def test_a_token_server_that_is_not_there(identity: GoogleIdentity, connected: Callable[..., GcpConnection]) -> None:

@@ -400,7 +400,7 @@ FAILURES = [
     (Failure(grpc.StatusCode.INVALID_ARGUMENT, "no such location"), StoreForbidden, "does not accept"),
     (Failure(grpc.StatusCode.PERMISSION_DENIED, "no API", "SERVICE_DISABLED"), StoreForbidden, "API secretmanager.*not enabled"),
     (Failure(grpc.StatusCode.PERMISSION_DENIED, "no project", "CONSUMER_INVALID"), StoreForbidden, "has no project"),
-    (Failure(grpc.StatusCode.NOT_FOUND, "no project", "CONSUMER_INVALID"), StoreForbidden, "has no project"),
+    (Failure(grpc.StatusCode.NOT_FOUND, "nobody there", "CONSUMER_INVALID"), StoreForbidden, "has no project"),
     (Failure(grpc.StatusCode.NOT_FOUND, "Project 'x' not found"), StoreForbidden, "no project"),
     (Failure(grpc.StatusCode.PERMISSION_DENIED, "pay", "BILLING_DISABLED"), StoreForbidden, "billing"),
     (Failure(grpc.StatusCode.PERMISSION_DENIED, "scope", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"), StoreForbidden, "scope"),
@@ -644,6 +644,19 @@ def test_a_closed_store(google: SecretManager, opened: Callable[..., GcpSecretsS
         with pytest.raises(Unavailable, match="closed"):
             store.get(locator, seconds=SECONDS)
     store.close()
+
+
+def test_each_page_of_a_scan_has_its_own_time(google: SecretManager, store: GcpSecretsStore) -> None:
+    """Whoever works on a page for longer than it may take gets the next one all the same."""
+    google.page = 1
+    locators = {put(store) for _ in range(3)}
+    found = set()
+    for page in store.scan(seconds=0.3):
+        found |= {each.locator for each in page}
+        began = time.monotonic()
+        while time.monotonic() < began + 0.3:
+            store.get(page[0].locator, seconds=SECONDS)
+    assert found == locators
 
 
 def test_no_time_left(google: SecretManager, store: GcpSecretsStore) -> None:

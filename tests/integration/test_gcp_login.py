@@ -32,22 +32,6 @@ FEDERATED = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPo
 
 
 @pytest.fixture
-def identity() -> Iterator[GoogleIdentity]:
-    """Where tokens come from."""
-    server = GoogleIdentity()
-    yield server
-    server.stop()
-
-
-@pytest.fixture
-def google(identity: GoogleIdentity) -> Iterator[SecretManager]:
-    """A service that wants to know who asks."""
-    server = SecretManager(identity)
-    yield server
-    server.stop()
-
-
-@pytest.fixture
 def connected(google: SecretManager) -> Iterator[Callable[..., GcpConnection]]:
     """Connects by a method, and closes in the end."""
     connections: list[GcpConnection] = []
@@ -84,43 +68,43 @@ def shows_nothing(error: BaseException | None, *, own: bool = True) -> None:
     assert CANARY not in shown, "an error shows a credential"
 
 
-def methods_of(identity: GoogleIdentity, folder: Path) -> dict[str, tuple[str, dict[str, Any], str]]:
+def methods_of(google_identity: GoogleIdentity, folder: Path) -> dict[str, tuple[str, dict[str, Any], str]]:
     """Every way to log in: the method, its options, and who that is."""
-    key = identity.new_service_account("trainer")
+    key = google_identity.new_service_account("trainer")
     file, in_json = folder / "subject", folder / "subject.json"
-    file.write_text(identity.subject_token)
-    in_json.write_text(json.dumps({"id_token": identity.subject_token}))
+    file.write_text(google_identity.subject_token)
+    in_json.write_text(json.dumps({"id_token": google_identity.subject_token}))
     described = {"format": {"type": "json", "subject_token_field_name": "id_token"}}
-    by_file = identity.external_account({"file": str(file)})
-    by_json = identity.external_account({"file": str(in_json), **described})
-    by_url = identity.external_account({"url": f"{identity.url}/subject", "headers": {"X-Key": CANARY}, **described})
+    by_file = google_identity.external_account({"file": str(file)})
+    by_json = google_identity.external_account({"file": str(in_json), **described})
+    by_url = google_identity.external_account({"url": f"{google_identity.url}/subject", "headers": {"X-Key": CANARY}, **described})
     federated = f"principal:{FEDERATED}"
-    lent = identity.external_account(
+    lent = google_identity.external_account(
         {"file": str(file)},
-        service_account_impersonation_url=f"{identity.url}/v1/projects/-/serviceAccounts/{TARGET}:generateAccessToken",
+        service_account_impersonation_url=f"{google_identity.url}/v1/projects/-/serviceAccounts/{TARGET}:generateAccessToken",
     )
-    target = {"target_principal": TARGET, "iam_endpoint": identity.url}
+    target = {"target_principal": TARGET, "iam_endpoint": google_identity.url}
     for caller in ("ann@example.com", key["client_email"], federated, "bob@example.com"):
-        identity.may_impersonate.add((caller, TARGET))
+        google_identity.may_impersonate.add((caller, TARGET))
     return {
-        "user": ("user-account", {"user_account_json": identity.user_account()}, "ann@example.com"),
-        "user as text": ("user-account", {"user_account_json": json.dumps(identity.user_account())}, "ann@example.com"),
+        "user": ("user-account", {"user_account_json": google_identity.user_account()}, "ann@example.com"),
+        "user as text": ("user-account", {"user_account_json": json.dumps(google_identity.user_account())}, "ann@example.com"),
         "key": ("service-account", {"service_account_json": key}, key["client_email"]),
         "key as text": ("service-account", {"service_account_json": json.dumps(key)}, key["client_email"]),
         "file": ("external-account", {"external_account_json": by_file}, federated),
         "json": ("external-account", {"external_account_json": by_json}, federated),
         "url": ("external-account", {"external_account_json": by_url}, federated),
         "lent to a foreign identity": ("external-account", {"external_account_json": lent}, TARGET),
-        "token": ("oauth2-token", {"token": identity.issue("bob@example.com")}, "bob@example.com"),
-        "lent to a user": ("impersonation", {**target, "user_account_json": identity.user_account()}, TARGET),
+        "token": ("oauth2-token", {"token": google_identity.issue("bob@example.com")}, "bob@example.com"),
+        "lent to a user": ("impersonation", {**target, "user_account_json": google_identity.user_account()}, TARGET),
         "lent to a key": ("impersonation", {**target, "service_account_json": key}, TARGET),
-        "lent to a token": ("impersonation", {**target, "token": identity.issue("bob@example.com")}, TARGET),
+        "lent to a token": ("impersonation", {**target, "token": google_identity.issue("bob@example.com")}, TARGET),
         "lent to a federated one": ("impersonation", {**target, "external_account_json": by_file, "lifetime": "600"}, TARGET),
     }
 
 
 def test_every_method_logs_in(
-    identity: GoogleIdentity,
+    google_identity: GoogleIdentity,
     google: SecretManager,
     connected: Callable[..., GcpConnection],
     tmp_path: Path,
@@ -128,7 +112,7 @@ def test_every_method_logs_in(
 ) -> None:
     """A user, a key (by its own signature), a foreign identity, a token, and a service account lent to each of them."""
     allow_values_in(tmp_path)
-    for what, (name, options, principal) in methods_of(identity, tmp_path).items():
+    for what, (name, options, principal) in methods_of(google_identity, tmp_path).items():
         google.granted = {}
         connection = connected(name, options)
         with pytest.raises(StoreForbidden, match="lacks the permission"):
@@ -142,14 +126,14 @@ def test_every_method_logs_in(
 
 
 def test_a_key_asks_nobody_for_a_token(
-    identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
 ) -> None:
     """It signs its own, and Google checks the signature; another key under the same name does not do."""
-    key = identity.new_service_account("trainer")
+    key = google_identity.new_service_account("trainer")
     google.grant(key["client_email"])
     list_secrets(connected("service-account", {"service_account_json": key}))
-    assert identity.seen == []
-    other = identity.new_service_account("somebody", number=1)
+    assert google_identity.seen == []
+    other = google_identity.new_service_account("somebody", number=1)
     forged = connected("service-account", {"service_account_json": {**other, "client_email": key["client_email"]}})
     with pytest.raises(StoreForbidden, match="does not take the credential") as refused:
         list_secrets(forged)
@@ -157,15 +141,15 @@ def test_a_key_asks_nobody_for_a_token(
 
 
 def test_a_lent_account_starts_from_the_token_server(
-    identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
 ) -> None:
     """A key that borrows a service account gets its own token where its JSON says, as Google's tools do."""
-    key = identity.new_service_account("trainer")
-    identity.may_impersonate.add((key["client_email"], TARGET))
+    key = google_identity.new_service_account("trainer")
+    google_identity.may_impersonate.add((key["client_email"], TARGET))
     google.grant(TARGET)
-    options = {"target_principal": TARGET, "iam_endpoint": f"{identity.url}/", "service_account_json": key}
+    options = {"target_principal": TARGET, "iam_endpoint": f"{google_identity.url}/", "service_account_json": key}
     list_secrets(connected("impersonation", options))
-    assert identity.seen == ["/token", f"/v1/projects/-/serviceAccounts/{TARGET}:generateAccessToken"]
+    assert google_identity.seen == ["/token", f"/v1/projects/-/serviceAccounts/{TARGET}:generateAccessToken"]
 
 
 AMBIENT = """
@@ -200,15 +184,15 @@ def ambient(google: SecretManager, folder: Path, **variables: str) -> str:
 
 
 def test_the_ambient_chain(
-    identity: GoogleIdentity, google: SecretManager, tmp_path: Path, allow_values_in: Callable[[Path], Path]
+    google_identity: GoogleIdentity, google: SecretManager, tmp_path: Path, allow_values_in: Callable[[Path], Path]
 ) -> None:
     """A file that the environment names, gcloud's login, and the machine's own service account are found, in this order."""
     allow_values_in(tmp_path)
-    metadata = {"GCE_METADATA_HOST": identity.address, "GCE_METADATA_IP": identity.address}
+    metadata = {"GCE_METADATA_HOST": google_identity.address, "GCE_METADATA_IP": google_identity.address}
     google.grant(MACHINE)
     assert ambient(google, tmp_path, **metadata) == f"OK {MACHINE} in the project {PROJECT}"
 
-    key = identity.new_service_account("trainer")
+    key = google_identity.new_service_account("trainer")
     google.grant(key["client_email"])
     folder = tmp_path / ".config" / "gcloud"
     folder.mkdir(parents=True)
@@ -216,8 +200,8 @@ def test_the_ambient_chain(
     assert ambient(google, tmp_path, **metadata) == f"OK {key['client_email']} in the project {PROJECT}"
 
     subject, file, proxy = tmp_path / "subject", tmp_path / "named.json", Proxy("u", "p")
-    subject.write_text(identity.subject_token)
-    file.write_text(json.dumps(identity.external_account({"file": str(subject)})))
+    subject.write_text(google_identity.subject_token)
+    file.write_text(json.dumps(google_identity.external_account({"file": str(subject)})))
     google.grant(f"principal:{FEDERATED}")
     outside = {"HTTPS_PROXY": proxy.url, "NO_PROXY": "localhost,127.0.0.1"}
     assert ambient(google, tmp_path, GOOGLE_APPLICATION_CREDENTIALS=str(file), **metadata, **outside).startswith("OK ")
@@ -249,22 +233,25 @@ def test_no_ambient_credential(google: SecretManager, tmp_path: Path) -> None:
     ],
 )
 def test_refused_logins_are_forbidden(
-    identity: GoogleIdentity, connected: Callable[..., GcpConnection], tmp_path: Path, what: str, text: str, hint: str | None
+    google_identity: GoogleIdentity, connected: Callable[..., GcpConnection], tmp_path: Path, what: str, text: str, hint: str | None
 ) -> None:
     """Each wrong or missing credential is forbidden, with what to do about it, and without any part of it."""
     empty = tmp_path / "empty"
     empty.write_text("")
-    target = {"target_principal": TARGET, "iam_endpoint": identity.url}
-    by_url = {"url": f"{identity.url}/subject", "headers": {"X-Key": CANARY}}
+    target = {"target_principal": TARGET, "iam_endpoint": google_identity.url}
+    by_url = {"url": f"{google_identity.url}/subject", "headers": {"X-Key": CANARY}}
     name, options = {
-        "refresh token": ("user-account", {"user_account_json": identity.user_account(refresh_token=f"{CANARY}-x")}),
-        "client secret": ("user-account", {"user_account_json": identity.user_account(client_secret=f"{CANARY}-x")}),
-        "subject": ("external-account", {"external_account_json": identity.external_account(by_url)}),
-        "audience": ("external-account", {"external_account_json": identity.external_account(by_url, audience="//x")}),
-        "file": ("external-account", {"external_account_json": identity.external_account({"file": "/nowhere"})}),
-        "empty file": ("external-account", {"external_account_json": identity.external_account({"file": str(empty)})}),
-        "url": ("external-account", {"external_account_json": identity.external_account({"url": f"{identity.url}/{CANARY}"})}),
-        "not lent": ("impersonation", {**target, "user_account_json": identity.user_account()}),
+        "refresh token": ("user-account", {"user_account_json": google_identity.user_account(refresh_token=f"{CANARY}-x")}),
+        "client secret": ("user-account", {"user_account_json": google_identity.user_account(client_secret=f"{CANARY}-x")}),
+        "subject": ("external-account", {"external_account_json": google_identity.external_account(by_url)}),
+        "audience": ("external-account", {"external_account_json": google_identity.external_account(by_url, audience="//x")}),
+        "file": ("external-account", {"external_account_json": google_identity.external_account({"file": "/nowhere"})}),
+        "empty file": ("external-account", {"external_account_json": google_identity.external_account({"file": str(empty)})}),
+        "url": (
+            "external-account",
+            {"external_account_json": google_identity.external_account({"url": f"{google_identity.url}/{CANARY}"})},
+        ),
+        "not lent": ("impersonation", {**target, "user_account_json": google_identity.user_account()}),
         "lent to nobody": ("impersonation", {**target, "token": f"{CANARY}-x"}),
         "token": ("oauth2-token", {"token": f"{CANARY}-x"}),
     }[what]
@@ -279,7 +266,7 @@ def test_refused_logins_are_forbidden(
 
 @pytest.mark.parametrize("name", ["user", "url", "lent to a user"])
 def test_a_token_server_in_trouble(
-    identity: GoogleIdentity,
+    google_identity: GoogleIdentity,
     google: SecretManager,
     connected: Callable[..., GcpConnection],
     tmp_path: Path,
@@ -288,19 +275,19 @@ def test_a_token_server_in_trouble(
 ) -> None:
     """It is `Unavailable` in time when it is slow, overloaded or failing, asked once, and the login is made when it is back."""
     allow_values_in(tmp_path)
-    method, options, principal = methods_of(identity, tmp_path)[name]
+    method, options, principal = methods_of(google_identity, tmp_path)[name]
     google.grant(principal)
     connection = connected(method, options)
     for status in (429, 500, 503):
-        identity.seen.clear()
-        with identity.failing(status):
+        google_identity.seen.clear()
+        with google_identity.failing(status):
             began = time.monotonic()
             with pytest.raises(Unavailable, match=f"status {status}") as raised:
                 list_secrets(connection)
             shows_nothing(raised.value)
             assert time.monotonic() - began < 0.9  # google-auth's own repetitions begin after a second
-        assert len(identity.seen) == 1
-    with identity.hanging():
+        assert len(google_identity.seen) == 1
+    with google_identity.hanging():
         for _ in range(2):
             began = time.monotonic()
             with pytest.raises(Unavailable, match="in time") as raised:
@@ -311,12 +298,12 @@ def test_a_token_server_in_trouble(
 
 
 def test_a_token_server_that_trickles(
-    identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
 ) -> None:
     """An answer in small pieces ends neither the time of a caller nor that of the next one's attempt."""
     google.grant("ann@example.com")
-    relay = Relay(int(identity.address.rpartition(":")[2]))
-    account = identity.user_account(token_uri=f"http://127.0.0.1:{relay.port}/token")
+    relay = Relay(int(google_identity.address.rpartition(":")[2]))
+    account = google_identity.user_account(token_uri=f"http://127.0.0.1:{relay.port}/token")
     connection = connected("user-account", {"user_account_json": account})
     with relay.fault(Fault.TRICKLES):
         for count in (1, 2):
@@ -324,76 +311,80 @@ def test_a_token_server_that_trickles(
             with pytest.raises(Unavailable, match="in time"):
                 list_secrets(connection, 0.3)
             assert time.monotonic() - began < 2
-            assert len(identity.seen) == count
+            assert len(google_identity.seen) == count
     list_secrets(connection)
     relay.stop()
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-def test_logins_are_not_sent_elsewhere(identity: GoogleIdentity, connected: Callable[..., GcpConnection], status: int) -> None:
+def test_logins_are_not_sent_elsewhere(google_identity: GoogleIdentity, connected: Callable[..., GcpConnection], status: int) -> None:
     """A token server that redirects is refused, and the credential does not follow it."""
     elsewhere = GoogleIdentity()
-    connection = connected("user-account", {"user_account_json": identity.user_account()})
-    with identity.failing(status, f"{elsewhere.url}/token"), pytest.raises(StoreForbidden) as refused:
+    connection = connected("user-account", {"user_account_json": google_identity.user_account()})
+    with google_identity.failing(status, f"{elsewhere.url}/token"), pytest.raises(StoreForbidden) as refused:
         list_secrets(connection)
     shows_nothing(refused.value)
     assert elsewhere.seen == []
     elsewhere.stop()
 
 
-def test_a_token_server_that_is_not_there(identity: GoogleIdentity, connected: Callable[..., GcpConnection]) -> None:
+def test_a_token_server_that_is_not_there(google_identity: GoogleIdentity, connected: Callable[..., GcpConnection]) -> None:
     """Nobody there is `Unavailable`, and so is somebody who speaks otherwise."""
-    account = identity.user_account()
-    for token_uri, text in (("http://127.0.0.1:1/token", "out of reach"), (f"{identity.url}/", "user-account")):
+    account = google_identity.user_account()
+    for token_uri, text in (("http://127.0.0.1:1/token", "out of reach"), (f"{google_identity.url}/", "user-account")):
         connection = connected("user-account", {"user_account_json": {**account, "token_uri": token_uri}})
         with pytest.raises((Unavailable, StoreForbidden), match=text) as raised:
             list_secrets(connection)
         shows_nothing(raised.value)
 
 
-def test_logins_do_not_leave_the_machine_by_plain_http(identity: GoogleIdentity, connected: Callable[..., GcpConnection]) -> None:
+def test_logins_do_not_leave_the_machine_by_plain_http(
+    google_identity: GoogleIdentity, connected: Callable[..., GcpConnection]
+) -> None:
     """A token's URL in a credential has to be TLS, loopback, or a cloud's own address for its machines."""
     for url in ("http://tokens.example.com/token", "ftp://tokens.example.com", "tokens"):
-        connection = connected("user-account", {"user_account_json": identity.user_account(token_uri=url)})
+        connection = connected("user-account", {"user_account_json": google_identity.user_account(token_uri=url)})
         with pytest.raises(StoreForbidden, match=r"plain HTTP|is none"):
             list_secrets(connection)
 
 
 def test_logins_go_through_the_proxy(
-    identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection], monkeypatch: pytest.MonkeyPatch
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The environment's proxy is used for tokens, except for what it excludes."""
     google.grant("ann@example.com")
     proxy = Proxy("u", "p")
     proxy.names["tokens.example.com"] = "127.0.0.1"
-    port = identity.address.rpartition(":")[2]
+    port = google_identity.address.rpartition(":")[2]
     monkeypatch.setenv("HTTP_PROXY", proxy.url)
     monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
-    account = identity.user_account(token_uri=f"http://tokens.example.com:{port}/token")
+    account = google_identity.user_account(token_uri=f"http://tokens.example.com:{port}/token")
     list_secrets(connected("user-account", {"user_account_json": account}, insecure=True))
     assert len(proxy.seen) == 1
-    list_secrets(connected("user-account", {"user_account_json": identity.user_account()}))
+    list_secrets(connected("user-account", {"user_account_json": google_identity.user_account()}))
     assert len(proxy.seen) == 1
     proxy.stop()
 
 
-def test_many_threads_log_in_once(identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]) -> None:
+def test_many_threads_log_in_once(
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+) -> None:
     """First calls from many threads share one login."""
     google.grant("ann@example.com")
-    connection = connected("user-account", {"user_account_json": identity.user_account()})
+    connection = connected("user-account", {"user_account_json": google_identity.user_account()})
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: list_secrets(connection), range(32)))
-    assert identity.seen == ["/token"]
+    assert google_identity.seen == ["/token"]
 
 
 def test_a_caller_with_time_is_not_failed_by_one_without(
-    identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
 ) -> None:
     """Whoever waits for somebody else's login, which ends too early, makes one of their own."""
     google.grant("ann@example.com")
-    connection = connected("user-account", {"user_account_json": identity.user_account()})
+    connection = connected("user-account", {"user_account_json": google_identity.user_account()})
     with ThreadPoolExecutor(1) as pool:
-        with identity.hanging():
+        with google_identity.hanging():
             with pytest.raises(Unavailable):
                 list_secrets(connection, 0.3)
             patient = pool.submit(list_secrets, connection)
@@ -402,73 +393,77 @@ def test_a_caller_with_time_is_not_failed_by_one_without(
         patient.result(SECONDS)
 
 
-def test_a_dead_token_is_replaced(identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]) -> None:
+def test_a_dead_token_is_replaced(
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+) -> None:
     """A token that was revoked costs no failed call where there is a way to log in again; one that was given is told to be dead."""
     google.grant("ann@example.com")
-    connection = connected("user-account", {"user_account_json": identity.user_account()})
-    given = connected("oauth2-token", {"token": identity.issue("ann@example.com")})
+    connection = connected("user-account", {"user_account_json": google_identity.user_account()})
+    given = connected("oauth2-token", {"token": google_identity.issue("ann@example.com")})
     for each in (connection, given):
         list_secrets(each)
-    identity.revoke_all()
+    google_identity.revoke_all()
     list_secrets(connection)
-    assert identity.seen == ["/token", "/token"]
+    assert google_identity.seen == ["/token", "/token"]
     with pytest.raises(StoreForbidden, match="wrong or has expired"):
         list_secrets(given)
 
 
 def test_a_dead_token_of_which_another_came(
-    identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
 ) -> None:
     """Also the token that a service account was borrowed with is fetched anew."""
     google.grant(TARGET)
-    identity.may_impersonate.add(("ann@example.com", TARGET))
-    options = {"target_principal": TARGET, "iam_endpoint": identity.url, "user_account_json": identity.user_account()}
+    google_identity.may_impersonate.add(("ann@example.com", TARGET))
+    options = {"target_principal": TARGET, "iam_endpoint": google_identity.url, "user_account_json": google_identity.user_account()}
     connection = connected("impersonation", options)
     list_secrets(connection)
-    identity.revoke_all()
+    google_identity.revoke_all()
     list_secrets(connection)
 
 
-def test_a_login_after_an_outage(identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]) -> None:
+def test_a_login_after_an_outage(
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+) -> None:
     """A service and a token server that were away when the token had to be replaced are asked again when they are back."""
     google.grant("ann@example.com")
-    connection = connected("user-account", {"user_account_json": identity.user_account()})
+    connection = connected("user-account", {"user_account_json": google_identity.user_account()})
     list_secrets(connection)
-    identity.revoke_all()
+    google_identity.revoke_all()
     with google.down(), pytest.raises(Unavailable, match="out of reach"):
         list_secrets(connection)
-    with identity.failing(503), pytest.raises(Unavailable, match="503"):
+    with google_identity.failing(503), pytest.raises(Unavailable, match="503"):
         list_secrets(connection)
     list_secrets(connection)
 
 
 def test_a_token_is_replaced_in_time(
-    identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
 ) -> None:
     """Tokens that live for a second cost no failed call, and are replaced behind the callers' backs."""
-    identity.life = 1
+    google_identity.life = 1
     google.grant("ann@example.com")
-    connection = connected("user-account", {"user_account_json": identity.user_account()})
+    connection = connected("user-account", {"user_account_json": google_identity.user_account()})
     began = time.monotonic()
     while time.monotonic() < began + 2.5:
         list_secrets(connection)
-    assert 2 <= len(identity.seen) <= 8
+    assert 2 <= len(google_identity.seen) <= 8
     assert google.calls.count("ListSecrets") > 20
 
 
 def test_a_renewal_that_fails_is_no_failure_of_the_caller(
-    identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
 ) -> None:
     """As long as the token at hand is good, a token server in trouble is nobody's business, and is not asked at every call."""
-    identity.life = 3
+    google_identity.life = 3
     google.grant("ann@example.com")
-    connection = connected("user-account", {"user_account_json": identity.user_account()})
+    connection = connected("user-account", {"user_account_json": google_identity.user_account()})
     list_secrets(connection)
-    with identity.failing(503):
+    with google_identity.failing(503):
         began = time.monotonic()
         while time.monotonic() < began + 2.5:
             list_secrets(connection)
-        assert identity.seen == ["/token", "/token"]
+        assert google_identity.seen == ["/token", "/token"]
 
 
 WRONG = [

@@ -173,7 +173,7 @@ class GcpConnection:
     def _reason(self, trailing: Any) -> _Reason:
         """What Google's APIs say of a failure beside its status, for programs."""
         name = service = ""
-        wait = 0
+        wait: float | None = None
         for key, data in trailing:
             if key != "grpc-status-details-bin":
                 continue
@@ -184,7 +184,8 @@ class GcpConnection:
                         info = self._details.ErrorInfo.FromString(each.value)
                         name, service = info.reason, info.metadata["service"]
                     elif each.Is(self._details.RetryInfo.DESCRIPTOR):
-                        wait = self._details.RetryInfo.FromString(each.value).retry_delay.seconds
+                        delay = self._details.RetryInfo.FromString(each.value).retry_delay
+                        wait = delay.seconds + delay.nanos / 1e9
             except self._decode_error:
                 pass
         return _Reason(name, service if _SERVICE.fullmatch(service) else "", wait)
@@ -219,9 +220,10 @@ class GcpConnection:
                     hint="check the options: locations, keys of KMS, labels",
                 )
             case "RESOURCE_EXHAUSTED":
-                wait = f" (it says: for {reason.wait} seconds)" if reason.wait else ""
                 return Unavailable(
-                    f"{at} limits how often it may be asked{wait}", hint="raise the project's quota, or ask less often"
+                    f"{at} limits how often it may be asked",
+                    hint="raise the project's quota, or ask less often",
+                    retry_after=reason.wait,
                 )
             case "DEADLINE_EXCEEDED":
                 return Unavailable(f"{at} did not answer in time; what was asked may have been done")
@@ -230,7 +232,7 @@ class GcpConnection:
             case "UNAVAILABLE" if "handshake failed" in answer.details:
                 return Unavailable(f"{at} cannot prove that it is the right one", hint="check 'ca_cert' and 'endpoint'")
             case "UNAVAILABLE":
-                return Unavailable(f"{at} is out of reach; what was asked may have been done")
+                return Unavailable(f"{at} is out of reach; what was asked may have been done", retry_after=reason.wait)
             case "UNIMPLEMENTED":
                 return Unavailable(f"what answers at {self.address} does not speak as Google does", hint="check 'endpoint'")
         return Unavailable(f"{at} answers with {answer.status}; what was asked may have been done")
@@ -240,7 +242,8 @@ class GcpConnection:
 class _Reason:
     name: str = ""
     service: str = ""
-    wait: int = 0
+    wait: float | None = None
+    """Seconds that it asks for."""
 
 
 _DENIED = {

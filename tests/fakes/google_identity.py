@@ -48,6 +48,8 @@ class GoogleIdentity(LoopbackServer):
         self.life = 3600.0
         self.seen: list[str] = []
         """The paths of all requests."""
+        self.authorizations: list[str | None] = []
+        """The headers of that name."""
         self.may_impersonate: set[tuple[str, str]] = set()
         self.trouble: Answer | None = None
         self._keys: dict[str, rsa.RSAPublicKey] = {}
@@ -129,6 +131,7 @@ class GoogleIdentity(LoopbackServer):
     def answer(self, request: Request) -> Answer:
         """Any of the services, by its path."""
         self.seen.append(request.path)
+        self.authorizations.append(request.headers.get("authorization"))
         if not self._calm.wait(20) or self.trouble is not None:
             return self.trouble or _refusal(503, "unavailable")
         if request.path == "/token":

@@ -211,9 +211,11 @@ def test_the_ambient_chain(
 
 def test_no_ambient_credential(google: SecretManager, tmp_path: Path) -> None:
     """Nothing found, or a file that is missing or broken, is an error that says what to do."""
-    assert ambient(google, tmp_path, NO_GCE_CHECK="true").startswith("StoreForbidden there is no credential for Google")
+    assert ambient(google, tmp_path, NO_GCE_CHECK="true").startswith(
+        "StoreForbidden there is no credential for the login by implicit"
+    )
     missing = ambient(google, tmp_path, GOOGLE_APPLICATION_CREDENTIALS="/nowhere")
-    assert missing.startswith("StoreForbidden there is no credential for Google")
+    assert missing.startswith("StoreForbidden there is no credential for the login by implicit")
     assert "gcloud auth application-default login" in missing
 
 
@@ -366,6 +368,23 @@ def test_logins_go_through_the_proxy(
     proxy.stop()
 
 
+def test_passwords_of_other_programs_stay_where_they_are(
+    google_identity: GoogleIdentity,
+    google: SecretManager,
+    connected: Callable[..., GcpConnection],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    allow_values_in: Callable[[Path], Path],
+) -> None:
+    """What a .netrc holds for the host is not sent there."""
+    file = allow_values_in(tmp_path / "netrc")
+    file.write_text(f"machine 127.0.0.1 login somebody password {CANARY}\n")
+    monkeypatch.setenv("NETRC", str(file))
+    google.grant("ann@example.com")
+    list_secrets(connected("user-account", {"user_account_json": google_identity.user_account()}))
+    assert google_identity.authorizations == [None]
+
+
 def test_many_threads_log_in_once(
     google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
 ) -> None:
@@ -377,20 +396,36 @@ def test_many_threads_log_in_once(
     assert google_identity.seen == ["/token"]
 
 
+@pytest.mark.parametrize("revoked", [False, True])
 def test_a_caller_with_time_is_not_failed_by_one_without(
-    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection], revoked: bool
 ) -> None:
-    """Whoever waits for somebody else's login, which ends too early, makes one of their own."""
+    """Whoever waits for somebody else's login, which ends too early, makes one of their own; also where a token was found dead."""
     google.grant("ann@example.com")
     connection = connected("user-account", {"user_account_json": google_identity.user_account()})
-    with ThreadPoolExecutor(1) as pool:
+    if revoked:
+        list_secrets(connection)
+        google_identity.revoke_all()
+    with ThreadPoolExecutor(4) as pool:
         with google_identity.hanging():
             with pytest.raises(Unavailable):
                 list_secrets(connection, 0.3)
-            patient = pool.submit(list_secrets, connection)
-            with pytest.raises(Unavailable):
-                list_secrets(connection, 0.3)
-        patient.result(SECONDS)
+            patient = [pool.submit(list_secrets, connection) for _ in range(4)]
+            for _ in range(2):
+                with pytest.raises(Unavailable):
+                    list_secrets(connection, 0.3)
+        for each in patient:
+            each.result(SECONDS)
+
+
+def test_a_token_that_no_header_can_hold(
+    google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
+) -> None:
+    """What cannot be sent is refused, and not shown."""
+    connection = connected("user-account", {"user_account_json": google_identity.user_account(quota_project_id=f"{CANARY}\n")})
+    with pytest.raises(StoreForbidden, match="could be sent") as refused:
+        list_secrets(connection)
+    shows_nothing(refused.value)
 
 
 def test_a_dead_token_is_replaced(

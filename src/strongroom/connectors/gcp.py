@@ -105,9 +105,10 @@ class GcpConnection:
         self.address, plain = _checked(endpoint.endpoint, endpoint.insecure)
         roots = None
         if endpoint.ca_cert is not None:
-            if not Path(endpoint.ca_cert).is_file():
-                raise ConfigurationError(f"there is no file of certificates at {endpoint.ca_cert}")
-            roots = Path(endpoint.ca_cert).read_bytes()
+            try:
+                roots = Path(endpoint.ca_cert).read_bytes()
+            except OSError:
+                raise ConfigurationError(f"there is no file of certificates at {endpoint.ca_cert}") from None
         self._credentials = None if plain else self._grpc.ssl_channel_credentials(roots)
         self._options: list[tuple[str, Any]] = list(_CHANNEL)
         if is_loopback(self.host):

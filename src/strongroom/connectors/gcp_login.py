@@ -12,13 +12,14 @@ google-auth holds credentials in its errors and in the requests that they came f
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import json
 import threading
 import time
 from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -42,7 +43,7 @@ _HINTS = {
     "invalid_request": "check the 'audience' and the token's type",
     "invalid_scope": "it does not include cloud-platform",
     "access_denied": "its provider does not accept it",
-    "PERMISSION_DENIED": "it needs roles/iam.serviceAccountTokenCreator on the service account",
+    "PERMISSION_DENIED": "it needs roles/iam.serviceAccountTokenCreator there, and the API iamcredentials.googleapis.com",
     "NOT_FOUND": "there is no such service account",
     "UNAUTHENTICATED": "the credential that it starts from is wrong or has expired",
 }
@@ -79,6 +80,7 @@ class Login:
         self._method = method
         method.check()
         self._lease: Lease | None = None
+        self._pause_until = 0.0
         self._attempt: Future[Lease | StrongroomError] | None = None
         self._lock = threading.Lock()
         self._worker = ThreadPoolExecutor(1, thread_name_prefix="gcp-login")
@@ -91,7 +93,7 @@ class Login:
             current = self._lease
             if current is not None and (current is dead or not current.is_alive()):
                 current = None
-            if current is not None and not current.is_due():
+            if current is not None and (not current.is_due() or time.monotonic() < self._pause_until):
                 return current
             attempt, is_ours = self._begin(current or dead, Deadline(_RENEWAL_SECONDS if current else deadline.left()))
             if current is not None:
@@ -107,7 +109,7 @@ class Login:
             if outcome is None:
                 raise Unavailable("Google did not answer a login in time")
             if is_ours or not isinstance(outcome, Unavailable):
-                raise type(outcome)(outcome.message, outcome.hint)
+                raise copy.copy(outcome)
 
     def close(self) -> None:
         """Lets the thread end. Later logins fail."""
@@ -135,16 +137,14 @@ class Login:
         except StrongroomError as error:
             outcome = error
         with self._lock:
-            current = self._lease
             if isinstance(outcome, Lease):
                 self._lease = outcome
-            elif current is not None and current.renew_at is not None:  # it may live for a while; whoever finds it dead is told
-                self._lease = replace(current, renew_at=time.monotonic() + _TRY_AGAIN_AFTER)
+            else:  # the one at hand may live for a while; whoever finds it dead is told
+                self._pause_until = time.monotonic() + _TRY_AGAIN_AFTER
         return outcome
 
     def _fetch(self, deadline: Deadline) -> Lease:
-        errors = self._errors
-        refusal: Any = None
+        errors, by = self._errors, f"for the login by {self._method.name}"
         try:
             credentials = self._method.credentials(_Request(self._session, deadline, detecting=True))
             if self._method.can_log_in:
@@ -155,20 +155,23 @@ class Login:
             failure: StrongroomError = Unavailable("Google is out of reach for a login")
         except errors.DefaultCredentialsError:
             failure = StoreForbidden(
-                "there is no credential for Google on this machine, or none that can be read",
-                hint="run: gcloud auth application-default login, or choose another auth_method",
+                f"there is no credential {by}, or none that can be used",
+                hint="where none is given: gcloud auth application-default login",
             )
         except (errors.RefreshError, errors.OAuthError) as error:
-            refusal = error.args[1] if len(error.args) > 1 else ""
-            failure = self._refused(refusal)
-        except errors.GoogleAuthError as error:
-            failure = self._refused(type(error).__name__)
+            failure = self._refused(error.args[1] if len(error.args) > 1 else "")
+        except errors.GoogleAuthError:
+            failure = self._refused("")
         except OSError as error:
-            failure = StoreForbidden(f"the credential for the login by {self._method.name} cannot be read: {type(error).__name__}")
+            failure = StoreForbidden(f"the credential {by} cannot be read: {type(error).__name__}", hint="check its file")
         except (ValueError, TypeError, KeyError, AttributeError):
             failure = Unavailable("what answers the login does not speak as Google does")
         else:
-            return self._lease_of(credentials, headers)
+            if all(text.isascii() and text.isprintable() for text in headers.values()):
+                return self._lease_of(credentials, headers)
+            failure = StoreForbidden(
+                f"the token {by} is none that could be sent", hint="check the credential and its quota_project_id"
+            )
         raise failure
 
     def _lease_of(self, credentials: Any, headers: Mapping[str, str]) -> Lease:
@@ -276,7 +279,7 @@ class _Request:
         left = self._deadline.left()
         seconds = left if timeout is None else min(left, timeout)
         requests = self._session.requests.exceptions
-        failure = ""
+        failure, retry_after = "", None
         try:
             response = self._session.send(method, url, seconds, data=body, headers=headers, **options)
         except requests.SSLError:
@@ -288,18 +291,19 @@ class _Request:
         else:
             status = response.status_code
             if status in (408, 429) or status >= 500 or (status >= 400 and _code(response.content) in _TEMPORARY):
-                failure = f"is not ready for a login: it answers with status {status}"
+                failure, asked = f"is not ready for a login: it answers with status {status}", response.headers.get("Retry-After", "")
+                retry_after = float(asked) if asked.isdecimal() and asked.isascii() else None
         if failure:
-            self._fail(f"{host} {failure}")
+            self._fail(f"{host} {failure}", retry_after)
         return _Response(response.status_code, response.headers, response.content)
 
     def __deepcopy__(self, memo: object) -> NoReturn:
         raise TypeError("a request with a deadline is not copied")
 
-    def _fail(self, message: str) -> NoReturn:
+    def _fail(self, message: str, retry_after: float | None) -> NoReturn:
         if self._detecting:
             raise self._session.errors.TransportError(message)
-        raise Unavailable(message, hint="check 'ca_cert' and the address" if "prove" in message else None)
+        raise Unavailable(message, "check 'ca_cert' and the address" if "prove" in message else None, retry_after)
 
 
 def _is_near(host: str) -> bool:

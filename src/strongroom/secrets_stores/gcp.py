@@ -118,7 +118,7 @@ class GcpSecretsStore:
         payload = {"data": data, "data_crc32c": self._checksum(data)}
         added = self._ask("AddSecretVersion", deadline, parent=name, payload=payload)
         if self._is_missing(added, locator):
-            raise Unavailable(f"the secret {locator} of Google's was deleted while values were being put there")
+            raise Unavailable(f"Google does not know the secret {locator} that was just made, or somebody deleted it")
         if added.status != "OK":
             raise self._refusal(added)
         version = added.message.name.rpartition("/")[2]
@@ -140,7 +140,10 @@ class GcpSecretsStore:
             raise self._refusal(answer)
 
     def scan(self, *, seconds: float) -> Iterator[Sequence[Found]]:
-        """One request for up to 500 locators. See `SecretsStore.scan`. Google may show with a delay what was put or deleted."""
+        """One request for up to 500 locators. See `SecretsStore.scan`.
+
+        Google's lists are "eventually consistent": what was just put may be missing, and what was just deleted still be there.
+        """
         deadline, token = Deadline(seconds), ""
         chosen = f"labels.{_OWN}deployment_id={self._deployment_id}"
         while True:

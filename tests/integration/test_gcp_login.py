@@ -283,11 +283,9 @@ def test_a_token_server_in_trouble(
     for status in (429, 500, 503):
         google_identity.seen.clear()
         with google_identity.failing(status):
-            began = time.monotonic()
             with pytest.raises(Unavailable, match=f"status {status}") as raised:
                 list_secrets(connection)
             shows_nothing(raised.value)
-            assert time.monotonic() - began < 0.9  # google-auth's own repetitions begin after a second
         assert len(google_identity.seen) == 1
     with google_identity.hanging():
         for _ in range(2):
@@ -311,7 +309,7 @@ def test_a_token_server_that_trickles(
         for count in (1, 2):
             began = time.monotonic()
             with pytest.raises(Unavailable, match="in time"):
-                list_secrets(connection, 0.3)
+                list_secrets(connection, 0.6)
             assert time.monotonic() - began < 2
             assert len(google_identity.seen) == count
     list_secrets(connection)
@@ -490,13 +488,13 @@ def test_a_renewal_that_fails_is_no_failure_of_the_caller(
     google_identity: GoogleIdentity, google: SecretManager, connected: Callable[..., GcpConnection]
 ) -> None:
     """As long as the token at hand is good, a token server in trouble is nobody's business, and is not asked at every call."""
-    google_identity.life = 3
+    google_identity.life = 4
     google.grant("ann@example.com")
     connection = connected("user-account", {"user_account_json": google_identity.user_account()})
     list_secrets(connection)
     with google_identity.failing(503):
         began = time.monotonic()
-        while time.monotonic() < began + 2.5:
+        while time.monotonic() < began + 3:
             list_secrets(connection)
         assert google_identity.seen == ["/token", "/token"]
 

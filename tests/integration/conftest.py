@@ -5,7 +5,8 @@ Passwords and keys are on the servers what they are in the tests: they start wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +17,11 @@ from tests.fakes.container_registry import ContainerRegistry
 from tests.fakes.slack import SlackServer
 from tests.servers.mlflow import MLflowServer, NotBuilt, build_environment
 from tests.servers.s3 import S3Server
+
+if TYPE_CHECKING:
+    from strongroom.secrets_stores.gcp import GcpSecretsStore, Options
+    from tests.fakes.google_identity import GoogleIdentity
+    from tests.fakes.secret_manager import SecretManager
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -47,6 +53,50 @@ def s3_server() -> Iterator[S3Server]:
     server = S3Server(f"{CANARY}-s3/+")
     yield server
     server.stop()
+
+
+@pytest.fixture
+def google_identity() -> Iterator[GoogleIdentity]:
+    """A fake of the servers that Google's tokens come from."""
+    from tests.fakes.google_identity import GoogleIdentity
+
+    server = GoogleIdentity()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def google(google_identity: GoogleIdentity) -> Iterator[SecretManager]:
+    """A fake of Google Secret Manager, where `PRINCIPAL` may do what the policy says."""
+    from tests.fakes.secret_manager import SecretManager
+    from tests.integration.gcp import PRINCIPAL, RIGHTS
+
+    server = SecretManager(google_identity)
+    server.grant(PRINCIPAL, *RIGHTS)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def open_gcp_store(google: SecretManager) -> Iterator[Callable[..., GcpSecretsStore]]:
+    """Opens stores there, and closes them in the end."""
+    from tests.integration.gcp import new_store
+
+    stores: list[GcpSecretsStore] = []
+
+    def open_(options: Options | None = None, deployment_id: str = "d", **endpoint: Any) -> GcpSecretsStore:
+        stores.append(new_store(google, deployment_id, options, **endpoint))
+        return stores[-1]
+
+    yield open_
+    for store in stores:
+        store.close()
+
+
+@pytest.fixture
+def gcp_store(open_gcp_store: Callable[..., GcpSecretsStore]) -> GcpSecretsStore:
+    """A store of the deployment `d`."""
+    return open_gcp_store()
 
 
 @pytest.fixture

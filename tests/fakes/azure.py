@@ -1,4 +1,4 @@
-"""Azure, as far as secrets go: Entra, which gives tokens; the identity service of a virtual machine; and a Key Vault that takes them."""
+"""Azure, as far as secrets go: Entra and the identity service of a machine, which give tokens, and a Key Vault that takes them."""
 
 from __future__ import annotations
 
@@ -124,6 +124,10 @@ class Entra(_Trouble):
         self.tokens[token] = (application, now + self.token_life, resource)
         return token
 
+    def tokens_alive(self) -> bool:
+        """Whether anybody has a token that works."""
+        return any(end > time.time() for _, end, _ in self.tokens.values())
+
     def understood(self, request: Request) -> Answer:
         _, tenant, *rest = request.path.split("/")
         if rest == ["v2.0", ".well-known", "openid-configuration"]:
@@ -181,7 +185,7 @@ class _Version:
 
 
 class KeyVault(_Trouble):
-    """Keeps secrets. As in Azure: a PUT never refuses, names know no capitals, what is deleted can be recovered until it is purged."""
+    """Keeps secrets. As in Azure a PUT never refuses, names know no capitals, and what is deleted is there until it is purged."""
 
     def __init__(self, authority: Authority, entra: Entra, resource: str = "https://vault.azure.net") -> None:
         self.secrets: dict[str, list[_Version]] = {}
@@ -313,6 +317,13 @@ class Azure:
         self.authority = Authority(folder)
         self.entra = Entra(self.authority)
         self.vault = KeyVault(self.authority, self.entra)
+
+    def options(self, **others: Any) -> dict[str, Any]:
+        """What a client has to be told to find it, and to trust it."""
+        return {
+            "vault_url": self.vault.url, "authority": self.entra.url, "ca_cert": str(self.authority.file),
+            "verify_challenge_resource": False, "disable_instance_discovery": True, **others,
+        }  # fmt: skip
 
     @contextmanager
     def hanging(self) -> Iterator[None]:

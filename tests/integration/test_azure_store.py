@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.connectors.azure import Endpoint, connect
-from strongroom.connectors.azure_methods import AccessTokenMethod, ServicePrincipalMethod
+from strongroom.connectors.azure_methods import ServicePrincipalMethod
 from strongroom.redaction import SecretText
 from strongroom.secrets_stores.azure import AzureSecretsStore, Options, open_store
 from strongroom.secrets_stores.base import About

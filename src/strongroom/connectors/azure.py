@@ -15,22 +15,20 @@ from __future__ import annotations
 
 import base64
 import re
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
-from strongroom.connectors.azure_methods import DEFAULT_METHOD, METHODS, AzureMethod, import_azure
+from strongroom.connectors.azure_login import Token, TokenKeeper, quieten
+from strongroom.connectors.azure_methods import DEFAULT_METHOD, METHODS, AccessTokenMethod, AzureMethod, import_azure
 from strongroom.connectors.azure_transport import Transport
 from strongroom.connectors.deadline import Deadline
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable, printable
-from strongroom.redaction import SecretText
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "Answer", "AzureConnection", "Endpoint", "connect"]
 
@@ -45,10 +43,6 @@ _VAULTS = {
     "login.chinacloudapi.cn": "vault.azure.cn",
 }
 """The domain of the vaults of each cloud, by the authority that logs in to it."""
-
-_RENEW_BEFORE = 300.0
-_TRY_AGAIN_AFTER = 5.0
-_RENEWAL_SECONDS = 30.0
 
 _ACTIONS = {
     "get": "getSecret/action",
@@ -102,16 +96,6 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class _Token:
-    text: SecretText
-    renew_at: float
-    ends_at: float
-
-    def is_alive(self) -> bool:
-        return time.monotonic() < self.ends_at
-
-
-@dataclass(frozen=True)
 class _Place:
     """Whose tokens a vault takes."""
 
@@ -145,7 +129,8 @@ class AzureConnection:
             "transport": self._transport.for_sdk,
             "retry_total": 0,
             "disable_instance_discovery": endpoint.disable_instance_discovery,
-            **({"authority": authority} if authority else {}),
+            # The ambient chain may find an authority in the environment, as it finds everything else there.
+            **({"authority": f"https://{authority or _PUBLIC}"} if authority or not method.asks_vault_for_tenant else {}),
         }
         self._client = secrets.SecretClient(
             self.address,
@@ -154,10 +139,8 @@ class AzureConnection:
             transport=self._transport.for_sdk,
             policies=[core.UserAgentPolicy(sdk_moniker="strongroom")],
         )
-        self._lock = threading.Lock()
+        self._tokens = TokenKeeper(self._fetch_token)
         self._place: _Place | None = None
-        self._token: _Token | None = None
-        self._login: _Login | None = None
         self._was_logged_in = self._closed = False
 
     def __repr__(self) -> str:
@@ -211,76 +194,43 @@ class AzureConnection:
         self._closed = True
         self._transport.close()
 
-    def _logged_in(self, deadline: Deadline, dead: _Token | None = None) -> _Token:
+    def _logged_in(self, deadline: Deadline, dead: Token | None = None) -> Token:
         """A token that is alive as far as one can know from here."""
         if self._closed:
             raise Unavailable(f"the connection to Key Vault at {self.host} is closed")
-        token = self._token
-        if token is not None and token is not dead and time.monotonic() < token.renew_at:
-            return token
-        if dead is not None and self._method.name == "access-token":
+        if dead is not None and isinstance(self._method, AccessTokenMethod):
             raise StoreForbidden(
                 f"Key Vault at {self.host} does not take the token: it is wrong, for something else, or has expired",
                 hint="give a new one: az account get-access-token --resource https://vault.azure.net",
             )
-        while True:
-            with self._lock:
-                token = self._token
-                if token is not None and (token is dead or not token.is_alive()):
-                    token = self._token = None
-                if token is not None and time.monotonic() < token.renew_at:
-                    return token  # somebody else was faster
-                login = self._login
-                is_ours = login is None or login.ended.is_set()
-                if login is None or is_ours:
-                    login = self._login = _Login(self._new_token, Deadline(_RENEWAL_SECONDS) if token else deadline)
-                    login.start()
-            if token is not None:
-                return token  # it works while another one is fetched
-            if not login.ended.wait(deadline.left()):
-                raise Unavailable(f"the login to Key Vault at {self.host} takes too long")
-            if login.token is not None and login.token is not dead:
-                return login.token
-            if is_ours or not login.ran_out_of_time:
-                failure = login.failure or Unavailable(f"the login to Key Vault at {self.host} failed")
-                raise type(failure)(failure.message, failure.hint)  # its own for each that waited
+        return self._tokens.token(deadline, dead)
 
-    def _new_token(self, deadline: Deadline) -> _Token:
-        """Logs in. The former token goes on working as long as it does."""
-        try:
-            token = self._fetch_token(deadline)
-        except StrongroomError:
-            with self._lock:
-                if self._token is not None:
-                    self._token = replace(self._token, renew_at=time.monotonic() + _TRY_AGAIN_AFTER)
-            raise
-        with self._lock:
-            self._token, self._was_logged_in = token, True
-        return token
-
-    def _fetch_token(self, deadline: Deadline) -> _Token:
-        credential = self._method.credential(**self._settings)
-        if isinstance(credential, SecretText):
-            return _Token(credential, float("inf"), float("inf"))
-        if self._place is None:
-            answer = self._send("GET", "/secrets", deadline, None, None, {"maxresults": "1"})
-            if answer.status == 403:
-                raise self._forbidden(answer, "list")
-            self._read_challenge(answer)
-        place = self._place
-        if place is None:
-            raise Unavailable(f"what answers at {self.host} does not speak as Key Vault does")
+    def _fetch_token(self, deadline: Deadline) -> Token:
+        if isinstance(self._method, AccessTokenMethod):
+            return Token(self._method.token)
+        place = self._place or self._find_place(deadline)
         options = {"tenant_id": place.tenant} if place.tenant and self._method.asks_vault_for_tenant else {}
         with self._transport.watching(deadline) as watch:
             try:
+                credential = self._method.credential(**self._settings)
+                quieten()
                 given = credential.get_token_info(place.scope, options=options)
             except (*self._failures, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
-                said = str(error)  # all of these come from answers that the libraries did not expect
+                said = str(error)  # the latter come from options and answers that the libraries did not expect
             else:
-                return _token(given)
-        if watch.trouble is not None:
-            raise watch.trouble
-        raise self._refused_login(said)
+                self._was_logged_in = True
+                return Token.of_sdk(given)
+        raise watch.trouble or self._refused_login(said)
+
+    def _find_place(self, deadline: Deadline) -> _Place:
+        """Asks the vault, which says it to whoever comes without a token."""
+        answer = self._send("GET", "/secrets", deadline, None, None, {"maxresults": "1"})
+        if answer.status == 403:
+            raise self._forbidden(answer, "list")
+        self._read_challenge(answer)
+        if self._place is None:
+            raise Unavailable(f"what answers at {self.host} does not speak as Key Vault does")
+        return self._place
 
     def _refused_login(self, said: str) -> StrongroomError:
         """What Entra meant, in codes; its words may hold what was sent."""
@@ -318,7 +268,7 @@ class AzureConnection:
         self._place = _Place(wanted if "scope" in said else f"{wanted}/.default", tenant if known else None)
 
     def _send(
-        self, verb: str, path: str, deadline: Deadline, token: _Token | None, body: Mapping[str, Any] | None, query: Mapping[str, str]
+        self, verb: str, path: str, deadline: Deadline, token: Token | None, body: Mapping[str, Any] | None, query: Mapping[str, str]
     ) -> Answer:
         headers = {"Accept": "application/json"}
         if token is not None:
@@ -372,43 +322,6 @@ class AzureConnection:
             f"Key Vault at {self.host} refuses: strongroom lacks the right to '{right}' secrets ({printable(answer.code)})",
             hint=f"allow '{right}' in the access policy, or give a role with {self.action(right)}",
         )
-
-
-class _Login(threading.Thread):
-    """One login for all that wait for it, in a thread of its own: the caller's time may end while Azure's command line is asked."""
-
-    def __init__(self, fetch: Callable[[Deadline], _Token], deadline: Deadline) -> None:
-        super().__init__(name="azure-login", daemon=True)
-        self._fetch, self._deadline = fetch, deadline
-        self.ended = threading.Event()
-        self.token: _Token | None = None
-        self.failure: StrongroomError | None = None
-        self.ran_out_of_time = False
-
-    def run(self) -> None:
-        """Logs in."""
-        try:
-            self.token = self._fetch(self._deadline)
-        except StrongroomError as error:
-            self.failure = error
-            self.ran_out_of_time = self._is_over()
-        finally:
-            self.ended.set()
-
-    def _is_over(self) -> bool:
-        try:
-            return self._deadline.left() <= 0
-        except Unavailable:
-            return True
-
-
-def _token(given: Any) -> _Token:
-    """As azure-identity gives it, on this machine's steady clock."""
-    now, life = time.monotonic(), given.expires_on - time.time()
-    renew_after = max(life - _RENEW_BEFORE, life * 2 / 3)
-    if given.refresh_on is not None:
-        renew_after = min(renew_after, max(given.refresh_on - time.time(), 0))
-    return _Token(SecretText(given.token), now + renew_after, now + life)
 
 
 def _owner(token: str) -> str:

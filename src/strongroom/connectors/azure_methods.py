@@ -6,6 +6,7 @@ login left (tokens, errors that MSAL remembers for a minute) has a say in it, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class AzureMethod(Protocol):
     """Whether the tenant that a vault names is the one to log in to; else it is in the options."""
 
     def credential(self, **settings: Any) -> Any:
-        """A fresh credential of azure-identity, or a token that somebody else got.
+        """A fresh credential of azure-identity.
 
         `settings` are the SDK's: how it sends requests, and the authority. `StoreForbidden` when a file cannot be read.
         """
@@ -85,9 +86,13 @@ class AccessTokenMethod:
     asks_vault_for_tenant: ClassVar[bool] = False
     token: SecretText
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[!-~]+", self.token.reveal()):
+            raise ConfigurationError("the option 'token' of the method access-token is no token: it has blanks or line ends")
+
     def credential(self, **_: Any) -> Any:
-        """The token."""
-        return self.token
+        """Nothing that could give another one."""
+        raise StoreForbidden("the token is all that there is", hint="give a new one")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,14 @@ import ipaddress
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
 from urllib3 import Timeout
+from urllib3.exceptions import HTTPError
 
 from strongroom.connectors.azure_methods import import_azure
 from strongroom.connectors.bounded import BOUNDED_POOLS
@@ -102,13 +103,21 @@ class Transport:
             watch.trouble = Unavailable(f"{host} is out of reach; what was asked may have been done")
 
     def _proxies_to(self, url: str, host: str) -> dict[str, str]:
-        place = (urlsplit(url).scheme, host)
-        if place not in self._proxies:
-            found = self._requests.utils.get_environ_proxies(url)
-            for proxy in found.values():
-                self._pools.proxy_manager_for(proxy).pool_classes_by_scheme = BOUNDED_POOLS
-            self._proxies[place] = found
-        return self._proxies[place]
+        scheme = urlsplit(url).scheme
+        if (scheme, host) not in self._proxies:
+            utils = self._requests.utils
+            proxy = utils.select_proxy(url, utils.get_environ_proxies(url))
+            self._proxies[scheme, host] = {scheme: self._prepared(proxy)} if proxy else {}
+        return self._proxies[scheme, host]
+
+    def _prepared(self, proxy: str) -> str:
+        proxy = str(self._requests.utils.prepend_scheme_if_needed(proxy, "http"))
+        with suppress(HTTPError):
+            manager = self._pools.proxy_manager_for(proxy)
+            if proxy.lower().startswith("http"):  # SOCKS has connections of its own
+                manager.pool_classes_by_scheme = BOUNDED_POOLS
+            return proxy
+        raise self._requests.exceptions.InvalidProxyURL("the environment's proxy is no address of a proxy")
 
 
 def _refusal(host: str, status: int, retry_after: str | None) -> Unavailable:

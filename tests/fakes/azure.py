@@ -223,6 +223,11 @@ class KeyVault(_Trouble):
             del self.secrets[name]
             self._put(name, {"value": value}, "")
 
+    def finish_deleting(self) -> None:
+        """What is deleted can be purged."""
+        with self._lock:
+            self._busy = dict.fromkeys(self._busy, 0)
+
     def _operation(self, request: Request) -> tuple[str, Callable[[], Answer]]:
         version = request.query.get("api-version", [""])[0]
         parts = [each.lower() for each in request.path.strip("/").split("/")]

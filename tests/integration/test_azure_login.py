@@ -244,7 +244,7 @@ def test_a_dead_token_is_replaced(azure: Azure) -> None:
 @pytest.mark.parametrize("kind", ["service-principal", "workload-identity", "implicit"])
 def test_a_token_is_renewed_in_time(azure: Azure, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str) -> None:
     """Whoever goes on working never meets a token that has ended, and never waits for a new one."""
-    azure.entra.token_life = 1.5
+    azure.entra.token_life = 3.9
     application = azure.entra.new_application(federated_token="a.b.c")
     machine = MachineIdentity(azure.entra, application)
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", machine.url)
@@ -260,7 +260,7 @@ def test_a_token_is_renewed_in_time(azure: Azure, monkeypatch: pytest.MonkeyPatc
     try:
         assert use(connection) == 200
         began = time.monotonic()
-        while len(azure.entra.tokens) < 3:
+        while len(azure.entra.tokens) < 2:
             with azure.vault.counted() as requests:
                 assert use(connection) == 200
             assert len(requests) == 1, "a call met a token that had ended"
@@ -271,15 +271,16 @@ def test_a_token_is_renewed_in_time(azure: Azure, monkeypatch: pytest.MonkeyPatc
 
 def test_a_renewal_that_fails_costs_nothing(azure: Azure) -> None:
     """While Entra is out of order the token at hand is used as long as it lives; then it is `Unavailable`, and works afterwards."""
-    azure.entra.token_life = 3.0
+    azure.entra.token_life = 5.0
     connection = opened(azure, by_secret(azure))
-    began = time.monotonic()
     assert use(connection) == 200
+    began = time.monotonic()
     with azure.entra.hanging():
         asked = len(azure.entra.requests)
-        while time.monotonic() - began < 2.5:
+        while len(azure.entra.requests) == asked:
             assert use(connection) == 200
-        assert len(azure.entra.requests) > asked
+            assert time.monotonic() - began < 30
+        assert use(connection) == 200  # while the renewal hangs
         while azure.entra.tokens_alive():
             assert time.monotonic() - began < 30
         with pytest.raises(Unavailable, match=r"too long|in time"):

@@ -32,7 +32,7 @@ import msgspec
 from strongroom.connectors.azure import Answer, AzureConnection
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.identifiers import new_id
-from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable, ValuesCorrupt, ValuesMissing
+from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable, ValuesCorrupt, ValuesMissing, printable
 from strongroom.secrets_stores.base import MAX_LOCATOR_LENGTH, About, Capabilities, Found, check_size
 
 _CAPABILITIES = Capabilities(max_bytes=25_600, counts_json=True)
@@ -246,9 +246,9 @@ class AzureSecretsStore:
                 answer = self._connection.ask("DELETE", path.replace("/secrets/", "/deletedsecrets/", 1), deadline, right="purge")
             except StoreForbidden:
                 return  # purge protection, or no such right: it stays recoverable, as the guide says
-            if answer.status in (200, 204) or (_is_gone(answer) and answer.status == 404 and not is_busy):
+            if answer.status in (200, 204) or (answer.status == 404 and not is_busy):
                 return
-            if not _is_gone(answer):
+            if answer.status not in (404, 409):
                 raise self._refusal(answer)
             if deadline.left() <= pause:
                 raise Unavailable(
@@ -259,7 +259,7 @@ class AzureSecretsStore:
 
     def _refusal(self, answer: Answer) -> StoreForbidden | Unavailable:
         """What an answer means that no request of this store is meant to get."""
-        what = f"Key Vault at {self._connection.host} answers with status {answer.status} ({answer.code[:40]})"
+        what = f"Key Vault at {self._connection.host} answers with status {answer.status} ({printable(answer.code)})"
         if answer.status == 400:
             return StoreForbidden(what, hint="is there a policy in Azure that forbids such secrets?")
         return Unavailable(what)

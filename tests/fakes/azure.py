@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import re
+import socket
 import ssl
 import threading
 import time
@@ -13,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 
 import trustme
@@ -313,6 +316,35 @@ class KeyVault(_Trouble):
     def _challenge(self, message: str) -> Answer:
         header = f'Bearer authorization="https://login.microsoftonline.com/{self.tenant}", resource="{self.resource}"'
         return Answer(401, {"error": {"code": "Unauthorized", "message": message}}, {"WWW-Authenticate": header})
+
+
+class TricklingServer:
+    """Answers any request by HTTPS with a body that comes byte by byte, and does not end."""
+
+    def __init__(self, authority: Authority) -> None:
+        enough = self._enough = threading.Event()
+
+        class Handler(BaseRequestHandler):
+            def handle(self) -> None:
+                with contextlib.suppress(OSError), authority.tls.wrap_socket(self.request, server_side=True) as client:
+                    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    client.recv(65_536)
+                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+                    while not enough.wait(0.02):
+                        client.sendall(b" ")
+
+        self._server = ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.port: int = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Closes the port."""
+        self._enough.set()
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
 
 
 class Azure:

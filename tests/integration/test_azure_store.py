@@ -18,7 +18,7 @@ from azure.identity import ClientSecretCredential
 from azure.keyvault.secrets import SecretClient
 
 from strongroom.connectors.azure import Endpoint, connect
-from strongroom.connectors.azure_methods import ImplicitMethod, ServicePrincipalMethod
+from strongroom.connectors.azure_methods import AccessTokenMethod, ImplicitMethod, ServicePrincipalMethod
 from strongroom.connectors.options import build
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable, ValuesCorrupt, ValuesMissing
 from strongroom.redaction import SecretText
@@ -26,7 +26,7 @@ from strongroom.secrets_stores.azure import AzureSecretsStore, Options, open_sto
 from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.conformance import Harness, SecretsStoreConformance
 from tests.canary import CANARY, holds_canary
-from tests.fakes.azure import RIGHTS, TENANT, Application, Azure
+from tests.fakes.azure import RIGHTS, TENANT, Application, Azure, TricklingServer
 from tests.fakes.loopback import Answer
 from tests.fakes.relay import Fault, Relay
 
@@ -377,16 +377,22 @@ def test_a_port_that_is_closed(azure: Azure) -> None:
 
 
 def test_an_answer_that_trickles(azure: Azure) -> None:
-    """A call ends in time also when bytes keep coming."""
-    relay = Relay(azure.vault.port)
-    store = store_of(azure, url=f"https://127.0.0.1:{relay.port}")
-    locator = put(store)
-    began = time.monotonic()
-    with relay.fault(Fault.TRICKLES), pytest.raises(Unavailable):
-        store.get(locator, seconds=0.5)
-    assert time.monotonic() - began < 2
-    assert store.get(locator, seconds=SECONDS) == VALUES
-    relay.stop()
+    """A call ends in time also when bytes keep coming, be it those of TLS or those of the answer."""
+    relay, trickling = Relay(azure.vault.port), TricklingServer(azure.authority)
+    slow = store_of(azure, url=f"https://127.0.0.1:{relay.port}")
+    locator = put(slow)
+    endpoint = Endpoint(**azure.options(vault_url=f"https://127.0.0.1:{trickling.port}"))
+    slower = open_store(connect(endpoint, AccessTokenMethod(token=SecretText("x"))), Options(), "d")
+    try:
+        for store in (slow, slower):
+            began = time.monotonic()
+            with relay.fault(Fault.TRICKLES), pytest.raises(Unavailable, match="in time"):
+                store.get(locator, seconds=0.5)
+            assert time.monotonic() - began < 2
+        assert slow.get(locator, seconds=SECONDS) == VALUES
+    finally:
+        relay.stop()
+        trickling.stop()
 
 
 def test_prefixes_are_apart(azure: Azure) -> None:

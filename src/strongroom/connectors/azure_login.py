@@ -63,7 +63,7 @@ class TokenKeeper:
                 return found
             if not found.ended.wait(deadline.left()):
                 raise Unavailable("the login to Azure takes too long")
-            if found.token is not None and found.token is not dead:
+            if found.token is not None:
                 return found.token
             if is_own or not (found.ran_out_of_time or found.is_renewal):
                 failure = found.failure or Unavailable("the login to Azure failed")

@@ -317,6 +317,7 @@ def test_a_login_after_an_outage(azure: Azure, monkeypatch: pytest.MonkeyPatch, 
             with azure.entra.counted() as requests, pytest.raises(Unavailable, match=text) as raised:
                 use(connection, 0.5)
             shows_nothing(raised.value)
+            assert raised.value.retry_after == (17 if "17" in text else None)
             assert len(requests) == 1
     assert use(connection) == 200
 
@@ -411,10 +412,15 @@ def test_who_one_is(azure: Azure) -> None:
     application = azure.entra.new_application()
     line = opened(azure, by_secret(azure, application)).identity(seconds=SECONDS)
     assert line == f"application {application.client_id} (object an-object) of tenant {TENANT}"
+    application.rights = frozenset()  # a refusal shows as well that the vault knows it
+    assert opened(azure, by_secret(azure, application)).identity(seconds=SECONDS) == line
     azure.entra.tokens["opaque"] = (application, time.time() + 60, "https://vault.azure.net")
     assert "does not say" in opened(azure, method("access-token", {"token": "opaque"})).identity(seconds=SECONDS)
     with pytest.raises(StoreForbidden):
         opened(azure, method("access-token", {"token": f"{CANARY}.x"})).identity(seconds=SECONDS)
+    azure.vault.firewall = "ForbiddenByFirewall"
+    with pytest.raises(StoreForbidden, match="firewall"):
+        opened(azure, by_secret(azure)).identity(seconds=SECONDS)
 
 
 def test_closed_is_closed(azure: Azure) -> None:

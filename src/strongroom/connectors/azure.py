@@ -44,6 +44,7 @@ _VAULTS = {
 }
 """The domain of the vaults of each cloud, by the authority that logs in to it."""
 
+_NETWORKS = ("ForbiddenByFirewall", "ForbiddenByConnection")
 _ACTIONS = {
     "get": "getSecret/action",
     "set": "setSecret/action",
@@ -157,14 +158,7 @@ class AzureConnection:
         query: Mapping[str, str] | None = None,
     ) -> Answer:
         """One request, with a token that is alive. `right` is what a policy has to allow, for the message."""
-        token = self._logged_in(deadline)
-        answer = self._send(verb, path, deadline, token, body, query or {})
-        if answer.status == 401:
-            self._read_challenge(answer)
-            token = self._logged_in(deadline, dead=token)
-            answer = self._send(verb, path, deadline, token, body, query or {})
-        if answer.status == 401:
-            raise self._takes_no_token(answer)
+        answer, _ = self._ask(verb, path, deadline, body, query or {})
         if answer.status == 403:
             raise self._forbidden(answer, right)
         return answer
@@ -176,7 +170,8 @@ class AzureConnection:
         url = urlsplit(link)
         if (url.scheme, url.hostname, url.port or 443) != ("https", *_split(self.host)):
             raise Unavailable(f"Key Vault at {self.host} sends on to another host", hint="check the address of the vault")
-        return dict(each.partition("=")[::2] for each in url.query.split("&") if not each.startswith("api-version="))
+        query = url.query.replace("{", "%7B").replace("}", "%7D")  # the SDK's addresses are templates
+        return dict(each.partition("=")[::2] for each in query.split("&") if not each.startswith("api-version="))
 
     @staticmethod
     def action(right: str) -> str:
@@ -184,15 +179,33 @@ class AzureConnection:
         return f"Microsoft.KeyVault/vaults/secrets/{_ACTIONS[right]}"
 
     def identity(self, *, seconds: float) -> str:
-        """Who the token belongs to, for people to read. The vault has looked at the token when this returns."""
-        deadline = Deadline(seconds)
-        self.ask("GET", "/secrets", deadline, right="list", query={"maxresults": "1"})
-        return _owner(self._logged_in(deadline).text.reveal())
+        """Who the token belongs to, for people to read. The vault has looked at the token when this returns.
+
+        No right is needed: a refusal shows as well that the vault knows whom it refuses.
+        """
+        answer, token = self._ask("GET", "/secrets", Deadline(seconds), None, {"maxresults": "1"})
+        if answer.code in _NETWORKS:
+            raise self._forbidden(answer, "list")
+        return _owner(token.text.reveal())
 
     def close(self) -> None:
         """Closes idle connections, and those in use when their request has ended. Later calls are `Unavailable`."""
         self._closed = True
         self._transport.close()
+
+    def _ask(
+        self, verb: str, path: str, deadline: Deadline, body: Mapping[str, Any] | None, query: Mapping[str, str]
+    ) -> tuple[Answer, Token]:
+        """The answer to a token that the vault takes, be it a refusal; and that token."""
+        token = self._logged_in(deadline)
+        answer = self._send(verb, path, deadline, token, body, query)
+        if answer.status == 401:
+            self._read_challenge(answer)
+            token = self._logged_in(deadline, dead=token)
+            answer = self._send(verb, path, deadline, token, body, query)
+        if answer.status == 401:
+            raise self._takes_no_token(answer)
+        return answer, token
 
     def _logged_in(self, deadline: Deadline, dead: Token | None = None) -> Token:
         """A token that is alive as far as one can know from here."""
@@ -308,7 +321,7 @@ class AzureConnection:
         )
 
     def _forbidden(self, answer: Answer, right: str) -> StoreForbidden:
-        if answer.code in ("ForbiddenByFirewall", "ForbiddenByConnection"):
+        if answer.code in _NETWORKS:
             return StoreForbidden(
                 f"the firewall of Key Vault at {self.host} lets nobody in from here",
                 hint="allow this machine's network there, or use a private endpoint",

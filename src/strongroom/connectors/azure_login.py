@@ -6,6 +6,7 @@ cannot be told how long they may take (Azure's command line), so the caller's ti
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
@@ -66,8 +67,7 @@ class TokenKeeper:
             if found.token is not None:
                 return found.token
             if is_own or not (found.ran_out_of_time or found.is_renewal):
-                failure = found.failure or Unavailable("the login to Azure failed")
-                raise type(failure)(failure.message, failure.hint)  # its own for each that waited
+                raise copy.copy(found.failure or Unavailable("the login to Azure failed"))  # its own for each that waited
 
     def _begin(self, deadline: Deadline, dead: Token | None) -> tuple[Token | _Login, bool]:
         """A token that still works, or the login to wait for, with whether it was begun here. Nobody waits for a renewal."""
@@ -120,15 +120,9 @@ class _Login(threading.Thread):
             self.token = self._fetch(self._deadline)
         except StrongroomError as error:
             self.failure = error
-            self.ran_out_of_time = self._is_over()
+            self.ran_out_of_time = self._deadline.remaining() <= 0
         finally:
             self.ended.set()
-
-    def _is_over(self) -> bool:
-        try:
-            return self._deadline.left() <= 0
-        except Unavailable:
-            return True
 
 
 def quieten() -> None:

@@ -121,11 +121,13 @@ class Transport:
 
 
 def _refusal(host: str, status: int, retry_after: str | None) -> Unavailable:
-    asks = retry_after is not None and re.fullmatch(r"[0-9]{1,5}", retry_after)
-    wait = f", and asks to wait {retry_after} seconds" if asks else ""
+    wait = float(retry_after) if retry_after is not None and re.fullmatch(r"[0-9]{1,5}", retry_after) else None
+    asks = f", and asks to wait {wait:.0f} seconds" if wait is not None else ""
     if status == 429:
-        return Unavailable(f"{host} limits how often it may be asked{wait}", hint="ask less often, or use another vault")
-    return Unavailable(f"{host} answers with status {status}{wait}; what was asked may have been done")
+        message, hint = f"{host} limits how often it may be asked{asks}", "ask less often, or use another vault"
+    else:
+        message, hint = f"{host} answers with status {status}{asks}; what was asked may have been done", None
+    return Unavailable(message, hint, retry_after=wait)
 
 
 def _is_link_local(host: str) -> bool:

@@ -46,6 +46,7 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 _MAX_TAGS, _MAX_TAG = 15, 256
 _MAX_FRESH = 10_000
 _PAUSE, _LONGEST_PAUSE = 0.05, 2.0
+_AT_ONCE, _MAX_UNPURGED = 10, 1_000
 
 _decode = msgspec.json.Decoder(dict[str, str]).decode
 
@@ -86,6 +87,7 @@ class AzureSecretsStore:
         self._connection, self._options, self._store_id = connection, options, store_id
         self._deployment = _without_dashes("deployment", deployment_id)
         self._turns = _Turns()
+        self._lock, self._unpurged = threading.Lock(), list[str]()
 
     def __repr__(self) -> str:
         return f"<secrets store {self._store_id}>"
@@ -132,15 +134,19 @@ class AzureSecretsStore:
     def delete(self, locator: str, *, seconds: float) -> None:
         """Two requests, and more while Key Vault is busy deleting. See `SecretsStore.delete`.
 
-        `Unavailable` if time is up before it can be purged; the next delete goes on there. One that may not be purged stays
-        recoverable until the vault's retention is over.
+        What cannot be purged within half of the time is purged by a later delete of this store. What may not be purged, or never
+        is, stays out of sight and recoverable until the vault's retention is over.
         """
         deadline, path = Deadline(seconds), self._path(locator)
         answer = self._connection.ask("DELETE", path, deadline, right="delete")
         if answer.status != 200 and not _is_gone(answer):
             raise self._refusal(answer)
         if self._options.purge and (answer.status != 200 or _is_purgeable(answer)):
-            self._purge(path, deadline, is_busy=answer.status != 404)
+            patience = Deadline(seconds / 2 if answer.status != 404 else 0)
+            if not self._purge(path, deadline, patience):
+                self._purge_others(deadline, one_more=path)
+            elif self._unpurged:
+                self._purge_others(deadline)
 
     def scan(self, *, seconds: float) -> Iterator[Sequence[Found]]:
         """One request for 25 secrets of the vault, whosever they are; each may take so many seconds. See `SecretsStore.scan`."""
@@ -238,24 +244,40 @@ class AzureSecretsStore:
             return None
         return Found(locator=locator, about=_about(item), written=datetime.fromtimestamp(_created(item), UTC))
 
-    def _purge(self, path: str, deadline: Deadline, *, is_busy: bool) -> None:
-        """For good. Key Vault goes on deleting for seconds after it has answered, and purges only then."""
+    def _purge(self, path: str, deadline: Deadline, patience: Deadline) -> bool:
+        """For good. Key Vault goes on deleting for seconds after it has answered, and purges only then; False if it is not that far.
+
+        Without patience, what it does not know is gone.
+        """
         pause = _PAUSE
         while True:
             try:
                 answer = self._connection.ask("DELETE", path.replace("/secrets/", "/deletedsecrets/", 1), deadline, right="purge")
             except StoreForbidden:
-                return  # purge protection, or no such right: it stays recoverable, as the guide says
-            if answer.status in (200, 204) or (answer.status == 404 and not is_busy):
-                return
-            if answer.status not in (404, 409):
+                return True  # purge protection, or no such right: it stays recoverable, as the guide says
+            if answer.status not in (200, 204, 404, 409):
                 raise self._refusal(answer)
-            if deadline.left() <= pause:
-                raise Unavailable(
-                    f"Key Vault at {self._connection.host} is still deleting, and has not purged yet", hint="delete again"
-                )
+            if answer.status in (200, 204) or (answer.status == 404 and patience.remaining() <= 0):
+                return True
+            if patience.remaining() <= pause:
+                return False
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _purge_others(self, deadline: Deadline, one_more: str | None = None) -> None:
+        """What former deletes had to leave. No failure here is one of the caller's."""
+        with self._lock:
+            others, self._unpurged = self._unpurged, [one_more] if one_more else []
+        left = []
+        for number, path in enumerate(others):
+            try:
+                if number >= _AT_ONCE or not self._purge(path, deadline, Deadline(0)):
+                    left.append(path)
+            except Unavailable:
+                left += others[number:]
+                break
+        with self._lock:
+            self._unpurged = [*left, *self._unpurged][:_MAX_UNPURGED]
 
     def _refusal(self, answer: Answer) -> StoreForbidden | Unavailable:
         """What an answer means that no request of this store is meant to get."""

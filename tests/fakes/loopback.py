@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -59,9 +60,9 @@ class Answer:
 
 
 class LoopbackServer:
-    """Answers each request with `answer`, several at once, until `stop()`. Nothing is logged."""
+    """Answers each request with `answer`, several at once, until `stop()`. Nothing is logged. With `tls` by HTTPS only."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         answer = self.answer
 
         class Handler(BaseHTTPRequestHandler):
@@ -72,7 +73,7 @@ class LoopbackServer:
             def handle_one_request(self) -> None:
                 try:
                     super().handle_one_request()
-                except ConnectionError:  # the client went away in the middle of its request
+                except (ConnectionError, ssl.SSLError):  # the client went away in the middle of its request
                     self.close_connection = True
 
             def do_GET(self) -> None:
@@ -80,7 +81,7 @@ class LoopbackServer:
                 headers = {name.lower(): text for name, text in self.headers.items()}
                 body = self.rfile.read(int(headers.get("content-length", "0")))
                 given = answer(Request(self.command, url.path, parse_qs(url.query), headers, body))
-                content = json.dumps(given.body).encode()
+                content = b"" if given.status == 204 else json.dumps(given.body).encode()
                 self.send_response(given.status)
                 for name, text in {"Content-Type": "application/json", "Content-Length": str(len(content)), **given.headers}.items():
                     self.send_header(name, text)
@@ -93,6 +94,9 @@ class LoopbackServer:
             def do_POST(self) -> None:
                 self.do_GET()
 
+            def do_PUT(self) -> None:
+                self.do_GET()
+
             def do_PATCH(self) -> None:
                 self.do_GET()
 
@@ -101,6 +105,16 @@ class LoopbackServer:
 
             def log_message(self, *args: object) -> None:
                 pass
+
+            def setup(self) -> None:
+                if tls is not None:  # here, in the connection's thread: a handshake may take long
+                    self.request = tls.wrap_socket(self.request, server_side=True, do_handshake_on_connect=False)
+                super().setup()
+
+            def finish(self) -> None:
+                super().finish()
+                if tls is not None:
+                    self.request.close()
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True

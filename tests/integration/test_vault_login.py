@@ -269,3 +269,15 @@ def test_addresses_have_one_spelling() -> None:
     assert VaultConnection("http://[::1]:8200", method).address == "http://[::1]:8200"
     with pytest.raises(ConfigurationError, match="no file of certificates"):
         VaultConnection("https://vault", method, ca_cert="/nowhere")
+
+
+def test_proxies_of_the_environment(openbao: OpenBaoServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy is used, with or without its scheme written, but not for what NO_PROXY names."""
+    method = vault_method("token", {"vault_token": openbao.admin.token})
+    for proxy in ("http://127.0.0.1:1", "127.0.0.1:1"):
+        monkeypatch.setenv("HTTP_PROXY", proxy)
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        with pytest.raises(Unavailable):
+            VaultConnection(openbao.url, method).identity(seconds=5)
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert "root" in VaultConnection(openbao.url, method).identity(seconds=5)

@@ -104,7 +104,9 @@ class VaultConnection:
             raise ConfigurationError(f"there is no file of certificates at {ca_cert}")
         session = self._requests.Session()
         # Proxies are looked up once; requests would read the environment and look for a .netrc at each request.
-        session.proxies = self._requests.utils.get_environ_proxies(self.address)
+        utils = self._requests.utils
+        proxy = utils.select_proxy(self.address, utils.get_environ_proxies(self.address))
+        session.proxies = {urlsplit(self.address).scheme: utils.prepend_scheme_if_needed(proxy, "http")} if proxy else {}
         session.trust_env = False
         pools = self._requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS)
         session.mount(self.address, pools)

@@ -156,6 +156,16 @@ class StepFailed(StrongroomError):
     code = "step_failed"
 
 
+class JobFailed(StrongroomError):
+    """A backup, restore or verification gave up before its end. What it had done stays done, and stands in `report`."""
+
+    code = "job_failed"
+
+    def __init__(self, message: str, hint: str | None = None, report: object = None) -> None:
+        super().__init__(message, hint)
+        self.report = report
+
+
 class Unavailable(StrongroomError):
     """The index or a store did not answer in time. `retry_after` is what it asked to be given, in seconds."""
 

@@ -26,6 +26,7 @@ from strongroom.cli.output import (
 )
 from strongroom.cli.prompts import confirm
 from strongroom.cli.secret_prompts import ask_changed_keys, ask_new_keys, refuse_taken, secret_texts
+from strongroom.cli.transfer import backup, restore, verify
 
 if TYPE_CHECKING:
     from strongroom.client import Client
@@ -505,3 +506,7 @@ def _warn_if_expired(shown: Secret) -> None:
 
     if shown.expires_at is not None and shown.expires_at <= datetime.now(UTC):
         say(f"warning: secret '{shown.name}' expired on {local_time(shown.expires_at)}")
+
+
+for _command in (backup, restore, verify):
+    secret.add_command(_command)

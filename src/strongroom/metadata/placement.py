@@ -100,7 +100,7 @@ def owe_all(connection: Connection, store_id: str, now: int) -> int:
 
 def owed_to(connection: Connection, store_id: str, after: Version, limit: int) -> Sequence[Version]:
     """Versions that a store is behind by, in their order, those that come after this one."""
-    rows = connection.execute(_OWED, {"of": store_id, "secret": after[0], "number": after[1], "limit": limit})
+    rows = connection.execute(_OWED, {"of": store_id, "of_secret": after[0], "of_number": after[1], "limit": limit})
     return [(row.secret_id, row.number) for row in rows]
 
 
@@ -129,11 +129,11 @@ def named_locators(connection: Connection, store_id: str, locators: Sequence[str
 
 
 def _lock(connection: Connection, version: Version) -> bool:
-    return connection.execute(_LOCK, {"secret": version[0], "number": version[1]}).scalar() is not None
+    return connection.execute(_LOCK, {"of_secret": version[0], "of_number": version[1]}).scalar() is not None
 
 
 def _of(version: Version, store_id: str) -> dict[str, object]:
-    return {"secret": version[0], "number": version[1], "of": store_id}
+    return {"of_secret": version[0], "of_number": version[1], "of": store_id}
 
 
 _ANNOUNCE, _TO_DELETE = PreparedInsert(intents), PreparedInsert(deletions)
@@ -152,13 +152,13 @@ _DELETED = delete(deletions).where(
 )
 _PLACE, _OWE = PreparedInsert(placements), PreparedInsert(copies)
 _HERE = and_(
-    placements.c.secret_id == bindparam("secret"),
-    placements.c.number == bindparam("number"),
+    placements.c.secret_id == bindparam("of_secret"),
+    placements.c.number == bindparam("of_number"),
     placements.c.store_id == bindparam("of"),
 )
 _LOCK = (
     select(versions.c.number)
-    .where(versions.c.secret_id == bindparam("secret"), versions.c.number == bindparam("number"))
+    .where(versions.c.secret_id == bindparam("of_secret"), versions.c.number == bindparam("of_number"))
     .with_for_update()
 )
 _STATE = select(placements.c.state).where(_HERE)
@@ -195,14 +195,14 @@ _OWED = (
     select(copies.c.secret_id, copies.c.number)
     .where(
         copies.c.store_id == bindparam("of"),
-        (copies.c.secret_id > bindparam("secret"))
-        | ((copies.c.secret_id == bindparam("secret")) & (copies.c.number > bindparam("number"))),
+        (copies.c.secret_id > bindparam("of_secret"))
+        | ((copies.c.secret_id == bindparam("of_secret")) & (copies.c.number > bindparam("of_number"))),
     )
     .order_by(copies.c.secret_id, copies.c.number)
     .limit(bindparam("limit"))
 )
 _SETTLE = delete(copies).where(
-    copies.c.store_id == bindparam("of"), copies.c.secret_id == bindparam("secret"), copies.c.number == bindparam("number")
+    copies.c.store_id == bindparam("of"), copies.c.secret_id == bindparam("of_secret"), copies.c.number == bindparam("of_number")
 )
 _BEHIND = select(copies.c.store_id, func.count().label("count")).group_by(copies.c.store_id)
 _TO_BE_DELETED = select(deletions.c.store_id, func.count().label("count")).group_by(deletions.c.store_id)

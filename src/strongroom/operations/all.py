@@ -7,6 +7,7 @@ from typing import Any
 from strongroom.operations.audit import AUDIT_OPERATIONS
 from strongroom.operations.component import COMPONENT_OPERATIONS
 from strongroom.operations.info import INFO_OPERATIONS
+from strongroom.operations.job import JOB_OPERATIONS
 from strongroom.operations.operation import Operation
 from strongroom.operations.run import RUN_OPERATIONS
 from strongroom.operations.secret import SECRET_OPERATIONS
@@ -19,6 +20,7 @@ ALL_OPERATIONS: tuple[Operation[Any, Any], ...] = (
     *AUDIT_OPERATIONS,
     *COMPONENT_OPERATIONS,
     *INFO_OPERATIONS,
+    *JOB_OPERATIONS,
     *RUN_OPERATIONS,
     *SECRET_OPERATIONS,
     *SERVICE_ACCOUNT_OPERATIONS,

@@ -42,6 +42,7 @@ class Operation(Generic[Request, Response]):
     creates: str | None = None
     repeat: Repeat | None = None
     for_runs: bool = False
+    begins_job: bool = False
 
     @property
     def reads(self) -> bool:

@@ -21,5 +21,6 @@ class Permission(enum.StrEnum):
     STACK_READ = "stack:read"
     STACK_USE = "stack:use"
     STACK_WRITE = "stack:write"
+    STORE_MANAGE = "store:manage"
     USER_MANAGE = "user:manage"
     WORKSPACE_MANAGE = "workspace:manage"

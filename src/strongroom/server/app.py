@@ -57,6 +57,7 @@ def build_app(service: Service) -> ASGIApp:
     service.deployment.database.checkpoint_in_background()
     log = open_log()
     service.reconciler.start(lambda error: log.warning("the secrets stores do not follow yet", reason=describe(error)))
+    service.jobs.watch(lambda error: log.warning("jobs that were interrupted wait", reason=describe(error)))
     metrics = Metrics()
     for store in service.placements.stores:
         _follow(store, metrics, log)

@@ -103,7 +103,10 @@ def _describe(operation: Operation[Any, Any], request: dict[str, Any], reply: di
         described["responses"] = {"204": {"description": "Done."}, "default": _PROBLEM}
     else:
         done = {"description": "Done.", "content": {"application/json": {"schema": reply}}}
-        described["responses"] = {"200" if operation.creates is None else "201": done, "default": _PROBLEM}
+        described["responses"] = {
+            "202" if operation.begins_job else "200" if operation.creates is None else "201": done,
+            "default": _PROBLEM,
+        }
     return described
 
 

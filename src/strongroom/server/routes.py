@@ -274,7 +274,8 @@ def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> Res
         headers["Location"] = ROOT + re.sub(r"{(\w+)}", lambda found: quote(str(getattr(reply, found[1])), ""), operation.creates)
     if isinstance(reply, Secret):
         headers["ETag"] = f'"{reply.version}"'
-    return Response(encode(reply), 200 if operation.creates is None else 201, headers, _JSON)
+    status = 202 if operation.begins_job else 200 if operation.creates is None else 201
+    return Response(encode(reply), status, headers, _JSON)
 
 
 def _decoded(operation: Row, body: str) -> Any:

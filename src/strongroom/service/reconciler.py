@@ -1,6 +1,7 @@
-"""Makes the stores follow the index: deletes what nothing names any more, and collects what writers left that gave up or died.
+"""Makes the stores follow the index: copies what one of them is behind by, deletes what nothing names any more, and collects what
+writers left that gave up or died.
 
-Any number may run at once: each step is claimed in the index, and deleting twice is harmless.
+One process of a deployment does it at a time, by a lease; nothing breaks if two do, for each step is claimed in the index.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from dataclasses import dataclass
 
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.clock import now
-from strongroom.db.engine import Database
+from strongroom.db.engine import ConstraintViolated, Database
+from strongroom.db.identifiers import new_id
 from strongroom.errors import StoreForbidden, StrongroomError, Unavailable
-from strongroom.metadata import placement as rows
-from strongroom.secrets_stores.sql import STORE_ID
+from strongroom.metadata import lease, placement
+from strongroom.metadata.version import FIRST, VersionIndex
+from strongroom.service.copies import Copies
 from strongroom.service.placements import Configured, Placements
 
 MARGIN_SECONDS = 60
@@ -22,37 +25,48 @@ MARGIN_SECONDS = 60
 
 INTERVAL_SECONDS = 15.0
 REST_SECONDS = 60.0
-"""How long a store that refuses to delete is left alone."""
+"""How long a pass that could not be finished is not tried again, at most; it begins with a second."""
 
-_BATCH = 50
+LEASE_SECONDS = 60
+LEASE = "reconciler"
+
+AT_ONCE = 4
+"""How many copies are made side by side: few, for people's own requests come first."""
+
+_BATCH = 40
 
 
 @dataclass
 class Progress:
-    """What one pass did. `refused` says why a store would not delete."""
+    """What one pass did. `trouble` is why it is not finished."""
 
     collected: int = 0
     deleted: int = 0
-    refused: StrongroomError | None = None
+    copied: int = 0
+    trouble: StrongroomError | None = None
 
 
 class Reconciler:
     """Runs passes, by hand or in a thread. Thread-safe."""
 
-    def __init__(self, database: Database, placements: Placements) -> None:
-        self._database, self._placements = database, placements
+    def __init__(self, database: Database, placements: Placements, copies: Copies, versions: VersionIndex) -> None:
+        self._database, self._placements, self._copies, self._versions = database, placements, copies, versions
+        self._me = new_id()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._surveyed = False
 
-    def run(self, seconds: float) -> Progress:
-        """One pass over all that is to be done, for so long at most. Errors of the index are the caller's."""
+    def run(self, seconds: float) -> Progress | None:
+        """One pass over all that is to be done, for so long at most; None if another process does it. Raises errors of the index."""
         deadline, progress = Deadline(seconds), Progress()
-        if all(each.external is None for each in self._placements.stores):
+        if self._placements.are_local:
             return progress
+        if not self._has_lease():
+            return None
         progress.collected = self._collect()
         for store in self._placements.stores:
-            if store.external is not None:
-                self._delete(store, deadline, progress)
+            self._delete(store, deadline, progress)
+            self._copy(store, deadline, progress)
         return progress
 
     def start(self, tell: Callable[[StrongroomError], object]) -> None:
@@ -62,65 +76,114 @@ class Reconciler:
             self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread, after the call that it makes at the moment."""
+        """Ends the thread, after the call that it makes at the moment, and gives the lease back."""
         self._ended.set()
         self._placements.work_left.set()
         if self._thread is not None:
             self._thread.join()
 
+    def give_lease_back(self) -> None:
+        """So that another process need not wait until its time is over."""
+        with self._database.write() as connection:
+            lease.give_back(connection, LEASE, self._me)
+
     def _run(self, tell: Callable[[StrongroomError], object]) -> None:
-        work = self._placements.work_left
+        work, rest = self._placements.work_left, 1.0
         while not self._ended.is_set():
             work.clear()
-            pause = INTERVAL_SECONDS
             try:
+                if not self._surveyed and self._has_lease():
+                    self._survey()
                 progress = self.run(INTERVAL_SECONDS)
+                trouble = progress.trouble if progress is not None else None
             except StrongroomError as error:  # of the index: it is tried again, and whoever works with it is told too
-                tell(error)
+                trouble = error
+            if trouble is not None:
+                tell(trouble)
+                rest = min(2 * rest, REST_SECONDS)
             else:
-                if progress.refused is not None:
-                    tell(progress.refused)
-                    pause = REST_SECONDS
-            if self._ended.wait(min(1.0, pause)):  # what comes at the same time is done in one pass
+                rest = 1.0
+            if self._ended.wait(rest):  # what comes at the same time is done in one pass
                 return
-            if pause == INTERVAL_SECONDS:
-                work.wait(pause)
-            elif self._ended.wait(pause):
-                return
+            if trouble is None:
+                work.wait(INTERVAL_SECONDS)
+
+    def _has_lease(self) -> bool:
+        moment = now()
+        try:
+            with self._database.write() as connection:
+                return lease.take(connection, LEASE, self._me, moment + LEASE_SECONDS * 1_000_000, moment)
+        except ConstraintViolated:  # another process made the row just now
+            return False
+
+    def _survey(self) -> None:
+        """Looks at all versions, for stores that were not configured when some of them were written."""
+        if len(self._placements.stores) > 1:
+            self._placements.prepare()
+            for store in self._placements.stores:
+                with self._database.write() as connection:
+                    placement.owe_all(connection, store.store_id, now())
+        self._surveyed = True
 
     def _collect(self) -> int:
         """Turns announcements that nobody will make good any more into deletions."""
         before, collected = now() - MARGIN_SECONDS * 1_000_000, 0
         while True:
             with self._database.read() as connection:
-                found = rows.overdue(connection, before, _BATCH)
+                found = placement.overdue(connection, before, _BATCH)
             if not found:
                 return collected
             with self._database.write() as connection:
-                ours = [pair for pair in found if rows.claim(connection, [pair])]
-                rows.to_delete(connection, ours, now())
+                ours = [pair for pair in found if placement.claim(connection, [pair])]
+                placement.to_delete(connection, ours, now())
             collected += len(ours)
 
     def _delete(self, store: Configured, deadline: Deadline, progress: Progress) -> None:
         external = store.external
-        assert external is not None
-        assert store.store_id != STORE_ID
-        while not self._ended.is_set():
+        while external is not None and self._may_go_on(deadline):
             with self._database.read() as connection:
-                locators = rows.deletions_of(connection, store.store_id, _BATCH)
+                locators = placement.deletions_of(connection, store.store_id, _BATCH)
             done = []
             for locator in locators:
-                if deadline.remaining() <= 0 or self._ended.is_set():
+                if not self._may_go_on(deadline):
                     break
                 try:
                     external.delete(locator, seconds=min(store.timeout, deadline.left()))
                 except (StoreForbidden, Unavailable) as error:
-                    progress.refused = error
+                    progress.trouble = error
                     break
                 done.append(locator)
             if done:
                 with self._database.write() as connection:
-                    rows.deleted(connection, store.store_id, done)
+                    placement.deleted(connection, store.store_id, done)
                 progress.deleted += len(done)
             if len(done) < len(locators) or len(locators) < _BATCH:
                 return
+
+    def _copy(self, store: Configured, deadline: Deadline, progress: Progress) -> None:
+        """What cannot be copied now stays owed; the next pass tries again."""
+        after = FIRST
+        while self._may_go_on(deadline) and self._has_lease():
+            with self._database.read() as connection:
+                owed = placement.owed_to(connection, store.store_id, after, _BATCH)
+                found = {version: row for version in owed if (row := self._versions.find(connection, version)) is not None}
+            if not owed:
+                return
+            after = owed[-1]
+            gone = [version for version in owed if version not in found]
+            if gone:
+                with self._database.write() as connection:
+                    placement.settle(connection, store.store_id, gone)
+            for start in range(0, len(found), AT_ONCE):
+                if not self._may_go_on(deadline):
+                    return
+                outcomes = self._copies.copy(list(found.values())[start : start + AT_ONCE], store, at_once=AT_ONCE)
+                errors = [outcome for outcome in outcomes if outcome is not None]
+                progress.copied += len(outcomes) - len(errors)
+                if errors:
+                    progress.trouble = errors[0]
+                    if any(isinstance(error, Unavailable | StoreForbidden) for error in errors):
+                        return  # the store, or the one that has the values: later
+
+    def _may_go_on(self, deadline: Deadline) -> bool:
+        return deadline.remaining() > 0 and not self._ended.is_set()

@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
+from strongroom.metadata.version import VersionIndex
 from strongroom.models.workspace import ActivateWorkspace, Workspace
 from strongroom.operations import audit as of_audit
 from strongroom.operations import component as of_component
 from strongroom.operations import info as of_info
+from strongroom.operations import job as of_job
 from strongroom.operations import run as of_run
 from strongroom.operations import secret as of_secret
 from strongroom.operations import service_account as of_service_account
@@ -19,11 +21,13 @@ from strongroom.operations import workspace as of_workspace
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.audit import AuditLog, AuditService
 from strongroom.service.component import ComponentService
+from strongroom.service.copies import Copies
 from strongroom.service.deployment import Deployment, local_actor, open_deployment
 from strongroom.service.dispatcher import Dispatcher, Handler
 from strongroom.service.encryption_keys import Rotation, key_target, rotate
 from strongroom.service.identity import IdentityService
 from strongroom.service.info import InfoService
+from strongroom.service.job import JobService
 from strongroom.service.placements import Configured, Placements
 from strongroom.service.reconciler import Reconciler
 from strongroom.service.reference import ReferenceService
@@ -33,6 +37,7 @@ from strongroom.service.run_gate import RunGate
 from strongroom.service.secret import SecretService
 from strongroom.service.stack import StackService
 from strongroom.service.stores import Examination, check_at_start, examine, open_stores
+from strongroom.service.transfers import Transfers
 from strongroom.service.workspace import WorkspaceService
 
 FOLLOW_UP_SECONDS = 5.0
@@ -53,7 +58,10 @@ class Service:
             self.deployment.close()
             raise
         self.placements = Placements(database, self.store, self.deployment.digest_key, deployment_id, stores)
-        self.reconciler = Reconciler(database, self.placements)
+        versions = VersionIndex(self.store)
+        copies = Copies(database, self.placements, self.store, deployment_id)
+        self.reconciler = Reconciler(database, self.placements, copies, versions)
+        self.jobs = jobs = JobService(database, Transfers(database, self.placements, copies, versions, self.store))
         secrets = SecretService(self.deployment, self.store, self.placements)
         components, stacks = ComponentService(self.deployment), StackService(self.deployment)
         self.identities = users = IdentityService(self.deployment.database)
@@ -76,6 +84,11 @@ class Service:
             of_component.REGISTER_FLAVOR.name: components.register_flavor,
             of_component.UPDATE.name: components.update,
             of_info.INFO.name: InfoService(self.deployment, self.placements).get,
+            of_job.BACK_UP.name: jobs.begin,
+            of_job.GET.name: jobs.get,
+            of_job.LIST.name: jobs.list,
+            of_job.RESTORE.name: jobs.begin,
+            of_job.VERIFY.name: jobs.begin,
             of_run.CREATE.name: runs.create,
             of_run.FIND_CACHED_STEP.name: runs.find_cached_step,
             of_run.FINISH.name: runs.finish,
@@ -156,6 +169,7 @@ class Service:
 
     def close(self) -> None:
         """Does for the secrets stores what is left to do, for some seconds, and closes all. Nobody may be at work."""
+        self.jobs.close()
         self.reconciler.close()
         self.placements.close()
         self.deployment.close()
@@ -164,3 +178,4 @@ class Service:
         """Makes the secrets stores follow what was just changed, for some seconds; what is left is done the next time."""
         if self.placements.work_left.is_set():
             self.reconciler.run(FOLLOW_UP_SECONDS)
+            self.reconciler.give_lease_back()

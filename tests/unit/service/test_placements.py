@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -11,11 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-import time_machine
-from sqlalchemy import func, select
 
 from strongroom.config import Settings, StoreSettings
-from strongroom.db.tables import deletions, intents, placements, sql_values
+from strongroom.db.tables import intents, sql_values
 from strongroom.errors import (
     AlreadyExists,
     ConfigurationError,
@@ -30,66 +27,16 @@ from strongroom.errors import (
 from strongroom.models.reference import Reference, ReferenceStatus, ResolvedReferences, ResolveReferences
 from strongroom.operations import secret as operations
 from strongroom.secrets_stores.base import About, SecretsStore
-from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.memory import MemorySecretsStore, Shelf, Trouble
-from strongroom.service.placements import READERS, WRITE_SECONDS, Configured
+from strongroom.service.placements import READERS, WRITE_SECONDS
 from strongroom.service.reconciler import MARGIN_SECONDS
 from strongroom.service.stores import open_stores
 from strongroom.service.wiring import Service
 from tests.canary import CANARY
 from tests.people import Person, add_person
+from tests.unit.service.worlds import World
 
 ONE, TWO, THREE = (f"{CANARY}-{each}" for each in ("one", "two", "three"))
-_numbers = itertools.count()
-PAST_ALL_DEADLINES = WRITE_SECONDS + MARGIN_SECONDS + 1
-
-
-def guarded(store: SecretsStore) -> GuardedStore:
-    """Asked three times, without pauses, and never left alone: so that tests are quick, and say what they mean."""
-    return GuardedStore(store, sleep=lambda _: None, rest_seconds=0)
-
-
-class World:
-    """A deployment whose values lie on shelves, the first one the primary store; and somebody who works with it."""
-
-    def __init__(self, settings: Settings, *shelves: Shelf, kind: Callable[..., SecretsStore] = MemorySecretsStore) -> None:
-        self.shelves = shelves
-
-        def opened(_: Settings, deployment_id: str) -> list[Configured]:
-            roles = ("primary", "backup")
-            return [
-                Configured(role, "memory", 1, guarded(kind(deployment_id, shelf)))
-                for role, shelf in zip(roles, shelves, strict=False)
-            ]
-
-        self.service = Service(settings, opened)
-        self.alice = add_person(self.service, f"alice{next(_numbers)}")
-
-    def on(self, shelf: Shelf) -> int:
-        """How many versions lie on a shelf."""
-        return sum(map(len, MemorySecretsStore(self.service.deployment.id, shelf).scan(seconds=1)))
-
-    def count(self, table: Any) -> int:
-        """How many rows a table has."""
-        with self.service.deployment.database.read() as connection:
-            return connection.execute(select(func.count()).select_from(table)).scalar_one()
-
-    def reconcile(self, later: float = PAST_ALL_DEADLINES) -> None:
-        """What a server does all the time, so much later."""
-        with time_machine.travel(later_than_now(later), tick=False):
-            self.service.reconciler.run(30)
-
-    def is_clean(self) -> bool:
-        """Nothing lies on a shelf that no secret names, and nothing is left to do."""
-        self.reconcile()
-        placed = self.count(placements)
-        return (self.count(intents), self.count(deletions), sum(map(self.on, self.shelves))) == (0, 0, placed)
-
-
-def later_than_now(seconds: float) -> float:
-    import time
-
-    return time.time() + seconds
 
 
 @pytest.fixture

@@ -1,0 +1,205 @@
+"""Jobs: begun by an administrator, done in a thread of the process that was asked, one at a time in a deployment.
+
+How far a job is stands in the index after each of its steps. When its process dies, another one that serves takes it over.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import msgspec
+from sqlalchemy import Connection
+
+from strongroom.auth.actor import Actor
+from strongroom.db.clock import now
+from strongroom.db.engine import ConstraintViolated, Database
+from strongroom.db.identifiers import new_id
+from strongroom.errors import NotFound, StrongroomError, Unavailable, UnderWay, printable
+from strongroom.metadata import job as index
+from strongroom.metadata import lease
+from strongroom.metadata.job import JobRow
+from strongroom.models.filter import from_microseconds
+from strongroom.models.job import BackUpSecrets, GetJob, Job, JobKind, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
+from strongroom.models.page import Page
+from strongroom.service.transfers import State, Transfers
+
+LEASE = "job"
+LEASE_SECONDS = 60
+_WATCH_SECONDS = 10.0
+
+Request = BackUpSecrets | RestoreSecrets | VerifySecrets
+_KINDS: dict[type[Request], JobKind] = {
+    BackUpSecrets: JobKind.BACKUP,
+    RestoreSecrets: JobKind.RESTORE,
+    VerifySecrets: JobKind.VERIFY,
+}
+
+
+class _Kept(msgspec.Struct, kw_only=True):
+    """What is kept of a job: what it was asked to do, how far it is, and why it gave up."""
+
+    request: msgspec.Raw
+    state: State
+    error: str | None = None
+
+
+class _LostLease(Exception):
+    """Somebody else has the job now, or this process is to end."""
+
+
+class JobService:
+    """Begins jobs, and tells how they stand. Thread-safe."""
+
+    def __init__(self, database: Database, transfers: Transfers) -> None:
+        self._database, self._transfers = database, transfers
+        self._me = new_id()
+        self._ended = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def begin(self, actor: Actor, request: Request) -> Job:
+        """Begins a job. `UnderWay` while there is another one; `ConfigurationError` if the stores for it are not configured."""
+        self._transfers.check(request)
+        moment, job_id = now(), new_id()
+        kept = _Kept(request=msgspec.Raw(msgspec.json.encode(request)), state=State())
+        try:
+            with self._database.write() as connection:
+                taken = lease.holder_of(connection, LEASE, moment) is None and self._take(connection)
+                if taken:
+                    for stale in index.list_jobs(connection, JobStatus.RUNNING):
+                        index.update_job(connection, stale.id, status=JobStatus.INTERRUPTED.value, updated=moment)
+                    index.insert_job(
+                        connection,
+                        id=job_id,
+                        kind=_KINDS[type(request)].value,
+                        status=JobStatus.RUNNING.value,
+                        owner_id=actor.user_id,
+                        state=_encode(kept),
+                        created=moment,
+                        updated=moment,
+                    )
+        except ConstraintViolated:  # another process made the lease just now
+            taken = False
+        if not taken:
+            running = next((job for job in self.list(actor, ListJobs()).items if job.status is JobStatus.RUNNING), None)
+            what = f"a {running.kind} (job {running.id})" if running else "another job"
+            raise UnderWay(f"{what} is under way", hint="wait for its end")
+        self._start(job_id, request, kept)
+        return self.get(actor, GetJob(id=job_id))
+
+    def get(self, actor: Actor, request: GetJob) -> Job:
+        """The job of this id. `NotFound`."""
+        with self._database.read() as connection:
+            row = index.find_job(connection, request.id)
+        if row is None:
+            raise NotFound(f"there is no job with the id {printable(request.id)}", hint="the last 100 are kept")
+        return _shown(row)
+
+    def list(self, actor: Actor, request: ListJobs) -> Page[Job]:
+        """The last jobs on one page, newest first."""
+        with self._database.read() as connection:
+            items = [_shown(row) for row in index.list_jobs(connection)]
+        return Page.of(items, total=len(items), page=1, size=max(1, len(items)))
+
+    def watch(self, tell: Callable[[StrongroomError], object]) -> None:
+        """For processes that serve: takes over jobs whose process died, until `close`. `tell` hears when the index is silent."""
+
+        def run() -> None:
+            while not self._ended.wait(_WATCH_SECONDS):
+                try:
+                    self._take_over()
+                except StrongroomError as error:  # tried again the next time
+                    tell(error)
+
+        thread = threading.Thread(target=run, name="jobs", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def close(self) -> None:
+        """Ends the job after its present step; another process goes on with it."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _take_over(self) -> None:
+        with self._database.read() as connection:
+            running = index.list_jobs(connection, JobStatus.RUNNING)
+        if not running:
+            return
+        try:
+            with self._database.write() as connection:
+                if lease.holder_of(connection, LEASE, now()) is not None or not self._take(connection):
+                    return
+                row = index.find_job(connection, running[0].id)
+        except ConstraintViolated:
+            return
+        if row is not None and row.status == JobStatus.RUNNING:
+            kept = _decode(row.state)
+            kinds = {kind.value: request_type for request_type, kind in _KINDS.items()}
+            self._start(row.id, msgspec.json.decode(kept.request, type=kinds[row.kind]), kept)
+
+    def _start(self, job_id: str, request: Request, kept: _Kept) -> None:
+        thread = threading.Thread(target=self._run, args=(job_id, request, kept), name="job", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _run(self, job_id: str, request: Request, kept: _Kept) -> None:
+        def step(state: State) -> None:
+            with self._database.write() as connection:
+                if not self._take(connection):
+                    raise _LostLease
+                index.update_job(connection, job_id, state=_encode(kept), updated=now())
+            if self._ended.is_set():
+                raise _LostLease
+
+        status = JobStatus.DONE
+        try:
+            self._transfers.run(request, kept.state, step)
+        except _LostLease:
+            status = JobStatus.RUNNING
+        except StrongroomError as error:
+            kept.error = error.message
+            status = JobStatus.FAILED
+        except BaseException as error:  # a mistake of ours: whoever waits is told, and it would not go better the next time
+            kept.error = f"an unexpected error ({type(error).__name__})"
+            self._finish(job_id, JobStatus.FAILED, kept)
+            raise
+        self._finish(job_id, status, kept)
+
+    def _finish(self, job_id: str, status: JobStatus, kept: _Kept) -> None:
+        """Writes how it ended, and lets others begin a job. Where the index does not answer, the job is taken over later."""
+        try:
+            with self._database.write() as connection:
+                if lease.holder_of(connection, LEASE, now()) == self._me:
+                    if status is not JobStatus.RUNNING:
+                        index.update_job(connection, job_id, status=status.value, state=_encode(kept), updated=now())
+                    lease.give_back(connection, LEASE, self._me)
+        except Unavailable:
+            return
+
+    def _take(self, connection: Connection) -> bool:
+        """Takes or prolongs the lease. Two jobs of one process are told apart by `begin`: a running one has its row."""
+        moment = now()
+        return lease.take(connection, LEASE, self._me, moment + LEASE_SECONDS * 1_000_000, moment)
+
+
+def _shown(row: JobRow) -> Job:
+    kept = _decode(row.state)
+    return Job(
+        id=row.id,
+        kind=JobKind(row.kind),
+        status=JobStatus(row.status),
+        owner=row.owner,
+        total=kept.state.total,
+        report=kept.state.report,
+        created=from_microseconds(row.created),
+        updated=from_microseconds(row.updated),
+        error=kept.error,
+    )
+
+
+def _encode(kept: _Kept) -> str:
+    return msgspec.json.encode(kept).decode()
+
+
+_decode = msgspec.json.Decoder(_Kept).decode

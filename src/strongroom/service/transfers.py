@@ -1,0 +1,289 @@
+"""Going through all secrets: backup, restore and verification.
+
+Each goes on in small steps of one page, and says after each how far it is. What a step did stays done, and doing it again is
+harmless: so all of them can be cut off anywhere, and go on from the last step or from the beginning.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
+
+import msgspec
+
+from strongroom.db.clock import now
+from strongroom.db.engine import Database
+from strongroom.errors import (
+    ConfigurationError,
+    JobFailed,
+    StoreForbidden,
+    StrongroomError,
+    Unavailable,
+    ValuesCorrupt,
+    ValuesMissing,
+)
+from strongroom.metadata import placement
+from strongroom.metadata.placement import PRESENT, Version
+from strongroom.metadata.secret import SecretRow
+from strongroom.metadata.version import FIRST, VersionIndex, count_versions
+from strongroom.models.job import BackUpSecrets, JobFailure, JobReport, RestoreSecrets, VerifySecrets
+from strongroom.secrets_stores.sql import SqlSecretsStore
+from strongroom.service.copies import Copies
+from strongroom.service.placements import Configured, Placements
+
+PAGE = 64
+AT_ONCE = 16
+"""How many calls of stores are made side by side."""
+
+MOST_FAILURES = 1_000
+_NO_BACKUP = "there is no backup secrets store"
+_NO_BACKUP_HINT = "configure one: STRONGROOM_BACKUP_SECRETS_STORE_TYPE and its options"
+
+
+class State(msgspec.Struct, kw_only=True):
+    """How far a job is: the last version that it has looked at, and what came of all before it."""
+
+    after: Version = FIRST
+    total: int = 0
+    done: int = 0
+    failed: int = 0
+    skipped: int = 0
+    failures: list[JobFailure] = []
+    last_secret: str = ""
+    last_outcome: str = ""
+
+    @property
+    def report(self) -> JobReport:
+        """As it is shown."""
+        return JobReport(done=self.done, failed=self.failed, skipped=self.skipped, failures=list(self.failures))
+
+    def count(self, row: SecretRow, outcome: str, error: StrongroomError | str | None = None) -> None:
+        """Counts a version of a secret. A secret is done if one of its versions was, and failed if one of them did."""
+        ranks = ("skipped", "done", "failed")
+        if self.last_secret == row.id:
+            if ranks.index(outcome) > ranks.index(self.last_outcome):
+                setattr(self, self.last_outcome, getattr(self, self.last_outcome) - 1)
+                setattr(self, outcome, getattr(self, outcome) + 1)
+                self.last_outcome = outcome
+        else:
+            setattr(self, outcome, getattr(self, outcome) + 1)
+            self.last_secret, self.last_outcome = row.id, outcome
+        if error is not None and len(self.failures) < MOST_FAILURES:
+            text = error if isinstance(error, str) else error.message
+            self.failures.append(JobFailure(name=row.name, id=row.id, error=f"version {row.number}: {text}"))
+
+
+Step = Callable[[State], None]
+
+
+class Transfers:
+    """Does the work of jobs. Thread-safe; only one job may be at work in a deployment."""
+
+    def __init__(
+        self, database: Database, placements: Placements, copies: Copies, versions: VersionIndex, sql: SqlSecretsStore
+    ) -> None:
+        self._database, self._placements, self._copies = database, placements, copies
+        self._versions, self._sql = versions, sql
+
+    def check(self, request: BackUpSecrets | RestoreSecrets | VerifySecrets) -> None:
+        """`ConfigurationError` if the stores that it takes are not configured."""
+        if isinstance(request, VerifySecrets):
+            if not self._placements.stores:
+                raise ConfigurationError("this deployment keeps no secrets: its secrets store is of type 'none'")
+        else:
+            self._pair()
+
+    def run(self, request: BackUpSecrets | RestoreSecrets | VerifySecrets, state: State, step: Step) -> None:
+        """Does it from where the state says. `step` hears of each page that was done, and may raise to end it.
+
+        Raises what makes it impossible to go on: errors of the index, `JobFailed`.
+        """
+        self._placements.prepare()
+        if not state.total:
+            with self._database.read() as connection:
+                state.total = count_versions(connection, current=True)
+        if isinstance(request, VerifySecrets):
+            state.after, state.done, state.failed, state.failures = FIRST, 0, 0, []  # it knows nothing of an interrupted one
+            self._verify(request, state, step)
+            return
+        primary, backup = self._pair()
+        source, target = (primary, backup) if isinstance(request, BackUpSecrets) else (backup, primary)
+        for found in self._pages(state):
+            outcomes = self._copies.copy(found, target, at_once=AT_ONCE, recall=True)
+            errors = dict(zip(map(_version, found), outcomes, strict=True))
+            if request.delete_secrets:
+                moved = self._again([row for row in found if errors[_version(row)] is None])
+                emptied = self._copies.empty(moved, source, target, at_once=AT_ONCE)
+                errors |= {_version(row): error for row, error in zip(moved, emptied, strict=True)}
+            for row in found:
+                error = errors[_version(row)]
+                needed = not _is_in(row, target) or (request.delete_secrets and _is_in(row, source))
+                state.count(row, "failed" if error else "done" if needed else "skipped", error)
+                if error is not None and not request.ignore_errors:
+                    step(state)
+                    raise JobFailed(f"secret '{row.name}', version {row.number}: {error.message}", hint="or use --ignore-errors")
+            step(state)
+
+    def _pair(self) -> tuple[Configured, Configured]:
+        if len(self._placements.stores) != 2:
+            raise ConfigurationError(_NO_BACKUP, hint=_NO_BACKUP_HINT)
+        return self._placements.stores[0], self._placements.stores[1]
+
+    def _pages(self, state: State) -> Iterator[list[SecretRow]]:
+        while True:
+            with self._database.read() as connection:
+                found = self._versions.after(connection, state.after, PAGE)
+            if not found:
+                return
+            yield found
+            state.after = _version(found[-1])
+
+    def _again(self, found: Sequence[SecretRow]) -> list[SecretRow]:
+        """The rows as they are now; those that are gone are left out."""
+        if not found:
+            return []
+        before = (found[0].id, found[0].number - 1)
+        wanted = set(map(_version, found))
+        rows: list[SecretRow] = []
+        with self._database.read() as connection:
+            while len(page := self._versions.after(connection, before, PAGE)) and _version(page[0]) <= _version(found[-1]):
+                rows += [row for row in page if _version(row) in wanted]
+                before = _version(page[-1])
+        return rows
+
+    def _verify(self, request: VerifySecrets, state: State, step: Step) -> None:
+        with closing(sqlite3.connect("")) as seen:  # in a file without a name, which goes by itself; it holds locators alone
+            seen.execute("CREATE TABLE seen (store TEXT, locator TEXT, PRIMARY KEY (store, locator)) WITHOUT ROWID")
+            for store in self._placements.stores:
+                self._look_through(store, request, state, seen)
+                step(state)
+            for found in self._pages(state):
+                self._compare(found, request, state, seen)
+                step(state)
+
+    def _look_through(self, store: Configured, request: VerifySecrets, state: State, seen: sqlite3.Connection) -> None:
+        """Notes all that a store holds, and finds what the index does not know."""
+        for locators in self._locators(store):
+            seen.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", [(store.store_id, each) for each in locators])
+            with self._database.read() as connection:
+                known = placement.named_locators(connection, store.store_id, locators)
+            extra = [each for each in locators if each not in known and self._is_really_there(store, each)]
+            for locator in extra:
+                if request.repair:
+                    self._remove(store, locator)
+                state.failed += 1
+                if len(state.failures) < MOST_FAILURES:
+                    mended = ", to be deleted" if request.repair else ""
+                    state.failures.append(JobFailure(name="", id="", error=f"extra: {locator} in {store.store_id}{mended}"))
+
+    def _locators(self, store: Configured) -> Iterator[list[str]]:
+        if store.external is not None:
+            for page in store.external.scan(seconds=max(store.timeout, 30)):
+                yield [found.locator for found in page]
+            return
+        after = ""
+        while True:
+            with self._database.read() as connection:
+                places = self._sql.scan(connection, after, 1_000)
+            if not places:
+                return
+            yield [place.locator for place in places]
+            after = places[-1].locator
+
+    def _is_really_there(self, store: Configured, locator: str) -> bool:
+        """What a scan tells may have been deleted since, or be old: some back ends' lists are behind."""
+        if store.external is None:
+            return True
+        try:
+            store.external.get(locator, seconds=store.timeout)
+        except ValuesMissing:
+            return False
+        except (ValuesCorrupt, StoreForbidden):
+            return True
+        return True
+
+    def _remove(self, store: Configured, locator: str) -> None:
+        with self._database.write() as connection:
+            if store.external is None:
+                self._sql.delete(connection, [locator])
+            else:
+                placement.to_delete(connection, [(store.store_id, locator)], now())
+        self._placements.work_left.set()
+
+    def _compare(self, found: Sequence[SecretRow], request: VerifySecrets, state: State, seen: sqlite3.Connection) -> None:
+        listed = {
+            (each.store_id, each.locator)
+            for row in found
+            for each in row.placements
+            if seen.execute("SELECT 1 FROM seen WHERE store = ? AND locator = ?", (each.store_id, each.locator)).fetchone()
+        }
+
+        def look(row: SecretRow) -> list[tuple[Configured, str]]:
+            found = [(store, self._wrong(row, store, listed, deep=request.deep)) for store in self._placements.stores]
+            return [(store, wrong) for store, wrong in found if wrong]
+
+        troubles = list(self._placements.workers().map(look, found)) if len(found) > 1 else [look(row) for row in found]
+        for row, trouble in zip(found, troubles, strict=True):
+            if not trouble:
+                state.count(row, "done")
+            for store, wrong in trouble:
+                outcome = self._mend(row, store, wrong) if request.repair else wrong
+                state.count(row, "failed" if outcome else "done", f"{outcome} in {store.store_id}" if outcome else None)
+
+    def _wrong(self, row: SecretRow, store: Configured, listed: set[tuple[str, str]], *, deep: bool) -> str:
+        """What is wrong with a version in a store, in a word; nothing if all is well, or if it need not be there."""
+        place = next((each for each in row.placements if each.store_id == store.store_id), None)
+        if place is None:
+            return "" if self._is_gone(row) else "not copied"
+        if place.state != PRESENT or (not deep and (store.store_id, place.locator) in listed):
+            return ""
+        try:
+            self._placements.get(store, place, row)
+        except ValuesMissing:
+            return "" if self._has_moved(row, store) else "missing"
+        except ValuesCorrupt:
+            return "" if self._has_moved(row, store) else "corrupt"
+        except (Unavailable, ConfigurationError) as error:
+            return f"unknown, for it cannot be read ({error.message}),"
+        return ""
+
+    def _is_gone(self, row: SecretRow) -> bool:
+        with self._database.read() as connection:
+            return self._versions.find(connection, _version(row)) is None
+
+    def _has_moved(self, row: SecretRow, store: Configured) -> bool:
+        """Whether the index says something else by now."""
+        with self._database.read() as connection:
+            current = self._versions.find(connection, _version(row))
+        before = [each for each in row.placements if each.store_id == store.store_id]
+        after = [each for each in current.placements if each.store_id == store.store_id] if current else []
+        return [(each.locator, each.state) for each in before] != [(each.locator, each.state) for each in after]
+
+    def _mend(self, row: SecretRow, store: Configured, wrong: str) -> str:
+        """Copies a version anew from another store that has it; gives what is still wrong."""
+        if wrong.startswith("unknown"):
+            return wrong
+        place = next((each for each in row.placements if each.store_id == store.store_id), None)
+        others = [each for each in row.placements if each.store_id != store.store_id]
+        source = replace(row, placements=others)
+        try:
+            self._placements.fetch(source)
+        except StrongroomError:
+            return f"{wrong}, and no other store has it,"
+        if place is not None:
+            with self._database.write() as connection:
+                if not placement.displace(connection, _version(row), store.store_id, place.locator):
+                    return ""
+                self._placements.release(connection, [(store.store_id, place.locator)])
+        (error,) = self._copies.copy([source], store, at_once=1)
+        return f"{wrong}, and not mended ({error.message})," if error else ""
+
+
+def _version(row: SecretRow) -> Version:
+    return row.id, row.number
+
+
+def _is_in(row: SecretRow, store: Configured) -> bool:
+    return any((each.store_id, each.state) == (store.store_id, PRESENT) for each in row.placements)

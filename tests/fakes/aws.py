@@ -63,10 +63,10 @@ class AwsServer(LoopbackServer):
         self.lifetime: timedelta | None = None
         """Of temporary keys, instead of what is asked for."""
         self.calls: list[str] = []
-        self.before: Callable[[str, Mapping[str, Any]], Answer | None] | None = None
-        """Called with each action and its parameters. May answer in its place, or raise `ConnectionError` to do nothing and cut."""
-        self.after: Callable[[str, Mapping[str, Any]], None] | None = None
-        """Called when the action has taken effect. May raise `ConnectionError`, to lose the answer."""
+        self.before: Callable[[str, str], Answer | None] | None = None
+        """Called with each action and the access key's id. May answer in its place, or raise `ConnectionError`: nothing is done."""
+        self.after: Callable[[str, str], None] | None = None
+        """Called when the action has taken effect or was refused. May raise `ConnectionError`, to lose the answer."""
         self.clock_is_wrong_by = timedelta()
         self._calm = threading.Event()
         self._calm.set()
@@ -101,7 +101,7 @@ class AwsServer(LoopbackServer):
     @contextmanager
     def answering(self, status: int, body: Mapping[str, Any] | bytes, headers: Mapping[str, str] | None = None) -> Iterator[None]:
         """Meanwhile everything is answered like this."""
-        self.before = lambda action, parameters: Answer(status, body, headers or {})
+        self.before = lambda action, who: Answer(status, body, headers or {})
         try:
             yield
         finally:
@@ -120,20 +120,21 @@ class AwsServer(LoopbackServer):
         is_sts = not target
         parameters = request.form() if is_sts else json.loads(request.body)
         action = parameters.pop("Action") if is_sts else target.partition(".")[2]
+        who = "".join(re.findall(r"Credential=(\w+)", request.headers.get("authorization", "")))
         self.calls.append(action)
         if not self._calm.is_set():
             self._calm.wait(30)
             raise ConnectionError
-        given = self.before(action, parameters) if self.before else None
+        given = self.before(action, who) if self.before else None
         if given is not None:
             return given
         try:
             credential = None if action == "AssumeRoleWithWebIdentity" else self._authenticated(request, is_sts=is_sts)
             answered = self._sts(action, parameters, credential) if is_sts else self._secret(action, parameters, credential)
         except Refusal as refusal:
-            return _sts_error(refusal) if is_sts else Answer(refusal.status, {"__type": refusal.code, "message": refusal.message})
+            answered = _sts_error(refusal) if is_sts else Answer(refusal.status, {"__type": refusal.code, "message": refusal.message})
         if self.after:
-            self.after(action, parameters)
+            self.after(action, who)
         return answered
 
     def _secret(self, action: str, parameters: dict[str, Any], credential: Credential | None) -> Answer:
@@ -196,7 +197,7 @@ class AwsServer(LoopbackServer):
 
     def _authenticated(self, request: Request, *, is_sts: bool) -> Credential:
         found = re.fullmatch(
-            r"AWS4-HMAC-SHA256 Credential=(\w+)/(\d{8}/[a-z0-9-]+/[a-z]+/aws4_request), ?SignedHeaders=([a-z0-9;-]+), ?Signature=(\w+)",
+            r"AWS4-HMAC-SHA256 Credential=(\w+)/([a-z0-9/_-]+), ?SignedHeaders=([a-z0-9;-]+), ?Signature=(\w+)",
             request.headers.get("authorization", ""),
         )
         if not found:

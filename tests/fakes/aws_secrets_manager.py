@@ -156,9 +156,10 @@ class SecretsManager:
             raise Refusal("InvalidParameterException", "SecretIdList")
         found, errors = [], []
         for name in parameters["SecretIdList"]:
+            if not may_read(name):
+                errors.append({"SecretId": name, "ErrorCode": "AccessDeniedException", "Message": ""})
+                continue
             try:
-                if not may_read(name):
-                    raise Refusal("AccessDeniedException", "")
                 found.append(self._get_secret_value({"SecretId": name}))
             except Refusal as refusal:
                 errors.append({"SecretId": name, "ErrorCode": refusal.code, "Message": refusal.message})

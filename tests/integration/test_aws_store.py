@@ -1,32 +1,44 @@
-"""The `aws` secrets store keeps its promises, on a fake that is as strict as AWS. How it logs in is in `test_aws_login.py`, what happens
-when several write and are killed in `test_aws_races.py`.
+"""The `aws` secrets store keeps its promises, on a fake that is as strict as AWS.
+
+What AWS may refuse or answer is in `test_aws_answers.py`, how the store logs in in `test_aws_login.py`, and what happens when several
+write at once and are killed in `test_aws_races.py`.
 """
 
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from strongroom.connectors.aws import Endpoint, connect
-from strongroom.connectors.aws_methods import AwsMethod, SecretKeyMethod, SessionTokenMethod
+from strongroom.connectors.aws_methods import SecretKeyMethod, SessionTokenMethod
+from strongroom.db.identifiers import new_id
+from strongroom.errors import (
+    ConfigurationError,
+    MissingExtra,
+    Unavailable,
+    ValuesCorrupt,
+    ValuesMissing,
+)
 from strongroom.redaction import SecretText
 from strongroom.secrets_stores.aws import AwsSecretsStore, Options, open_store
-from strongroom.secrets_stores.base import About, SecretsStore
+from strongroom.secrets_stores.base import About, ReadsMany, SecretsStore
 from strongroom.secrets_stores.conformance import SECONDS as PATIENCE
 from strongroom.secrets_stores.conformance import Harness, SecretsStoreConformance
 from tests.canary import CANARY
 from tests.fakes.aws import REGION, AwsServer, Credential
 from tests.fakes.relay import Fault, Relay
+from tests.integration.aws_place import NOTHING, SECONDS, VALUES, about_of, least, put, secret_key, store_at
 
-NOTHING: dict[str, Any] = {"Version": "2012-10-17", "Statement": []}
-VALUES = {"username": f"{CANARY}-user", "password": f"{CANARY}-é"}
-SECONDS = 20
+ATTEMPT = "0198c0de-0000-7000-8000-000000000000"
 
 
 @pytest.fixture
@@ -35,31 +47,6 @@ def aws() -> Iterator[AwsServer]:
     server = AwsServer()
     yield server
     server.stop()
-
-
-def secret_key(credential: Credential) -> SecretKeyMethod:
-    """The method with this key."""
-    secret = SecretText(credential.secret_access_key)
-    return SecretKeyMethod(aws_access_key_id=credential.access_key_id, aws_secret_access_key=secret)
-
-
-def store_at(url: str, method: AwsMethod, deployment_id: str = "d", **options: Any) -> AwsSecretsStore:
-    """A store of the fake at this address."""
-    return open_store(
-        connect(Endpoint(region=REGION, endpoint_url=url, sts_endpoint_url=url), method), Options(**options), deployment_id
-    )
-
-
-def least(**options: Any) -> dict[str, Any]:
-    """What the store says that it needs, as a document."""
-    method = SecretKeyMethod(aws_access_key_id="x", aws_secret_access_key=SecretText("x"))
-    document: dict[str, Any] = json.loads(store_at("http://127.0.0.1:1", method, **options).policy)
-    return document
-
-
-def about_of(secret_id: str) -> About:
-    """Of a secret of the deployment `d`."""
-    return About(deployment_id="d", secret_id=secret_id, name="my_secret", scope="workspace", workspace="default")
 
 
 @pytest.fixture
@@ -83,13 +70,6 @@ def sdk(aws: AwsServer) -> Iterator[Any]:
     )
     yield client
     client.close()
-
-
-def put(store: SecretsStore, secret_id: str, values: dict[str, str] = VALUES) -> str:
-    """Puts values as a new version; the locator."""
-    locator = store.new_locator(secret_id)
-    store.put(locator, values, about_of(secret_id), seconds=SECONDS)
-    return locator
 
 
 class TestAws(SecretsStoreConformance):
@@ -134,3 +114,228 @@ class TestAws(SecretsStoreConformance):
 
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(put, range(store.capabilities.max_versions or 24)))
+
+
+def test_other_tools_can_read_it(aws: AwsServer, store: AwsSecretsStore, sdk: Any) -> None:
+    """AWSCURRENT is the newest put as plain JSON; older versions are there by their ids; tags say whose it is."""
+    first, second = put(store, "s", {"old": "x"}), put(store, "s")
+    found = sdk.get_secret_value(SecretId="strongroom/d/s")
+    assert json.loads(found["SecretString"]) == VALUES
+    assert found["VersionId"] == second.rpartition("/")[2]
+    older = sdk.get_secret_value(SecretId="strongroom/d/s", VersionId=first.rpartition("/")[2])
+    assert json.loads(older["SecretString"]) == {"old": "x"}
+    tags = {each["Key"]: each["Value"] for each in sdk.describe_secret(SecretId="strongroom/d/s")["Tags"]}
+    assert tags == {
+        "strongroom:deployment_id": "d", "strongroom:secret_id": "s", "strongroom:name": "my_secret",
+        "strongroom:scope": "workspace", "strongroom:workspace": "default",
+    }  # fmt: skip
+
+
+def test_values_near_the_limit_are_packed(aws: AwsServer, store: AwsSecretsStore, sdk: Any) -> None:
+    """What fits only without JSON's quotes is binary, and comes back the same."""
+    values = {"key": "\0" * 65_000}
+    locator = put(store, "s", values)
+    assert "SecretString" not in sdk.get_secret_value(SecretId="strongroom/d/s")
+    assert store.get(locator, seconds=SECONDS) == values
+
+
+def test_calls(aws: AwsServer, store: AwsSecretsStore) -> None:
+    """A read is one call, a put one, the first put of a fresh secret two; a delete two, of the last version four."""
+    fresh, old = new_id(), str(uuid.uuid4())
+    with aws.counting() as calls:
+        first = put(store, fresh)
+    assert calls == ["CreateSecret", "PutSecretValue"]
+    with aws.counting() as calls:
+        put(store, old)
+    assert calls == ["PutSecretValue", "CreateSecret", "PutSecretValue"]
+    with aws.counting() as calls:
+        second = put(store, old)
+    assert calls == ["PutSecretValue"]
+    with aws.counting() as calls:
+        store.get(second, seconds=SECONDS)
+    assert calls == ["GetSecretValue"]
+    third = put(store, old)
+    put(store, old)
+    with aws.counting() as calls:
+        store.delete(second, seconds=SECONDS)
+    assert calls == ["UpdateSecretVersionStage", "DescribeSecret"]
+    with aws.counting() as calls:
+        store.delete(third, seconds=SECONDS)  # it has AWSPREVIOUS
+    assert calls == ["UpdateSecretVersionStage", "DescribeSecret", "UpdateSecretVersionStage"]
+    with aws.counting() as calls:
+        store.delete(first, seconds=SECONDS)
+    assert calls == ["UpdateSecretVersionStage", "DescribeSecret", "DeleteSecret", "DescribeSecret"]
+    with aws.counting() as calls:
+        list(store.scan(seconds=SECONDS))
+    assert calls == ["ListSecrets"]
+
+
+def test_a_guess_that_was_wrong(aws: AwsServer, store: AwsSecretsStore) -> None:
+    """A second version right after the first costs a call more, and loses nothing."""
+    secret = new_id()
+    first = put(store, secret)
+    with aws.counting() as calls:
+        second = put(store, secret, {"a": "b"})
+    assert calls == ["CreateSecret", "PutSecretValue"]
+    assert store.get(first, seconds=SECONDS) == VALUES
+    assert store.get(second, seconds=SECONDS) == {"a": "b"}
+
+
+def test_many_at_once(aws: AwsServer, store: AwsSecretsStore) -> None:
+    """Newest versions come 20 in a call; what is not newest, missing or damaged gets what a single get gives."""
+    assert isinstance(store, ReadsMany)
+    current = [put(store, f"s{number}", {"number": str(number)}) for number in range(45)]
+    with aws.counting() as calls:
+        found = store.get_many(current, seconds=SECONDS)
+    assert calls == ["BatchGetSecretValue"] * 3
+    assert found == {locator: {"number": str(number)} for number, locator in enumerate(current)}
+
+    put(store, "s0", {"newer": "x"})
+    store.delete(current[1], seconds=SECONDS)
+    aws.secrets_manager.secrets["strongroom/d/s2"].versions[current[2].rpartition("/")[2]] = {"SecretString": "[]"}
+    never = store.new_locator("s3")
+    with aws.counting() as calls:
+        mixed = store.get_many([*current[:4], never, "elsewhere"], seconds=SECONDS)
+    assert calls.count("BatchGetSecretValue") == 1
+    assert mixed[current[0]] == {"number": "0"}
+    assert mixed[current[3]] == {"number": "3"}
+    assert [type(mixed[each]) for each in (current[1], never, "elsewhere")] == [ValuesMissing] * 3
+    assert isinstance(mixed[current[2]], ValuesCorrupt)
+
+
+def test_versions_past_the_limit_of_labels(aws: AwsServer, store: AwsSecretsStore) -> None:
+    """AWS keeps 20 labels of a secret: 18 puts pass, more than are promised; the next is refused, and nothing is lost."""
+    locators = [put(store, "s", {"number": str(number)}) for number in range(18)]
+    assert (store.capabilities.max_versions or 0) + 6 == len(locators)
+    with pytest.raises(Unavailable, match="20 labels"):
+        put(store, "s")
+    assert [store.get(each, seconds=SECONDS)["number"] for each in locators] == [str(number) for number in range(18)]
+    store.delete(locators[0], seconds=SECONDS)
+    put(store, "s")
+
+
+def test_deleted_versions_keep_no_label(aws: AwsServer, store: AwsSecretsStore, sdk: Any) -> None:
+    """So that AWS can forget them. AWSCURRENT goes to the newest that is left; what has labels stays when AWS forgets the rest."""
+    first, second, third = (put(store, "s", {"number": number}) for number in "123")
+    store.delete(third, seconds=SECONDS)
+    assert json.loads(sdk.get_secret_value(SecretId="strongroom/d/s")["SecretString"]) == {"number": "2"}
+    store.delete(first, seconds=SECONDS)
+    aws.secrets_manager.forget_unlabelled()
+    assert list(aws.secrets_manager.secrets["strongroom/d/s"].versions) == [second.rpartition("/")[2]]
+    assert store.get(second, seconds=SECONDS) == {"number": "2"}
+    with pytest.raises(ValuesMissing):
+        store.get(third, seconds=SECONDS)
+
+
+def test_what_was_deleted_stays_deleted(aws: AwsServer, store: AwsSecretsStore) -> None:
+    """A put that comes after the delete of its locator is refused rather than acknowledged and not there."""
+    put(store, "s")
+    locator = put(store, "s")
+    store.delete(locator, seconds=SECONDS)
+    with pytest.raises(ValuesCorrupt, match="deleted"):
+        store.put(locator, VALUES, about_of("s"), seconds=SECONDS)
+    with pytest.raises(ValuesCorrupt, match="deleted"):
+        store.put(locator, {"other": "x"}, about_of("s"), seconds=SECONDS)
+
+
+def test_the_last_delete_schedules_the_deletion(aws: AwsServer) -> None:
+    """A secret without versions goes, within the window that the operator wants; a later put brings it back."""
+    store = store_at(aws.url, secret_key(aws.add()), recovery_window_days=10)
+    first, second = put(store, "s"), put(store, "s")
+    store.delete(second, seconds=SECONDS)
+    secret = aws.secrets_manager.secrets["strongroom/d/s"]
+    assert secret.deleted is None
+    store.delete(first, seconds=SECONDS)
+    secret = aws.secrets_manager.secrets["strongroom/d/s"]
+    assert secret.deleted is not None
+    assert timedelta(days=9) < secret.deleted - secret.changed < timedelta(days=11)
+    assert list(store.scan(seconds=SECONDS)) == []
+    third = put(store, "s")
+    assert store.get(third, seconds=SECONDS) == VALUES
+    with pytest.raises(ValuesMissing):
+        store.get(first, seconds=SECONDS)
+
+
+@pytest.mark.parametrize("locator", ["../../x", "a/b", "a/b/c", f"a/../{ATTEMPT}", "", f"a/b/{ATTEMPT}\n", f"a/b/{'x' * 65}"])
+def test_foreign_locators_lead_nowhere(store: AwsSecretsStore, aws: AwsServer, locator: str) -> None:
+    """A locator that the store did not make cannot lead out of its prefix; nobody is asked."""
+    for call in (store.get, store.delete):
+        with pytest.raises(ValuesMissing):
+            call(locator, seconds=SECONDS)
+    assert aws.calls == []
+
+
+def test_what_lies_beside_is_not_scanned(aws: AwsServer, store: AwsSecretsStore, sdk: Any) -> None:
+    """Other names below the prefix, and versions without our label, are not taken for locators; nor are they deleted."""
+    locator = put(store, "s")
+    for name in ("strongroom/d/s/more", "strongroom/d-2/s", "strongroom/d/odd.name"):
+        sdk.create_secret(Name=name)
+        sdk.put_secret_value(SecretId=name, SecretString="x", VersionStages=["strongroom-mine"])
+    sdk.put_secret_value(SecretId="strongroom/d/s", SecretString="edited by hand")
+    found = [each for page in store.scan(seconds=SECONDS) for each in page]
+    assert [each.locator for each in found] == [locator]
+    assert found[0].about == about_of("s")
+    assert store.get(locator, seconds=SECONDS) == VALUES
+    assert not any(secret.deleted for secret in aws.secrets_manager.secrets.values())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"prefix": "a//b"}, {"prefix": ""}, {"prefix": "a b"}, {"prefix": "x" * 201}, {"name": "é"}, {"name": "x" * 256},
+        {"recovery_window_days": 0}, {"recovery_window_days": 31}, {"account_id": "12"}, {"tags": {"aws:x": "y"}},
+        {"tags": {"strongroom:name": "y"}}, {"tags": {"a": "x" * 257}}, {"tags": {"a": "%"}}, {"tags": {"": "x"}},
+        {"tags": {f"k{number}": "x" for number in range(41)}},
+    ],
+)  # fmt: skip
+def test_options_that_will_not_do(options: dict[str, Any]) -> None:
+    """What cannot work is refused at once, without asking anybody. Deletion without a window is not on offer."""
+    with pytest.raises(ConfigurationError):
+        least(**options)
+
+
+def test_the_id_is_the_location() -> None:
+    """Region and prefix; the account where it is given; the host where it is not AWS's own; or the operator's name."""
+    method = SecretKeyMethod(aws_access_key_id="x", aws_secret_access_key=SecretText("x"))
+
+    def store_id(url: str | None = None, **options: Any) -> str:
+        return open_store(connect(Endpoint(region=REGION, endpoint_url=url), method), Options(**options), "d").store_id
+
+    assert store_id() == "aws://eu-west-1/strongroom"
+    assert store_id("https://vpce-1.secretsmanager.eu-west-1.vpce.amazonaws.com") == "aws://eu-west-1/strongroom"
+    assert store_id("http://127.0.0.1:4566", prefix="a") == "aws://eu-west-1.127.0.0.1:4566/a"
+    assert store_id("https://amazonaws.com.example.com") == "aws://eu-west-1.amazonaws.com.example.com/strongroom"
+    assert store_id(account_id="123456789012") == "aws://123456789012.eu-west-1/strongroom"
+    assert store_id(name="ours") == "ours"
+
+
+def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without boto3 the error says what to install."""
+    import sys
+
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    with pytest.raises(MissingExtra) as missing:
+        least()
+    assert missing.value.hint == "pip install 'strongroom[aws]'"
+
+
+def test_moto_understands_it_too() -> None:
+    """The same on somebody else's idea of AWS, as far as it goes: one version of a secret."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        store = store_at("http://{}:{}".format(*server.get_host_and_port()), secret_key(Credential("AKIAX", "x")))
+        locator = put(store, "s")
+        put(store, "t")
+        assert store.get(locator, seconds=SECONDS) == VALUES
+        with pytest.raises(ValuesMissing):
+            store.get(store.new_locator("s"), seconds=SECONDS)
+        found = {each.locator: each for page in store.scan(seconds=SECONDS) for each in page}
+        assert len(found) == 2
+        assert found[locator].about == about_of("s")
+        store.delete(locator, seconds=SECONDS)
+        with pytest.raises(ValuesMissing):
+            store.get(locator, seconds=SECONDS)
+        assert store.identity(seconds=SECONDS).startswith("arn:aws:")
+    finally:
+        server.stop()

@@ -236,6 +236,8 @@ class AwsConnection:
             failure = Unavailable(
                 f"{self._name(service)} cannot prove that it is the right one", hint="check 'ca_cert' and the address"
             )
+        except urllib3.exceptions.NewConnectionError:
+            failure = Unavailable(f"{self._name(service)} is out of reach; it was not asked", hint="check the region and the network")
         except (urllib3.exceptions.TimeoutError, TimeoutError):
             failure = Unavailable(f"{self._name(service)} did not answer in time; what was asked may have been done")
         except (urllib3.exceptions.HTTPError, OSError):

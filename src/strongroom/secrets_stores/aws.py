@@ -178,7 +178,7 @@ class AwsSecretsStore:
         raise Unavailable(f"'{name}' is being deleted again and again meanwhile; nothing was put")
 
     def get(self, locator: str, *, seconds: float) -> dict[str, str]:
-        """One call; three more when it has to restore. See `SecretsStore.get`."""
+        """One call; five when it has to restore. See `SecretsStore.get`."""
         return self._read(locator, Deadline(seconds))
 
     def get_many(self, locators: Sequence[str], *, seconds: float) -> Mapping[str, dict[str, str] | StrongroomError]:
@@ -326,7 +326,7 @@ class AwsSecretsStore:
                     if state is None or not state.has(attempt):
                         break
                     if state.scheduled:
-                        self._restore(name, deadline)
+                        self._settle(name, None, deadline)
                 case _:
                     raise self._refusal(answer, name)
         else:
@@ -346,7 +346,11 @@ class AwsSecretsStore:
             return error
 
     def _settle(self, name: str, deleted: str | None, deadline: Deadline) -> None:
-        """Makes a secret's state follow from its labels, with those of the `deleted` attempt gone, and looks again until it does."""
+        """Makes a secret's state follow from its labels, with those of the `deleted` attempt gone, and looks again until it does.
+
+        Whoever takes our deletion back is putting, and answers for what becomes of the secret: it is not taken away again.
+        """
+        may_delete = True
         for _ in range(_ROUNDS):
             state = self._look(name, deadline)
             if state is None:
@@ -355,10 +359,12 @@ class AwsSecretsStore:
             if deleted is not None and state.has(deleted):
                 if state.scheduled:
                     self._restore(name, deadline)  # nothing can be done to it as it is
+                    may_delete = True
                 self._unlabel(name, f"{_LABEL}{deleted}", deleted, deadline)
             elif state.scheduled and left:
                 self._restore(name, deadline)
-            elif state.scheduled:
+                may_delete = True
+            elif state.scheduled or not (left or may_delete):
                 return
             elif left:
                 self._tidy(name, state, deleted, deadline)
@@ -367,6 +373,7 @@ class AwsSecretsStore:
                 days = self._options.recovery_window_days
                 answer = self._ask("delete_secret", deadline, name, gives="DeletionDate", RecoveryWindowInDays=days)
                 self._check(answer, name)
+                may_delete = False
         raise Unavailable(f"'{name}' is being changed again and again meanwhile")
 
     def _tidy(self, name: str, state: _State, deleted: str | None, deadline: Deadline) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -108,6 +110,14 @@ def test_the_policy_is_filled_in() -> None:
     resource = least(kms_key_id="1-2-3")["Statement"][2]["Resource"]
     assert resource == "arn:aws:kms:eu-west-1:*:key/1-2-3"
     assert len(least()["Statement"]) == 2
+
+
+def test_the_policy_of_the_guide_is_the_least() -> None:
+    """It is the store's own, for the region and account of the example."""
+    guide = Path(__file__).parents[2] / "docs" / "guides" / "store-values-in-aws.md"
+    found = re.search(r"```json\n(.*?)```", guide.read_text(), re.DOTALL)
+    assert found
+    assert json.loads(found[1]) == least(account_id="123456789012")
 
 
 TROUBLES: list[tuple[int, dict[str, str] | bytes, type[StrongroomError], str]] = [

@@ -271,4 +271,5 @@ def _read(path: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise StoreForbidden(f"the token for the login cannot be read from {path}: {type(error).__name__}") from None
+        failure = type(error).__name__
+    raise StoreForbidden(f"the token for the login cannot be read from {path}: {failure}", hint="check 'web_identity_token_file'")

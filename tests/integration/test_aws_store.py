@@ -34,7 +34,7 @@ from strongroom.secrets_stores.base import About, ReadsMany, SecretsStore
 from strongroom.secrets_stores.conformance import SECONDS as PATIENCE
 from strongroom.secrets_stores.conformance import Harness, SecretsStoreConformance
 from tests.canary import CANARY
-from tests.fakes.aws import REGION, AwsServer, Credential
+from tests.fakes.aws import ACCOUNT, REGION, AwsServer, Credential
 from tests.fakes.relay import Fault, Relay
 from tests.integration.aws_place import NOTHING, SECONDS, VALUES, about_of, least, put, secret_key, store_at
 
@@ -307,6 +307,17 @@ def test_the_id_is_the_location() -> None:
     assert store_id("https://amazonaws.com.example.com") == "aws://eu-west-1.amazonaws.com.example.com/strongroom"
     assert store_id(account_id="123456789012") == "aws://123456789012.eu-west-1/strongroom"
     assert store_id(name="ours") == "ours"
+
+
+def test_a_credential_of_another_account(aws: AwsServer) -> None:
+    """Where the account is part of the identity, values do not go into another one."""
+    key = secret_key(aws.add())
+    put(store_at(aws.url, key, account_id=ACCOUNT), "s")
+    other = store_at(aws.url, key, account_id="000000000000")
+    with pytest.raises(StoreForbidden, match="000000000000"):
+        put(other, new_id())
+    assert len(aws.secrets_manager.secrets["strongroom/d/s"].versions) == 1
+    assert sum(len(secret.versions) for secret in aws.secrets_manager.secrets.values()) == 1
 
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -261,11 +261,12 @@ class AwsSecretsStore:
             {"Effect": "Allow", "Action": ["secretsmanager:BatchGetSecretValue", "secretsmanager:ListSecrets"], "Resource": "*"},
         ]
         if key is not None:
+            domain = "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com"
             is_alias = key.startswith("alias/") or ":alias/" in key
             resource = key if key.startswith("arn:") else f"arn:{partition}:kms:{region}:{account}:key/{key}"
             if is_alias:
                 resource = f"arn:{partition}:kms:{region}:{account}:key/*"
-            condition: dict[str, Any] = {"StringEquals": {"kms:ViaService": f"secretsmanager.{region}.amazonaws.com"}}
+            condition: dict[str, Any] = {"StringEquals": {"kms:ViaService": f"secretsmanager.{region}.{domain}"}}
             if is_alias:
                 condition["ForAnyValue:StringEquals"] = {"kms:ResourceAliases": f"alias/{key.partition('alias/')[2]}"}
             actions = ["kms:Decrypt", "kms:GenerateDataKey"]
@@ -292,6 +293,7 @@ class AwsSecretsStore:
             Description="made by strongroom",
             **parameters,
         )
+        self._check_account(answer)
         if answer.code == "InvalidRequestException":
             self._restore(name, deadline)  # it is scheduled for deletion
         elif answer.code == "LimitExceededException":
@@ -420,7 +422,15 @@ class AwsSecretsStore:
         return [each for each in found if _LOCATOR.fullmatch(each.locator)]
 
     def _ask(self, operation: str, deadline: Deadline, name: str, *, gives: str, **parameters: Any) -> Answer:
-        return self._connection.ask("secretsmanager", operation, deadline, at=name, gives=gives, SecretId=name, **parameters)
+        answer = self._connection.ask("secretsmanager", operation, deadline, at=name, gives=gives, SecretId=name, **parameters)
+        self._check_account(answer)
+        return answer
+
+    def _check_account(self, answer: Answer) -> None:
+        """Where the account belongs to the store's id, a credential of another one is at the wrong place."""
+        wanted, arn = self._options.account_id, str(answer.data.get("ARN", ""))
+        if wanted is not None and arn and arn.split(":")[4] != wanted:
+            raise StoreForbidden(f"the credential is not of the account {wanted}", hint="check 'account_id' and the credential")
 
     def _check(self, answer: Answer, name: str) -> None:
         """Lets pass what only says that the secret is in another state than when one looked."""

@@ -153,6 +153,7 @@ def test_every_answer_is_understood(
             call()
         assert len(asked) == 1, "an answer like this is not tried again"
         shows_nothing(raised.value)
+        assert getattr(raised.value, "retry_after", None) == (7 if "often" in str(raised.value) else None)
     assert store.get(locator, seconds=SECONDS) == VALUES
 
 

@@ -18,13 +18,14 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from strongroom.config import StoreSettings
 from strongroom.connectors.aws import Endpoint, connect
 from strongroom.connectors.aws_methods import SecretKeyMethod, SessionTokenMethod
 from strongroom.db.identifiers import new_id
 from strongroom.errors import (
     ConfigurationError,
     MissingExtra,
-    Unavailable,
+    StoreForbidden,
     ValuesCorrupt,
     ValuesMissing,
 )
@@ -33,6 +34,7 @@ from strongroom.secrets_stores.aws import AwsSecretsStore, Options, open_store
 from strongroom.secrets_stores.base import About, ReadsMany, SecretsStore
 from strongroom.secrets_stores.conformance import SECONDS as PATIENCE
 from strongroom.secrets_stores.conformance import Harness, SecretsStoreConformance
+from strongroom.secrets_stores.opening import open_external
 from tests.canary import CANARY
 from tests.fakes.aws import ACCOUNT, REGION, AwsServer, Credential
 from tests.fakes.relay import Fault, Relay
@@ -207,7 +209,7 @@ def test_versions_past_the_limit_of_labels(aws: AwsServer, store: AwsSecretsStor
     """AWS keeps 20 labels of a secret: 18 puts pass, more than are promised; the next is refused, and nothing is lost."""
     locators = [put(store, "s", {"number": str(number)}) for number in range(18)]
     assert (store.capabilities.max_versions or 0) + 6 == len(locators)
-    with pytest.raises(Unavailable, match="20 labels"):
+    with pytest.raises(StoreForbidden, match="20 labels"):
         put(store, "s")
     assert [store.get(each, seconds=SECONDS)["number"] for each in locators] == [str(number) for number in range(18)]
     store.delete(locators[0], seconds=SECONDS)
@@ -307,6 +309,21 @@ def test_the_id_is_the_location() -> None:
     assert store_id("https://amazonaws.com.example.com") == "aws://eu-west-1.amazonaws.com.example.com/strongroom"
     assert store_id(account_id="123456789012") == "aws://123456789012.eu-west-1/strongroom"
     assert store_id(name="ours") == "ours"
+
+
+def test_it_opens_as_settings_describe_it(aws: AwsServer) -> None:
+    """Options of the method, the address and the store, all as texts."""
+    key = aws.add(policy=least(prefix="ml"))
+    options = {
+        "region": REGION, "endpoint_url": aws.url, "aws_access_key_id": key.access_key_id, "prefix": "ml",
+        "aws_secret_access_key": key.secret_access_key, "tags": '{"team": "ml"}', "recovery_window_days": "8",
+    }  # fmt: skip
+    store = open_external(StoreSettings(type="aws", auth_method="secret-key", options=tuple(options.items())), "d")
+    locator = put(store, "s")
+    assert store.get(locator, seconds=SECONDS) == VALUES
+    store.delete(locator, seconds=SECONDS)
+    assert {"Key": "team", "Value": "ml"} in aws.secrets_manager.secrets["ml/d/s"].tags
+    store.close()
 
 
 def test_a_credential_of_another_account(aws: AwsServer) -> None:

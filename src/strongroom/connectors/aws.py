@@ -141,8 +141,15 @@ class AwsConnection:
         return Answer(sent.code, {})
 
     def identity(self, *, seconds: float) -> str:
-        """The ARN of whoever signs the requests, for people to read."""
-        return str(self.ask("sts", "get_caller_identity", Deadline(seconds), gives="Arn").data["Arn"])
+        """The ARN of whoever signs the requests, for people to read; or the id of the access key, where STS is out of reach."""
+        deadline = Deadline(seconds)
+        lease = self._login.lease(deadline)
+        try:
+            return str(self.ask("sts", "get_caller_identity", Deadline(deadline.left() / 2), gives="Arn").data["Arn"])
+        except Unavailable as error:
+            if lease.keys is None:
+                raise
+            return f"the access key {lease.keys.access_key_id}; whose it is, STS would know: {error.message}"
 
     def close(self) -> None:
         """Closes idle connections, and those in use when their request has ended."""
@@ -165,8 +172,10 @@ class AwsConnection:
         """What a refusal means whatever was asked; None: it depends on what was asked."""
         name, code = self._name(service), sent.code or ""
         if sent.status == 429 or "Throttl" in code or code in ("TooManyRequestsException", "RequestLimitExceeded", "SlowDown"):
-            wait = f"; it says: again in {sent.retry_after} seconds" if sent.retry_after else ""
-            return Unavailable(f"{name} limits how often it may be asked{wait}", hint="raise the quota, or ask less often")
+            wait = f"; it says: again in {sent.retry_after:g} seconds" if sent.retry_after is not None else ""
+            return Unavailable(
+                f"{name} limits how often it may be asked{wait}", "raise the quota, or ask less often", sent.retry_after
+            )
         if sent.status >= 500 or code in _BUSY:
             return Unavailable(f"{name} answers with status {sent.status} ({code}); what was asked may have been done")
         if sent.status < 400:
@@ -203,7 +212,7 @@ class AwsConnection:
                 str(said.get("Code") or "an error without a code").rpartition("#")[2],
                 int(about.get("HTTPStatusCode", 0)),
                 message=str(said.get("Message", "")),
-                retry_after=wait if wait.isdecimal() else "",
+                retry_after=float(wait) if wait.isdecimal() and len(wait) < 6 else None,
             )
         except self._exceptions.ParamValidationError:
             failure = f"the SDK refuses the parameters of {operation}"
@@ -322,7 +331,7 @@ class _Sent:
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     message: str = field(default="", repr=False)
     """To be understood, not to be shown."""
-    retry_after: str = ""
+    retry_after: float | None = None
 
 
 class _Signer:

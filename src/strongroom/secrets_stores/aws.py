@@ -17,8 +17,9 @@ deletion, in any process, and whoever deletes may be killed at any point. What w
 - a put cannot land in a scheduled secret: AWS refuses it, and the put restores first;
 - a secret is to be live with labels and scheduled without. `_settle` makes it so and looks again after every step that it takes, so
   what came in between is restored by the same call that scheduled the deletion;
-- a kill between the two leaves a scheduled secret with a label. A put, a read or a delete of it and every scan meet and restore it.
-  So a loss takes a put and a kill in the same few milliseconds, and then 7 days without a read, a put or a scan.
+- a kill between the two leaves a scheduled secret with a label. A put, a read or a delete of it and every scan meet and restore it;
+  the first to come is the delete that was killed, which nobody acknowledged. So a loss takes a put and a kill in the same few
+  milliseconds, and then 7 days in which nobody works with the secret.
 
 A kill elsewhere leaves a live secret without labels: created or restored, and then not put to. The delete of that put's locator, and
 scans, schedule it. A restore that comes late, when the label that it was for is gone again, is undone by the look that follows it.
@@ -169,7 +170,7 @@ class AwsSecretsStore:
                     elif state is not None and (refused := refused + 1) > 1:
                         raise self._refusal(answer, name)
                 case "LimitExceededException":
-                    raise Unavailable(
+                    raise StoreForbidden(
                         f"AWS keeps no more than {_LABELS} labels of '{name}': too many versions are kept, or not yet deleted",
                         hint=f"keep at most {_CAPABILITIES.max_versions} versions of a secret",
                     )

@@ -25,6 +25,7 @@ from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable
 from tests.canary import CANARY
 from tests.fakes.aws import ACCOUNT, REGION, AwsServer, Credential
 from tests.fakes.loopback import Answer, LoopbackServer, Request
+from tests.fakes.proxy import Proxy
 from tests.integration.aws_place import SECONDS, VALUES, put, secret_key, shows_nothing, store_at
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/strongroom"
@@ -337,6 +338,22 @@ def test_nothing_is_taken_from_the_environment(aws: AwsServer, monkeypatch: pyte
     key = aws.add()
     assert connection_to(aws, "secret-key", **keys(key)).identity(seconds=SECONDS) == key.arn
     assert connection_to(aws, "iam-role", **keys(key), role_arn=ROLE).identity(seconds=SECONDS) == ASSUMED
+
+
+def test_proxies_of_the_environment(aws: AwsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy is used, with its password, and with or without its scheme written; but not for what NO_PROXY names."""
+    proxy, key = Proxy("ann", f"{CANARY}/p"), aws.add()
+    try:
+        for scheme in ("http://", ""):
+            monkeypatch.setenv("HTTP_PROXY", scheme + proxy.url.removeprefix("http://"))
+            monkeypatch.delenv("NO_PROXY", raising=False)
+            assert connection_to(aws, "secret-key", **keys(key)).identity(seconds=SECONDS) == key.arn
+        assert len(proxy.seen) == 2
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        assert connection_to(aws, "secret-key", **keys(key)).identity(seconds=SECONDS) == key.arn
+        assert len(proxy.seen) == 2
+    finally:
+        proxy.stop()
 
 
 def test_the_debug_log_shows_nothing(aws: AwsServer, caplog: pytest.LogCaptureFixture) -> None:

@@ -313,10 +313,14 @@ class AwsConnection:
         return pool
 
     def _new_pool(self, address: str) -> urllib3.PoolManager:
-        authorities = self._ca_cert or import_extra("botocore.httpsession", "aws").get_cert_path(True)
-        proxy = import_extra("botocore.utils", "aws").get_environ_proxies(address).get(urlsplit(address).scheme)
+        http, found = import_extra("botocore.httpsession", "aws"), import_extra("botocore.utils", "aws").get_environ_proxies(address)
+        authorities = self._ca_cert or http.get_cert_path(True)
         options: dict[str, Any] = {"maxsize": _CONNECTIONS, "cert_reqs": "CERT_REQUIRED", "ca_certs": authorities}
-        pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+        proxies = http.ProxyConfiguration(proxies=found)
+        if proxy := proxies.proxy_url_for(address):
+            pool: urllib3.PoolManager = urllib3.ProxyManager(proxy, proxy_headers=proxies.proxy_headers_for(proxy), **options)
+        else:
+            pool = urllib3.PoolManager(**options)
         pool.pool_classes_by_scheme = BOUNDED_POOLS
         return pool
 

@@ -52,10 +52,10 @@ class Request:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the client is to get: a body of JSON under a status."""
+    """What the client is to get: a body, of JSON unless it is bytes, under a status."""
 
     status: int
-    body: Mapping[str, Any]
+    body: Mapping[str, Any] | bytes
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -81,7 +81,8 @@ class LoopbackServer:
                 headers = {name.lower(): text for name, text in self.headers.items()}
                 body = self.rfile.read(int(headers.get("content-length", "0")))
                 given = answer(Request(self.command, url.path, parse_qs(url.query), headers, body))
-                content = b"" if given.status == 204 else json.dumps(given.body).encode()
+                content = given.body if isinstance(given.body, bytes) else json.dumps(given.body).encode()
+                content = b"" if given.status == 204 else content
                 self.send_response(given.status)
                 for name, text in {"Content-Type": "application/json", "Content-Length": str(len(content)), **given.headers}.items():
                     self.send_header(name, text)

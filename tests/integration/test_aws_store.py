@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -31,8 +30,7 @@ from strongroom.errors import (
 )
 from strongroom.redaction import SecretText
 from strongroom.secrets_stores.aws import AwsSecretsStore, Options, open_store
-from strongroom.secrets_stores.base import About, ReadsMany, SecretsStore
-from strongroom.secrets_stores.conformance import SECONDS as PATIENCE
+from strongroom.secrets_stores.base import ReadsMany
 from strongroom.secrets_stores.conformance import Harness, SecretsStoreConformance
 from strongroom.secrets_stores.opening import open_external
 from tests.canary import CANARY
@@ -105,17 +103,6 @@ class TestAws(SecretsStoreConformance):
             damage=damage,
         )
         relay.stop()
-
-    def test_puts_side_by_side(self, store: SecretsStore, about: About) -> None:
-        """Puts of one secret from many threads do not disturb each other: as many as the store keeps versions."""
-
-        def put(number: int) -> bool:
-            locator = store.new_locator(about.secret_id)
-            store.put(locator, self.values(str(number)), about, seconds=PATIENCE)
-            return bool(store.get(locator, seconds=PATIENCE) == self.values(str(number)))
-
-        with ThreadPoolExecutor(8) as pool:
-            assert all(pool.map(put, range(store.capabilities.max_versions or 24)))
 
 
 def test_other_tools_can_read_it(aws: AwsServer, store: AwsSecretsStore, sdk: Any) -> None:

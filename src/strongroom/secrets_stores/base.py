@@ -66,7 +66,10 @@ class Capabilities:
     """Whether `max_bytes` is about the JSON text that is written, with its quotes and escapes."""
 
     max_versions: int | None = None
-    """How many versions of one secret are kept at the same time; None: as many as are put. No store drops one by itself."""
+    """How many versions of one secret are kept at the same time; None: as many as are put. No store drops one by itself.
+
+    There is room for some more: for those on their way in, and for those that are still to be deleted.
+    """
 
     scan_describes: bool = True
     """Whether a scan gives `about` and `written`."""

@@ -50,9 +50,6 @@ READERS = 16
 TRIES = 4
 """How often a read looks at the index, while others keep moving what it reads."""
 
-_LABELS_IN_USE = 6
-"""Versions that are being put or deleted while others are kept."""
-
 
 @dataclass(frozen=True)
 class Landed:
@@ -106,7 +103,7 @@ class Placements:
     def keep(self, wanted: int) -> int:
         """How many versions of a secret can be kept, of those that are wanted."""
         most = [each.external.capabilities.max_versions for each in self.stores if each.external is not None]
-        return min([wanted, *(max(1, each - _LABELS_IN_USE) for each in most if each is not None)])
+        return min([wanted, *(each for each in most if each is not None)])
 
     def digest(self, values: Mapping[str, str]) -> bytes:
         """Equal for equal values, and tells nothing about them to whoever lacks the deployment's key."""

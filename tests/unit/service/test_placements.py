@@ -108,7 +108,7 @@ def test_the_store_that_keeps_the_fewest_versions_decides(opened_world: Callable
     class Narrow(MemorySecretsStore):
         @property
         def capabilities(self) -> Any:
-            return replace(super().capabilities, max_versions=9)
+            return replace(super().capabilities, max_versions=3)
 
     world = opened_world(shelf, kind=Narrow)
     made = world.alice.create("s", {"k": "0"})

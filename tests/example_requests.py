@@ -25,6 +25,7 @@ from strongroom.models.reference import Need, Reference
 from strongroom.models.run import ArtifactRecord, PlannedStep, RunStatus, SecretRead
 from strongroom.models.secret import Scope
 from strongroom.operations import component as of_component
+from strongroom.operations import job as of_job
 from strongroom.operations import run as of_run
 from strongroom.operations import secret as of_secret
 from strongroom.operations import service_account as of_service_account
@@ -110,6 +111,8 @@ class Dispatching:
             reply = self.service.dispatcher.call(operation, operation.request(**fields), who.handle)
         except StrongroomError as error:
             return Outcome(error.status, error.code, error.message, error.hint)
+        if operation.begins_job:  # what it does is not to be counted among what the next one does
+            self.service.jobs.wait()
         return Outcome(200, body=b"" if reply is None else to_json(reply))
 
     def add(self, role: Role, *, admin: bool = False) -> Somebody:
@@ -297,6 +300,12 @@ def _flavor(case: Example) -> Thing:
     return made(case.door, of_component.REGISTER_FLAVOR, {"flavor": _new_flavor()}, case.door.root)
 
 
+def _job(case: Example) -> Thing:
+    """One that was just begun, or the one that was in its way."""
+    case.door.ask(of_job.VERIFY, {}, case.door.root)
+    return Thing(json.loads(case.door.ask(of_job.LIST, {}, case.door.root).body)["items"][0]["id"], "")
+
+
 def _known_user(case: Example) -> Thing:
     outcome = case.door.ask(of_user.GET, {"name": case.user}, case.door.root)
     return Thing(json.loads(outcome.body)["id"], case.user)
@@ -314,6 +323,7 @@ THINGS: dict[str, Callable[[Example], Thing]] = {
     "api-key": lambda case: Thing("", "key"),
     "component": _component,
     "flavor": _flavor,
+    "job": _job,
     "run": lambda case: case.run,
     "secret": lambda case: _secret(case.door, case.door.root, Scope.WORKSPACE, unused("s")),
     "service-account": lambda case: Thing("", case.account),
@@ -339,6 +349,8 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "configuration": lambda case: CONFIGURATION,
     "created": lambda case: ["gt:2020-01-01T00:00:00Z"],
     "current": lambda case: SecretText(PASSWORD),
+    "deep": lambda case: False,
+    "delete_secrets": lambda case: False,
     "description": lambda case: "for the tests",
     "error": lambda case: "it failed",
     "expires_at": lambda case: datetime(2100, 1, 1, tzinfo=UTC),
@@ -347,6 +359,7 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "id": lambda case: case.thing.id,
     "former": lambda case: RunStatus.PENDING,
     "if_version": lambda case: 2,
+    "ignore_errors": lambda case: True,
     "label": lambda case: ["team=ml"],
     "labels": lambda case: {"team": "ml"},
     "mark": lambda case: "0" * 64,
@@ -366,6 +379,7 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "reads": lambda case: [SecretRead(secret_id=case.secret.id, secret=case.secret.name, version=1, key="k")],
     "references": lambda case: [Reference(case.secret.name, "k"), Reference(case.secret.name, "absent")],
     "remove": lambda case: ["tracking_username"],
+    "repair": lambda case: False,
     "role": lambda case: "viewer",
     "run.create.name": _NEW,
     "run.finish.status": lambda case: RunStatus.COMPLETED,

@@ -14,6 +14,7 @@
     ├── StaleVersion                412  somebody else was faster
     ├── NoSuchOperation             404  the server does not know what was asked: it is older or newer
     ├── Unresolved                  422  references lead to no value; no step was started
+    ├── JobFailed                   500  a backup, restore or verification gave up
     ├── StepFailed                  500  a step of a pipeline raised an error
     ├── Unavailable                 503  try again later; nothing was changed, unless the message says otherwise
     ├── Unreadable                  500  the values are there or should be, but cannot be turned into text

@@ -14,6 +14,7 @@ from msgspec.structs import fields as fields_of
 from strongroom.auth.policy import PERMISSIONS, SERVER_PERMISSIONS, Role
 from strongroom.db.identifiers import new_id
 from strongroom.models.secret import Scope
+from strongroom.operations import job as of_job
 from strongroom.operations import run as of_run
 from strongroom.operations import secret as of_secret
 from strongroom.operations import user as of_user
@@ -104,7 +105,9 @@ def test_what_is_allowed_is_done(door: Door) -> None:
         # A change without its optional fields is none.
         fields = Example(door, who, operation, secret, other).fields(everything=operation.method == "PATCH")
         outcome = door.ask(operation, fields, who)
-        if outcome.status >= 300 and not (operation is of_user.SET_UP and isinstance(door, OverHttp)):
+        cannot = (operation is of_user.SET_UP and isinstance(door, OverHttp)) or operation in (of_job.BACK_UP, of_job.RESTORE)
+        is_busy = operation is of_job.VERIFY and outcome.status == 409  # with one that another request has begun
+        if outcome.status >= 300 and not cannot and not is_busy:
             failed.append((operation.name, outcome.status, outcome.message))
     assert failed == []
 

@@ -395,7 +395,7 @@ def test_garbage_on_the_wire(admin: Caller, raw: bytes) -> None:
 def test_info_needs_a_token(admin: Caller, nobody: Caller) -> None:
     """What runs here is told to those who are signed in."""
     info = admin.call("GET", "/info").data
-    store = {"type": "sql", "role": "primary", "location": "sql", "healthy": True}
+    store = {"type": "sql", "role": "primary", "location": "sql", "healthy": True, "behind": 0, "to_delete": 0}
     assert (info["database"], info["stores"]) == ("sqlite", [store])
     assert nobody.call("GET", "/info").status == 401
 

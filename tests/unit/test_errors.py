@@ -41,6 +41,7 @@ def test_codes_are_stable() -> None:
         "EncryptionKeyError": "encryption_key",
         "Forbidden": "forbidden",
         "InvalidInput": "invalid",
+        "JobFailed": "job_failed",
         "MissingExtra": "missing_extra",
         "NoSuchOperation": "no_such_operation",
         "NotFound": "not_found",

@@ -49,6 +49,28 @@ def check_stores(policy: bool, output: str | None) -> None:
         raise click.exceptions.Exit(1)
 
 
+@server.command("status", cls=Command)
+@output_option
+def status(output: str | None) -> None:
+    """Show the version, the database, and how the secrets stores are: healthy, or by how much behind."""
+    from strongroom.cli.client import open_client
+    from strongroom.cli.output import plain, show_table
+
+    with open_client() as client:
+        found = client.info()
+    if output in ("json", "yaml"):
+        show_data(plain(found), output)
+        return
+    show_fields({"version": found.version, "database": found.database, "deployment": found.deployment_id}, None)
+    if found.stores:
+        show_line("")
+        rows = [
+            [each.role, each.type, each.location, "yes" if each.healthy else "no", str(each.behind), str(each.to_delete)]
+            for each in found.stores
+        ]
+        show_table(["store", "type", "location", "healthy", "behind", "to delete"], rows)
+
+
 @server.command("generate-key", cls=Command)
 def generate_key() -> None:
     """Print a new encryption key, for STRONGROOM_ENCRYPTION_KEY or a file. Nothing else changes."""
@@ -115,7 +137,7 @@ def start(host: str, port: int, workers: int, tls_cert: str | None, tls_key: str
     settings = read_settings()
     address = Address(host, port, Path(tls_cert) if tls_cert else None, Path(tls_key) if tls_key else None)
     check_address(address)
-    token = prepare(settings)
+    token = prepare(settings, lambda text: say(f"warning: {text}"))
     if token is not None:
         say("Nobody can log in yet. Within 24 hours, make the first administrator with this token, which works once:")
         say(f"  {token.reveal()}")
@@ -131,6 +153,8 @@ def _tell(found: Examination) -> None:
     show_line(f"{found.role}: {found.kind} at {found.location}")
     if found.identity:
         show_line(f"  logged in as: {found.identity}")
+    if found.max_versions is not None:
+        show_line(f"  keeps at most {found.max_versions} versions of a secret")
     for trial in found.trials:
         error = trial.error
         show_line(f"  {trial.right}: {'ok' if error is None else error.message}")

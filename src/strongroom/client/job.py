@@ -1,4 +1,4 @@
-"""The client's methods that go through all secrets."""
+"""The client's methods on the whole deployment: how it is, and what goes through all secrets."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from strongroom.client.transports.base import Transport
 from strongroom.errors import JobFailed
+from strongroom.models.info import GetInfo, Info
 from strongroom.models.job import BackUpSecrets, GetJob, Job, JobReport, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
 from strongroom.models.page import Page
+from strongroom.operations import info as of_info
 from strongroom.operations import job as operations
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
@@ -20,7 +22,7 @@ class JobClient:
     """Backup, restore and verification, for administrators. Each waits for the end, and gives the report.
 
     `on_progress` hears of the job now and then. `UnderWay` while there is another such job; `JobFailed` when it gave up;
-    `ConfigurationError` without the stores that it takes. When the client ends before the job does, a server goes on with it.
+    `InvalidInput` without the stores that it takes. When the client ends before the job does, a server goes on with it.
     """
 
     _transport: Transport
@@ -42,6 +44,10 @@ class JobClient:
     def verify_secrets(self, *, deep: bool = False, repair: bool = False, on_progress: Progress | None = None) -> JobReport:
         """Compares the index with the stores, without showing a value; `deep` reads them all, `repair` mends what can be mended."""
         return self._wait(self._transport.call(operations.VERIFY, VerifySecrets(deep=deep, repair=repair)), on_progress)
+
+    def info(self) -> Info:
+        """What the deployment is, and how its secrets stores are."""
+        return self._transport.call(of_info.INFO, GetInfo())
 
     def get_job(self, job_id: str) -> Job:
         """A job by its id. `NotFound`."""

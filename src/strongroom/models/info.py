@@ -10,12 +10,17 @@ class GetInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StoreInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """A secrets store: `role` is primary or backup, `location` names the place, and never a credential."""
+    """A secrets store: `role` is primary or backup, `location` names the place, and never a credential.
+
+    `behind` is by how many versions, which are to be copied there; `to_delete` is how many are still to be deleted there.
+    """
 
     type: str
     role: str
     location: str
     healthy: bool
+    behind: int = 0
+    to_delete: int = 0
 
 
 class Info(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,15 +8,15 @@ from strongroom.operations.operation import Operation
 from strongroom.operations.permission import Permission
 
 BACK_UP = Operation(
-    "secret.back-up", "POST", "/secrets/backup", Permission.STORE_MANAGE, BackUpSecrets, Job, "/jobs/{id}", begins_job=True
+    "store.back-up", "POST", "/secrets/backup", Permission.STORE_MANAGE, BackUpSecrets, Job, "/jobs/{id}", begins_job=True
 )
 GET = Operation("job.get", "GET", "/jobs/{id}", Permission.STORE_MANAGE, GetJob, Job)
 LIST = Operation("job.list", "GET", "/jobs", Permission.STORE_MANAGE, ListJobs, Page[Job])
 RESTORE = Operation(
-    "secret.restore", "POST", "/secrets/restore", Permission.STORE_MANAGE, RestoreSecrets, Job, "/jobs/{id}", begins_job=True
+    "store.restore", "POST", "/secrets/restore", Permission.STORE_MANAGE, RestoreSecrets, Job, "/jobs/{id}", begins_job=True
 )
 VERIFY = Operation(
-    "secret.verify", "POST", "/secrets/verify", Permission.STORE_MANAGE, VerifySecrets, Job, "/jobs/{id}", begins_job=True
+    "store.verify", "POST", "/secrets/verify", Permission.STORE_MANAGE, VerifySecrets, Job, "/jobs/{id}", begins_job=True
 )
 
 JOB_OPERATIONS = (BACK_UP, GET, LIST, RESTORE, VERIFY)

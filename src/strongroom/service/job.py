@@ -58,7 +58,7 @@ class JobService:
         self._threads: list[threading.Thread] = []
 
     def begin(self, actor: Actor, request: Request) -> Job:
-        """Begins a job. `UnderWay` while there is another one; `ConfigurationError` if the stores for it are not configured."""
+        """Begins a job. `UnderWay` while there is another one; `InvalidInput` if the stores for it are not configured."""
         self._transfers.check(request)
         moment, job_id = now(), new_id()
         kept = _Kept(request=msgspec.Raw(msgspec.json.encode(request)), state=State())
@@ -114,6 +114,12 @@ class JobService:
         thread = threading.Thread(target=run, name="jobs", daemon=True)
         self._threads.append(thread)
         thread.start()
+
+    def wait(self) -> None:
+        """Returns when no job is under way in this process."""
+        for thread in self._threads:
+            if thread.name == "job":
+                thread.join()
 
     def close(self) -> None:
         """Ends the job after its present step; another process goes on with it."""

@@ -27,7 +27,7 @@ from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.identifiers import new_id
 from strongroom.errors import (
-    ConfigurationError,
+    InvalidInput,
     StoreForbidden,
     StrongroomError,
     Unavailable,
@@ -122,7 +122,7 @@ class Placements:
         was done nevertheless is collected.
         """
         if not self.stores:
-            raise ConfigurationError("this deployment keeps no secrets: its secrets store is of type 'none'")
+            raise InvalidInput("this deployment keeps no secrets: its secrets store is of type 'none'")
         self.check_size(values)
         locators = {STORE_ID: new_id()} if STORE_ID in self._by_id else {}
         external = [each.external for each in self.stores if each.external is not None]

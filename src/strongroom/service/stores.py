@@ -39,6 +39,7 @@ class Examination:
     identity: str | None
     trials: Sequence[Trial]
     policy: str | None
+    max_versions: int | None = None
 
     @property
     def is_fine(self) -> bool:
@@ -83,17 +84,30 @@ def examine(database: Database, store: Configured, deployment_id: str) -> Examin
         trials.append(Trial("connect", error))
     if not trials:
         trials += [Trial(right, error) for right, error in _try_out(database, store, external, deployment_id)]
-    return Examination(store.role, store.kind, external.store_id, identity, trials, external.policy)
+    most = external.capabilities.max_versions
+    return Examination(store.role, store.kind, external.store_id, identity, trials, external.policy, most)
 
 
-def check_at_start(database: Database, store: Configured, deployment_id: str) -> None:
-    """Raises the first thing that a store refuses or fails to do, as an error that names its role and says what to do."""
-    for trial in examine(database, store, deployment_id).trials:
-        if (error := trial.error) is not None and trial.right != "list":
-            advice = (
-                "check its address and whether it runs" if isinstance(error, Unavailable) else "see: strongroom server check-stores"
-            )
-            raise type(error)(f"{store.role} secrets store: {error.message}", hint=error.hint or advice)
+def check_at_start(database: Database, stores: Sequence[Configured], deployment_id: str) -> list[StrongroomError]:
+    """Tries the stores out. Gives an error for each that does not answer while another one is fine: the start is degraded.
+
+    Raises what a store refuses, and that none answers, as an error that names its role and says what to do.
+    """
+    silent: list[StrongroomError] = []
+    for store in stores:
+        trials = examine(database, store, deployment_id).trials
+        error = next((trial.error for trial in trials if trial.error is not None and trial.right != "list"), None)
+        if error is None:
+            continue
+        is_silent = isinstance(error, Unavailable)
+        advice = "check its address and whether it runs" if is_silent else "see: strongroom server check-stores"
+        told = type(error)(f"{store.role} secrets store: {error.message}", hint=error.hint or advice)
+        if not is_silent:
+            raise told
+        silent.append(told)
+    if silent and len(silent) == len(stores):
+        raise silent[0]
+    return silent
 
 
 def _check_places(opened: Sequence[Configured]) -> None:

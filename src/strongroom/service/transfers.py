@@ -17,6 +17,7 @@ from strongroom.db.clock import now
 from strongroom.db.engine import Database
 from strongroom.errors import (
     ConfigurationError,
+    InvalidInput,
     JobFailed,
     StoreForbidden,
     StrongroomError,
@@ -88,10 +89,10 @@ class Transfers:
         self._versions, self._sql = versions, sql
 
     def check(self, request: BackUpSecrets | RestoreSecrets | VerifySecrets) -> None:
-        """`ConfigurationError` if the stores that it takes are not configured."""
+        """`InvalidInput` if the stores that it takes are not configured."""
         if isinstance(request, VerifySecrets):
             if not self._placements.stores:
-                raise ConfigurationError("this deployment keeps no secrets: its secrets store is of type 'none'")
+                raise InvalidInput("this deployment keeps no secrets: its secrets store is of type 'none'")
         else:
             self._pair()
 
@@ -128,7 +129,7 @@ class Transfers:
 
     def _pair(self) -> tuple[Configured, Configured]:
         if len(self._placements.stores) != 2:
-            raise ConfigurationError(_NO_BACKUP, hint=_NO_BACKUP_HINT)
+            raise InvalidInput(_NO_BACKUP, hint=_NO_BACKUP_HINT)
         return self._placements.stores[0], self._placements.stores[1]
 
     def _pages(self, state: State) -> Iterator[list[SecretRow]]:

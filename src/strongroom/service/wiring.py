@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
+from strongroom.errors import StrongroomError
 from strongroom.metadata.version import VersionIndex
 from strongroom.models.workspace import ActivateWorkspace, Workspace
 from strongroom.operations import audit as of_audit
@@ -155,12 +156,12 @@ class Service:
         target = keys.source if to is None else key_target(self.deployment.settings, to)
         return rotate(self.deployment.database, keys, self.store, target, progress)
 
-    def check_stores(self) -> None:
-        """Tries the primary secrets store out, for a server that is about to start. Raises what it refuses, or that it is silent."""
+    def check_stores(self) -> list[StrongroomError]:
+        """Tries the secrets stores out, for a server that is about to start; see `check_at_start`."""
+        if self.placements.are_local:
+            return []
         self.placements.prepare()
-        for store in self.placements.stores[:1]:
-            if store.external is not None:
-                check_at_start(self.deployment.database, store, self.deployment.id)
+        return check_at_start(self.deployment.database, self.placements.stores, self.deployment.id)
 
     def examine_stores(self) -> list[Examination]:
         """How each configured secrets store shows itself."""

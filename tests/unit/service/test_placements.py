@@ -16,6 +16,7 @@ from strongroom.db.tables import intents, sql_values
 from strongroom.errors import (
     AlreadyExists,
     ConfigurationError,
+    InvalidInput,
     NotFound,
     StoreForbidden,
     StrongroomError,
@@ -443,7 +444,7 @@ def test_a_deployment_may_keep_no_secrets(local_settings: Settings) -> None:
     """With a store of type `none` all else works, and a create says why it does not."""
     service = Service(replace(local_settings, secrets_store=StoreSettings("none")))
     alice = add_person(service, "alice")
-    with pytest.raises(ConfigurationError, match="keeps no secrets"):
+    with pytest.raises(InvalidInput, match="keeps no secrets"):
         alice.create("s", {"k": ONE})
     assert alice.list().total == 0
     service.close()

@@ -13,7 +13,7 @@ from sqlalchemy import delete, update
 
 from strongroom.config import Settings
 from strongroom.db.tables import copies, placements, sql_values
-from strongroom.errors import ConfigurationError, Forbidden, NotFound, Unavailable, UnderWay, ValuesCorrupt, ValuesMissing
+from strongroom.errors import Forbidden, InvalidInput, NotFound, Unavailable, UnderWay, ValuesCorrupt, ValuesMissing
 from strongroom.metadata import lease
 from strongroom.models.job import BackUpSecrets, GetJob, Job, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
 from strongroom.operations import job as operations
@@ -73,8 +73,7 @@ def ended(world: World, operation: Any, request: Any) -> Job:
     """The job when it has ended."""
     root = world.service.local_actor
     job: Job = world.service.dispatcher.call(operation, request, root)
-    for thread in world.service.jobs._threads:
-        thread.join(60)
+    world.service.jobs.wait()
     return world.service.dispatcher.call(operations.GET, GetJob(id=job.id), root)
 
 
@@ -341,8 +340,7 @@ def test_one_job_at_a_time_and_what_is_interrupted_goes_on(worlds: Worlds, prima
     assert stopped.status is JobStatus.RUNNING
     assert 0 < stopped.report.done < 70
     other.service.jobs._take_over()
-    for thread in other.service.jobs._threads:
-        thread.join(60)
+    other.service.jobs.wait()
     ended_job = other.service.jobs.get(root, GetJob(id=job.id))
     assert (ended_job.status, ended_job.report.done, ended_job.report.failed) == (JobStatus.DONE, 70, 0)
     assert clean(other)
@@ -377,7 +375,7 @@ def test_jobs_are_for_administrators(worlds: Worlds, primary: Shelf, backup: She
             alice.ask(operation, request)
     root = world.service.local_actor
     for operation, request in ((operations.BACK_UP, BackUpSecrets()), (operations.RESTORE, RestoreSecrets())):
-        with pytest.raises(ConfigurationError, match="no backup secrets store"):
+        with pytest.raises(InvalidInput, match="no backup secrets store"):
             world.service.dispatcher.call(operation, request, root)
     with pytest.raises(NotFound):
         world.service.jobs.get(root, GetJob(id="nothing"))

@@ -13,7 +13,7 @@ from functools import partial
 import pytest
 
 from strongroom.connectors.vault import VaultConnection
-from strongroom.connectors.vault_methods import AppRoleMethod, TokenMethod
+from strongroom.connectors.vault_methods import AppRoleMethod, AwsMethod, TokenMethod
 from strongroom.errors import ConfigurationError, MissingExtra, StoreForbidden, Unavailable, ValuesMissing
 from strongroom.redaction import SecretText
 from strongroom.secrets_stores.base import About
@@ -304,10 +304,12 @@ def test_a_name_replaces_the_address() -> None:
 
 
 def test_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without hvac the error says what to install."""
+    """Without hvac, which signs for AWS, the error says what to install; nothing else needs it."""
     import sys
 
+    monkeypatch.delitem(sys.modules, "hvac.aws_utils", raising=False)
     monkeypatch.setitem(sys.modules, "hvac", None)
+    method = AwsMethod(role="r", aws_access_key_id="x", aws_secret_access_key=SecretText("y"))
     with pytest.raises(MissingExtra) as missing:
-        VaultConnection("http://127.0.0.1:1", TokenMethod(vault_token=SecretText("x")))
+        VaultConnection("http://127.0.0.1:1", method).identity(seconds=1)
     assert missing.value.hint == "pip install 'strongroom[vault]'"

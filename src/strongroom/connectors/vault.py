@@ -13,19 +13,22 @@ hold requests, with values and tokens, and would hang on as their context.
 from __future__ import annotations
 
 import ipaddress
+import json
 import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from urllib3 import Timeout
+from urllib3 import PoolManager, ProxyManager, Timeout
+from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
+from strongroom.config import find_proxy
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
-from strongroom.connectors.vault_methods import DEFAULT_METHOD, METHODS, VaultMethod, import_hvac
+from strongroom.connectors.vault_methods import DEFAULT_METHOD, METHODS, VaultMethod
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
 from strongroom.redaction import SecretText
 
@@ -73,7 +76,7 @@ class Endpoint:
 
 
 def connect(endpoint: Endpoint, method: VaultMethod) -> VaultConnection:
-    """A connection that asks nobody yet. `ConfigurationError`, `MissingExtra`."""
+    """A connection that asks nobody yet. `ConfigurationError`."""
     return VaultConnection(
         endpoint.vault_addr,
         method,
@@ -91,10 +94,8 @@ class VaultConnection:
     ) -> None:
         """Asks nobody. `ca_cert` is a file of certificates; `insecure` allows plain HTTP to other machines.
 
-        `ConfigurationError` for an address that will not do or a missing file, `MissingExtra`.
+        `ConfigurationError` for an address that will not do or a missing file.
         """
-        hvac = import_hvac("hvac")
-        self._requests = import_hvac("hvac.adapters").requests
         self.address = _checked(vault_addr, insecure)
         self.namespace = vault_namespace.strip("/")
         self._method = method
@@ -102,27 +103,15 @@ class VaultConnection:
         self._turn = threading.Lock()
         if ca_cert is not None and not Path(ca_cert).is_file():
             raise ConfigurationError(f"there is no file of certificates at {ca_cert}")
-        session = self._requests.Session()
-        # Proxies are looked up once; requests would read the environment and look for a .netrc at each request.
-        utils = self._requests.utils
-        proxy = utils.select_proxy(self.address, utils.get_environ_proxies(self.address))
-        session.proxies = {urlsplit(self.address).scheme: utils.prepend_scheme_if_needed(proxy, "http")} if proxy else {}
-        session.trust_env = False
-        pools = self._requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=_CONNECTIONS)
-        session.mount(self.address, pools)
-        for manager in (pools.poolmanager, *(pools.proxy_manager_for(proxy) for proxy in session.proxies.values())):
-            manager.pool_classes_by_scheme = BOUNDED_POOLS
-        session.verify = ca_cert or True
-        self._adapter = hvac.Client(
-            url=self.address,
-            token="",  # not the one of the environment, or of ~/.vault-token
-            verify=ca_cert or True,
-            cert=(),
-            session=session,
-            namespace=self.namespace or None,
-            allow_redirects=False,  # the token would go along
-            adapter=import_hvac("hvac.adapters").RawAdapter,
-        ).adapter
+        proxy = find_proxy(self.address)
+        options: dict[str, Any] = {"num_pools": 1, "maxsize": _CONNECTIONS, "block": False, "retries": False}
+        if self.address.startswith("https"):
+            options |= {"ca_certs": ca_cert, "cert_reqs": "CERT_REQUIRED"}  # without a file: those of the system
+        self._pools: PoolManager = ProxyManager(proxy, **options) if proxy else PoolManager(**options)
+        self._pools.pool_classes_by_scheme = BOUNDED_POOLS
+        self._headers = {"X-Vault-Request": "true", "Content-Type": "application/json"}
+        if self.namespace:
+            self._headers["X-Vault-Namespace"] = self.namespace
 
     def __repr__(self) -> str:
         return f"<Vault at {self.address} by {self._method.name}>"
@@ -152,7 +141,7 @@ class VaultConnection:
 
     def close(self) -> None:
         """Closes idle connections, and those in use when their request has ended."""
-        self._adapter.close()
+        self._pools.clear()
 
     def _logged_in(self, deadline: Deadline, dead: _Lease | None = None) -> _Lease:
         """A token that is alive as far as one can know from here. Only one thread logs in or renews at a time."""
@@ -231,31 +220,29 @@ class VaultConnection:
     ) -> Answer:
         failure: StrongroomError
         try:
-            response = self._adapter.request(
-                verb,
-                f"/v1/{path}",
-                headers={"X-Vault-Token": token.reveal()} if token else {},
-                raise_exception=False,
+            response = self._pools.request(
+                verb.upper(),
+                f"{self.address}/v1/{path}{'?' + urlencode(query) if query else ''}",
+                headers={**self._headers, "X-Vault-Token": token.reveal()} if token else self._headers,
+                body=None if body is None else json.dumps(body).encode(),
                 timeout=Timeout(total=deadline.left()),
-                json=body,
-                params=query,
+                redirect=False,  # the token would go along
             )
-        except self._requests.exceptions.SSLError:
+        except SSLError:
             failure = Unavailable(
                 f"Vault at {self.address} cannot prove that it is the right one", hint="check 'ca_cert' and the address"
             )
-        except self._requests.exceptions.Timeout:
+        except ReadTimeoutError:
             failure = Unavailable(f"Vault at {self.address} did not answer in time; what was asked may have been done")
-        except (self._requests.exceptions.RequestException, OSError):
+        except (HTTPError, OSError):
             failure = Unavailable(f"Vault at {self.address} is out of reach; what was asked may have been done")
         else:
-            return self._understood(response)
+            return self._understood(response.status, response.data, response.headers.get("Retry-After"))
         raise failure
 
-    def _understood(self, response: Any) -> Answer:
-        status = response.status_code
+    def _understood(self, status: int, content: bytes, retry_after: str | None) -> Answer:
         try:
-            data = response.json() if response.content else {}
+            data = json.loads(content) if content else {}
         except ValueError:
             data = None
         if not isinstance(data, dict):
@@ -264,7 +251,11 @@ class VaultConnection:
         if status in (200, 204, 400, 403, 404):
             return answer
         if status == 429:
-            raise Unavailable(f"Vault at {self.address} limits how often it may be asked", hint="raise the quota, or ask less often")
+            raise Unavailable(
+                f"Vault at {self.address} limits how often it may be asked",
+                hint="raise the quota, or ask less often",
+                retry_after=float(retry_after) if retry_after and retry_after.isdecimal() else None,
+            )
         if status == 503 and "sealed" in answer.errors:
             raise Unavailable(f"Vault at {self.address} is sealed", hint="unseal it")
         if status == 599:

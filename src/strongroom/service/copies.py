@@ -19,7 +19,7 @@ from strongroom.metadata.secret import SecretRow
 from strongroom.models.secret import Scope
 from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.sql import Place, SqlSecretsStore
-from strongroom.service.placements import WRITE_SECONDS, Configured, Placements
+from strongroom.service.placements import READERS, WRITE_SECONDS, Configured, Placements
 
 Outcome = StrongroomError | None
 _TOO_LATE = "it took too long; it is tried again later"
@@ -125,9 +125,10 @@ class Copies:
     def _side_by_side(self, work: Callable[[SecretRow], Outcome], found: Sequence[SecretRow], at_once: int) -> list[Outcome]:
         if at_once == 1 or len(found) < 2:
             return [work(row) for row in found]
+        step = len(found) if at_once >= READERS else at_once  # there are no more threads than that
         outcomes: list[Outcome] = []
-        for start in range(0, len(found), at_once):
-            outcomes += self._placements.workers().map(work, found[start : start + at_once])
+        for start in range(0, len(found), step):
+            outcomes += self._placements.workers().map(work, found[start : start + step])
         return outcomes
 
     def _about(self, row: SecretRow) -> About:

@@ -73,8 +73,8 @@ def prepare(settings: Settings, warn: Callable[[str], object]) -> SecretText | N
     """Opens the deployment once, which makes or upgrades its database, and sees to it that somebody can log in.
 
     That is the administrator of the settings; without one, a one-time token is given back. Tries the secrets stores out; `warn` hears
-    of one that does not answer while the other one does. `EncryptionKeyError` when the operator gave no key for a database that is
-    not the local one; what a secrets store refuses.
+    of one that does not answer while the other one does, and of one that keeps fewer versions than wanted. `EncryptionKeyError` when
+    the operator gave no key for a database that is not the local one; what a secrets store refuses.
     """
     if not (settings.encryption_key or settings.encryption_key_file or settings.is_local_database):
         raise EncryptionKeyError(
@@ -83,8 +83,8 @@ def prepare(settings: Settings, warn: Callable[[str], object]) -> SecretText | N
         )
     service = Service(settings)
     try:
-        for silent in service.check_stores():
-            warn(f"{silent.message}; serving without it")
+        for warning in service.check_stores():
+            warn(warning)
         if not service.identities.needs_set_up():
             return None
         if settings.admin_username and settings.admin_password:

@@ -88,17 +88,15 @@ class Placements:
     ) -> None:
         """`stores` in the order in which they are read; it closes them."""
         self.stores = list(stores)
+        self.are_local = all(each.external is None for each in stores)
+        """Whether all values lie in the database, so that no read has to wait for another back end."""
+        self._is_sql_alone = [each.store_id for each in stores] == [STORE_ID]
         self._database, self._sql, self._digest_key, self._deployment_id = database, sql, digest_key, deployment_id
         self._by_id = {each.store_id: each for each in stores}
         self._lock, self._pool = threading.Lock(), None  # type: tuple[threading.Lock, ThreadPoolExecutor | None]
         self._known = False
         self.work_left = threading.Event()
         """Set when something is to be deleted, or collected later."""
-
-    @property
-    def are_local(self) -> bool:
-        """Whether all values lie in the database, so that no read has to wait for another back end."""
-        return all(each.external is None for each in self.stores)
 
     def keep(self, wanted: int) -> int:
         """How many versions of a secret can be kept, of those that are wanted."""
@@ -251,6 +249,10 @@ class Placements:
 
         `ValuesMissing` only if none of them answered anything else.
         """
+        if self._is_sql_alone and len(row.placements) == 1:  # as a rule, and cheapest so
+            placement = row.placements[0]
+            if (placement.store_id, placement.state) == (STORE_ID, PRESENT):
+                return self.get(self.stores[0], placement, row)
         doubts: list[StrongroomError] = []
         places = self._places(row)
         for number, (store, placement) in enumerate(places, 1):

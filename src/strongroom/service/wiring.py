@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
-from strongroom.errors import StrongroomError
 from strongroom.metadata.version import VersionIndex
 from strongroom.models.workspace import ActivateWorkspace, Workspace
 from strongroom.operations import audit as of_audit
@@ -156,12 +155,17 @@ class Service:
         target = keys.source if to is None else key_target(self.deployment.settings, to)
         return rotate(self.deployment.database, keys, self.store, target, progress)
 
-    def check_stores(self) -> list[StrongroomError]:
-        """Tries the secrets stores out, for a server that is about to start; see `check_at_start`."""
+    def check_stores(self) -> list[str]:
+        """Tries the secrets stores out, for a server that is about to start; see `check_at_start`. Gives what is to be told."""
         if self.placements.are_local:
             return []
         self.placements.prepare()
-        return check_at_start(self.deployment.database, self.placements.stores, self.deployment.id)
+        told = check_at_start(self.deployment.database, self.placements.stores, self.deployment.id)
+        warnings = [f"{silent.message}; serving without it" for silent in told]
+        wanted = self.deployment.settings.keep_versions
+        if (kept := self.placements.keep(wanted)) < wanted:
+            warnings.append(f"only {kept} versions of a secret are kept, not {wanted}: the secrets store has no room for more")
+        return warnings
 
     def examine_stores(self) -> list[Examination]:
         """How each configured secrets store shows itself."""

@@ -48,9 +48,9 @@ def places_in(owner: str, tree: Any) -> list[Place]:
 
 
 def places_in_stack(stack: Stack | StackUse) -> list[Place]:
-    """The references in the attributes of a stack's components."""
+    """The references in the attributes of a stack's components, and of the service connectors that these name."""
     found: list[Place] = []
-    for component in stack.components:
+    for component in (*stack.components, *stack.connectors):
         found += places_in(f"{component.type.words} '{component.name}'", component.configuration)
     return found
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from strongroom.config import Settings
 from strongroom.connectors.options import build, find_method
+from strongroom.errors import ConfigurationError
 from strongroom.models.flavor import Attribute, ComponentType, Flavor
 from strongroom.models.stack import ComponentUse
 from strongroom.stacks.component import Component, Config
@@ -44,6 +45,10 @@ class ServiceConnector(Component):
         """Who the service takes us for, for people to read: it has been asked. `StoreForbidden`, `Unavailable`, and as `connect`."""
         return str(self.connect().identity(seconds=LOGIN_SECONDS))
 
+    def filesystem_options(self) -> dict[str, Any]:
+        """The arguments by which the service's file system of fsspec logs in; what expires is renewed as it is used. As `connect`."""
+        raise ConfigurationError(f"{self.title} is for no artifact store", hint="see: strongroom service-connector flavor list")
+
     def close(self) -> None:
         """Gives the connection back; the next use makes another one."""
         with self._turn:
@@ -53,11 +58,16 @@ class ServiceConnector(Component):
 
     def _open(self) -> Any:
         """A connection of `strongroom.connectors`, to the service that the flavor is called by."""
+        connector, endpoint, method = self._built()
+        return connector.connect(endpoint, method)
+
+    def _built(self) -> tuple[Any, Any, Any]:
+        """The module, the endpoint, and the authentication method."""
         connector = importlib.import_module(f"strongroom.connectors.{self.flavor}")
         options = {name: self.config[name] for name in self.config.given}
         name = options.pop("auth_method", None) or connector.DEFAULT_METHOD
         method, endpoint = build(self.title, [find_method(self.title, connector.METHODS, name), connector.Endpoint], options)
-        return connector.connect(endpoint, method)
+        return connector, endpoint, method
 
 
 class AwsConnector(ServiceConnector):
@@ -65,17 +75,59 @@ class AwsConnector(ServiceConnector):
 
     flavor = "aws"
 
+    def filesystem_options(self) -> dict[str, Any]:
+        """Those of s3fs: a session, and where it works."""
+        from strongroom.connectors.aws_session import aio_session
+
+        connection, endpoint = self.connect(), self.config.endpoint_url
+        client = {"region_name": connection.region, **({"endpoint_url": endpoint} if endpoint else {})}
+        if self.config.ca_cert:
+            client["verify"] = self.config.ca_cert
+        return {"session": aio_session(connection), "client_kwargs": client}
+
 
 class AzureConnector(ServiceConnector):
-    """A login to Azure."""
+    """A login to Azure: to its storage, or to a Key Vault if its attributes name one."""
 
     flavor = "azure"
+
+    def __init__(self, use: ComponentUse, config: Config, settings: Settings) -> None:
+        super().__init__(use, config, settings)
+        self._tokens: Any = None
+
+    def filesystem_options(self) -> dict[str, Any]:
+        """Those of adlfs."""
+        with self._turn:
+            if self._tokens is None:
+                connector, endpoint, method = self._built()
+                self._tokens = connector.storage_tokens(endpoint, method)
+            return {"credential": self._tokens.sdk_credential()}
+
+    def close(self) -> None:
+        """Gives the connections back; the next use makes others."""
+        super().close()
+        with self._turn:
+            if self._tokens is not None:
+                self._tokens.close()
+            self._tokens = None
+
+    def _open(self) -> Any:
+        """To the Key Vault if there is one, else to storage: both say who they are."""
+        connector, endpoint, method = self._built()
+        of_vault = endpoint.key_vault_name or endpoint.vault_url
+        return connector.connect(endpoint, method) if of_vault else connector.storage_tokens(endpoint, method)
 
 
 class GcpConnector(ServiceConnector):
     """A login to Google Cloud."""
 
     flavor = "gcp"
+
+    def filesystem_options(self) -> dict[str, Any]:
+        """Those of gcsfs."""
+        from strongroom.connectors.gcp_credentials import google_credentials
+
+        return {"token": google_credentials(self.connect()), "project": self.config.project_id}
 
 
 class VaultConnector(ServiceConnector):

@@ -23,6 +23,7 @@ _CREDENTIALS_HELP = """
 """
 
 service_connector = component_group("service-connector")
+service_connector.help = "Register and try out logins to services that others run."
 
 
 def _complete(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> Any:
@@ -55,6 +56,7 @@ def register(
     output: str | None,
     pairs: list[tuple[str, str]],
 ) -> None:
+    """Make the secret and the connector, or neither."""
     from strongroom.client.component import component_type
     from strongroom.stacks.custom import ensure_flavor
 
@@ -95,6 +97,7 @@ def update(
     output: str | None,
     pairs: list[tuple[str, str]],
 ) -> None:
+    """Change the secret and the connector, or neither."""
     if not (pairs or document or removed or auth_method or interactive):
         raise HintedUsageError("there is nothing to change", "give --ATTRIBUTE=VALUE, --auth-method, -i, -v or -r")
     attributes = read_attributes(pairs, document)
@@ -113,22 +116,24 @@ def update(
     _show(changed, output)
 
 
-@service_connector.command("rename", help="Give a service connector another name. No component may name it.")
+@service_connector.command("rename")
 @_name_argument
 @click.argument("new_name", metavar="NEW")
 @output_option
 def rename(name: str, new_name: str, output: str | None) -> None:
+    """Give a service connector another name. No component may name it."""
     with open_client() as client:
         changed = client.update_service_connector(name, new_name=new_name)
     say(f"The service connector is now called '{changed.name}'.")
     _show(changed, output)
 
 
-@service_connector.command("delete", help="Delete a service connector that no component names.")
+@service_connector.command("delete")
 @_name_argument
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 @click.option("--with-credentials", is_flag=True, help="Delete the secret that was made for its credentials, too.")
 def delete(name: str, yes: bool, with_credentials: bool) -> None:
+    """Delete a service connector that no component names."""
     from strongroom.stacks.usage import references_to
 
     with open_client() as client:

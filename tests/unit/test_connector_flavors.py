@@ -52,7 +52,7 @@ def test_methods_are_named(flavor: Flavor) -> None:
     attribute = flavor.attribute("auth_method")
     assert attribute is not None
     words = attribute.description.replace(",", "").split()
-    assert [word for word in words if word in methods][0] == methods[0]
+    assert next(word for word in words if word in methods) == methods[0]
     assert set(methods) <= set(words)
     assert words[words.index(methods[0]) + 1] == "(default)"
     for method in methods:

@@ -42,14 +42,14 @@ _values_option = click.option("-v", "--values", "document", metavar="JSON|YAML|@
     short_help="Register a service connector under a name.",
 )
 @click.argument("name")
-@click.option("-t", "--type", "-f", "--flavor", "flavor", metavar="TYPE", required=True, help="aws, azure, gcp or vault.")
+@click.option("-t", "--type", "-f", "--flavor", "flavor", metavar="TYPE", help="aws, azure, gcp or vault.")
 @click.option("--auth-method", metavar="METHOD", help="How to log in.  [default: as the type says]")
 @click.option("-i", "--interactive", is_flag=True, help="Ask for the credentials, hidden.")
 @_values_option
 @output_option
 def register(
     name: str,
-    flavor: str,
+    flavor: str | None,
     auth_method: str | None,
     interactive: bool,
     document: str | None,
@@ -60,6 +60,8 @@ def register(
     from strongroom.client.component import component_type
     from strongroom.stacks.custom import ensure_flavor
 
+    if flavor is None:
+        raise HintedUsageError("--type is missing", "one of: aws, azure, gcp, vault")
     attributes = read_attributes(pairs, document)
     if auth_method is not None:
         if "auth_method" in attributes:

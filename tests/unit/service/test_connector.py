@@ -35,7 +35,9 @@ def bucket(person: Person, name: str, named: str | None, **attributes: Any) -> C
     return create(person, name, STORE, "s3", path="s3://bucket", **({"connector": named} if named else {}), **attributes)
 
 
-def update(person: Person, component: Component, *, name: str | None = None, remove: tuple[str, ...] = (), **attributes: Any) -> Component:
+def update(
+    person: Person, component: Component, *, name: str | None = None, remove: tuple[str, ...] = (), **attributes: Any
+) -> Component:
     request = UpdateComponent(
         id=component.id, name=msgspec.UNSET if name is None else name, configuration=attributes, remove=list(remove)
     )
@@ -114,7 +116,12 @@ def test_attributes_that_fit(alice: Person, flavor: str, attributes: dict[str, A
         ("vault", {**VAULT, "vault_token": ""}, "needs the option 'vault_token'", ""),
         ("vault", {"vault_token": "{{a.b}}"}, "needs the attribute vault_addr", "--vault_addr"),
         ("vault", {**VAULT, "app_role_id": "r"}, "has no option 'app_role_id'", "vault_token"),
-        ("vault", {**VAULT, "auth_method": "app-rol"}, "the vault service connector has no authentication method 'app-rol'", "app-role"),
+        (
+            "vault",
+            {**VAULT, "auth_method": "app-rol"},
+            "the vault service connector has no authentication method 'app-rol'",
+            "app-role",
+        ),
         ("vault", {**VAULT, "vault_adr": "x"}, "has no attribute 'vault_adr'", "vault_addr"),
         ("vault", {"vault_addr": "x", "auth_method": "jwt", "role": "r"}, "needs either 'jwt' or 'jwt_path'", ""),
         ("aws", {"auth_method": "iam-role", "role_arn": "trainer"}, "'role_arn' is no ARN", "arn:aws:iam"),

@@ -16,7 +16,7 @@ from strongroom.flavors import find_builtin
 from strongroom.metadata import component as index
 from strongroom.metadata.component import ComponentRow
 from strongroom.models.flavor import ComponentType, Flavor
-from strongroom.models.reference import parse_reference
+from strongroom.models.reference import find_references, parse_reference
 
 CONNECTOR = ComponentType.SERVICE_CONNECTOR
 METHOD = "auth_method"
@@ -37,16 +37,19 @@ def check_connector(flavor: Flavor, configuration: Mapping[str, Any]) -> None:
     if find_builtin(CONNECTOR, flavor.name) is None:
         return
     connector = importlib.import_module(f"strongroom.connectors.{flavor.name}")
-    # References stand for what nobody here knows: one way of writing them for all rules, and no rule for open texts.
-    references = {name: parse_reference(given) for name, given in configuration.items() if isinstance(given, str)}
-    given = {name: str(references.get(name) or value) for name, value in configuration.items() if isinstance(value, str)}
-    options = {name: given.get(name, value) for name, value in configuration.items() if name != METHOD}
+    # References stand for what nobody here knows: no rule of the code looks at them, but that a credential is given or not.
+    open_ones = {name for name, value in configuration.items() if _refers(value) and not _is_sensitive(flavor, name)}
+    options = {
+        name: _one_way_of_writing(value) if _is_sensitive(flavor, name) else value
+        for name, value in configuration.items()
+        if name != METHOD
+    }
     try:
-        name = given.get(METHOD) or connector.DEFAULT_METHOD
+        name = configuration.get(METHOD) or connector.DEFAULT_METHOD
         types = [find_method(f"the {flavor.name} service connector", connector.METHODS, name), connector.Endpoint]
         parts = fit(f"the {flavor.name} service connector with the authentication method {name}", types, options)
         for type_, part in zip(types, parts, strict=True):
-            if not any(references.get(option) for option in part if not _is_sensitive(flavor, option)):
+            if not open_ones & part.keys():
                 type_(**part)
     except ConfigurationError as error:
         failure = InvalidInput(error.message, hint=error.hint)
@@ -84,6 +87,16 @@ def candidates(connection: Connection, actor: Actor, name: str) -> Sequence[Comp
     """Components that may name this connector: those in whose attributes its name stands."""
     rows = index.list_mentioning(connection, actor.workspace_id, msgspec.json.encode(name).decode())
     return [row for row in rows if row.type != CONNECTOR]
+
+
+def _refers(value: object) -> bool:
+    return any(True for _ in find_references(value))
+
+
+def _one_way_of_writing(value: object) -> object:
+    """A reference without the blanks that may stand in it."""
+    reference = parse_reference(value) if isinstance(value, str) else None
+    return value if reference is None else str(reference)
 
 
 def _is_sensitive(flavor: Flavor, name: str) -> bool:

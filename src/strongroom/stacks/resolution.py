@@ -81,6 +81,11 @@ class Resolver:
         self._lock = threading.Lock()
         self._items: dict[Reference, ResolvedReference] | None = None
 
+    @property
+    def has_read(self) -> bool:
+        """Whether it has asked for the values, and needs nobody any more."""
+        return self._items is not None
+
     def resolve(self, tree: Any) -> Any:
         """The tree with all references in it replaced by their values. `Unresolved` when one of them has none."""
         if isinstance(tree, str):

@@ -37,7 +37,7 @@ class ActiveStack:
         model_registry: ModelRegistry | None
 
     def __init__(self, client: Client, use: StackUse, resolver: Resolver) -> None:
-        self.id, self.name = use.id, use.name
+        self.id, self.name, self._use = use.id, use.name, use
         self._client, self._resolver = client, resolver
         self._uses = {component.type: component for component in use.components}
         self._components: dict[ComponentType, Component] = {}
@@ -74,6 +74,10 @@ class ActiveStack:
     def components(self) -> list[Component]:
         """All components, by type."""
         return [component for kind in self._uses if (component := self.component(kind)) is not None]
+
+    def for_client(self, client: Client) -> ActiveStack:
+        """The same stack, whose references this client resolves, when they are used."""
+        return ActiveStack(client, self._use, Resolver(client, places_in_stack(self._use)))
 
     def __getattr__(self, name: str) -> Any:
         if name not in STACK_TYPES:

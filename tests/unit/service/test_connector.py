@@ -86,11 +86,20 @@ def stack(person: Person, name: str, store: str) -> Stack:
                 "lifetime": 600,
             },
         ),
+        (
+            "gcp",
+            {
+                "project_id": "my-project",
+                "auth_method": "impersonation",
+                "target_principal": "x@y.iam.gserviceaccount.com",
+                "delegates": ["{{a.b}}"],
+            },
+        ),
         ("vault", VAULT),
         ("vault", {"vault_addr": "{{a.address}}", "vault_token": "{{a.b}}", "insecure": "true"}),
         ("vault", {"vault_addr": "x", "auth_method": "app-role", "app_role_id": "{{a.c}}", "app_secret_id": "{{a.b}}"}),
     ],
-    ids=range(16),
+    ids=range(17),
 )
 def test_attributes_that_fit(alice: Person, flavor: str, attributes: dict[str, Any]) -> None:
     """What a method takes is registered; references stand for whatever they lead to, and are shown as they are written."""

@@ -50,6 +50,7 @@ STORE_VARIABLES = {
     "TYPE": "sql (default: the database itself), aws, azure, gcp, vault (or hashicorp), custom, or none",
     "AUTH_METHOD": "how to log in there; each type has methods of its own",
     "AUTH_CONFIG": "what that takes, as a JSON object",
+    "CONNECTOR": "a service connector of the workspace 'default' to log in by, instead of these two",
     "CLASS_PATH": "the class of a custom store, as package.module:Class",
     "TIMEOUT": "how many seconds one call may take, with all its attempts (default: 10)",
 }

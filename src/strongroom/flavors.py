@@ -10,7 +10,13 @@ from strongroom.models.flavor import Attribute, AttributeKind, ComponentType, Fl
 
 
 def _flavor(
-    component_type: ComponentType, name: str, source: str, description: str, *attributes: Attribute, extra: str | None = None
+    component_type: ComponentType,
+    name: str,
+    source: str,
+    description: str,
+    *attributes: Attribute,
+    extra: str | None = None,
+    connector: str | None = None,
 ) -> Flavor:
     return Flavor(
         name=name,
@@ -19,6 +25,7 @@ def _flavor(
         attributes=list(attributes),
         description=description,
         extra=extra,
+        connector=connector,
         builtin=True,
     )
 
@@ -31,6 +38,23 @@ def _hidden(name: str, description: str) -> Attribute:
     return Attribute(name, default=None, sensitive=True, description=description)
 
 
+def _flag(name: str, description: str, *, default: bool = False) -> Attribute:
+    return Attribute(name, AttributeKind.BOOLEAN, default=default, description=description)
+
+
+def _number(name: str, description: str) -> Attribute:
+    return Attribute(name, AttributeKind.INTEGER, default=None, description=description)
+
+
+def _list(name: str, description: str) -> Attribute:
+    return Attribute(name, AttributeKind.LIST, default=None, description=description)
+
+
+def _connector(flavor: str) -> Attribute:
+    return _text("connector", f"the service connector, of the flavor {flavor}, whose credentials it uses")
+
+
+_CA_CERT = _text("ca_cert", "a file of the certificates (PEM) that are trusted instead of the usual ones")
 _OPTIONS = Attribute(
     "options", AttributeKind.MAPPING, default=None, sensitive=True, description="further arguments of the file system, as JSON"
 )
@@ -75,8 +99,10 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         _hidden("token", "a session token"),
         _text("endpoint_url", "the address of another S3-compatible service"),
         _text("region", "the region"),
+        _connector("aws"),
         _OPTIONS,
         extra="aws",
+        connector="aws",
     ),
     _flavor(
         ComponentType.ARTIFACT_STORE,
@@ -87,8 +113,10 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         _text("project", "the project"),
         _hidden("token", "the JSON of a service account key, or 'google_default', 'cloud', 'anon'"),
         _text("endpoint_url", "the address of an emulator"),
+        _connector("gcp"),
         _OPTIONS,
         extra="gcp",
+        connector="gcp",
     ),
     _flavor(
         ComponentType.ARTIFACT_STORE,
@@ -103,8 +131,10 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         _text("tenant_id", "the tenant of a service principal"),
         _text("client_id", "the id of a service principal"),
         _hidden("client_secret", "the secret of a service principal"),
+        _connector("azure"),
         _OPTIONS,
         extra="azure",
+        connector="azure",
     ),
     _flavor(
         ComponentType.ARTIFACT_STORE,
@@ -170,6 +200,101 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         _hidden("tracking_password", "the password for basic authentication"),
         _hidden("tracking_token", "a bearer token"),
         extra="mlflow",
+    ),
+    _flavor(
+        ComponentType.SERVICE_CONNECTOR,
+        "aws",
+        "stacks.service_connector:AwsConnector",
+        "A login to AWS.",
+        _text(
+            "auth_method",
+            "implicit (default), secret-key, sts-token, iam-role, session-token, federation-token or web-identity",
+        ),
+        _text("region", "the region, such as eu-west-1 (implicit finds one by itself)"),
+        _text("endpoint_url", "the address of another service that speaks as AWS does"),
+        _text("sts_endpoint_url", "the same for STS"),
+        _CA_CERT,
+        _flag("insecure", "allow plain HTTP to other machines"),
+        _text("profile_name", "implicit, iam-role: a profile in the configuration of AWS"),
+        _text("aws_access_key_id", "the id of an access key"),
+        _hidden("aws_secret_access_key", "its secret"),
+        _hidden("aws_session_token", "the token of temporary keys"),
+        _text("role_arn", "iam-role, web-identity: the role to assume"),
+        _text("external_id", "iam-role: what the role's owner agreed on"),
+        _text("role_session_name", "iam-role, web-identity: how AWS's records call it (default: strongroom)"),
+        _number("duration_seconds", "how long temporary keys live; they are renewed"),
+        _text("federated_user_name", "federation-token: how AWS's records call it (default: strongroom)"),
+        _text("policy", "federation-token: what it may do at most, as JSON"),
+        _list("policy_arns", "federation-token: the same, by policies that exist"),
+        _text("web_identity_token_file", "web-identity: the file with the token"),
+        extra="aws",
+    ),
+    _flavor(
+        ComponentType.SERVICE_CONNECTOR,
+        "azure",
+        "stacks.service_connector:AzureConnector",
+        "A login to Azure.",
+        _text("auth_method", "implicit (default), service-principal, access-token or workload-identity"),
+        _text("key_vault_name", "a Key Vault, where it is used for one"),
+        _text("vault_url", "the same, by its whole address"),
+        _text("authority", "the host that logs in (default: that of Azure's public cloud)"),
+        _CA_CERT,
+        _flag("verify_challenge_resource", "a vault takes tokens for its own domain", default=True),
+        _flag("disable_instance_discovery", "the authority is one that Microsoft does not know"),
+        _text("client_id", "an application or a managed identity"),
+        _text("tenant_id", "service-principal, workload-identity: the tenant"),
+        _hidden("client_secret", "service-principal: the application's secret"),
+        _text("client_certificate_path", "service-principal: a file with its certificate and key (PEM or PKCS 12)"),
+        _hidden("client_certificate_password", "service-principal: the password of that file"),
+        _hidden("token", "access-token: a token for the service that it is used for"),
+        _text("token_file_path", "workload-identity: the file with the token (default: where AKS puts it)"),
+        extra="azure",
+    ),
+    _flavor(
+        ComponentType.SERVICE_CONNECTOR,
+        "gcp",
+        "stacks.service_connector:GcpConnector",
+        "A login to Google Cloud.",
+        _text("auth_method", "implicit (default), user-account, service-account, external-account, oauth2-token or impersonation"),
+        _text("project_id", "the project", required=True),
+        _text("endpoint", "the address of Secret Manager, where it is used for that"),
+        _CA_CERT,
+        _flag("insecure", "allow plain HTTP to other machines"),
+        _hidden("user_account_json", "the JSON of a person's login"),
+        _hidden("service_account_json", "the JSON of a service account's key"),
+        _hidden("external_account_json", "the JSON of a workload identity"),
+        _hidden("token", "oauth2-token, impersonation: an access token"),
+        _text("target_principal", "impersonation: the service account"),
+        _list("delegates", "impersonation: the service accounts between"),
+        _number("lifetime", "impersonation: how long tokens live, in seconds; they are renewed (default: 3600)"),
+        _text("iam_endpoint", "impersonation: where the tokens come from"),
+        extra="gcp",
+    ),
+    _flavor(
+        ComponentType.SERVICE_CONNECTOR,
+        "vault",
+        "stacks.service_connector:VaultConnector",
+        "A login to HashiCorp Vault or OpenBao.",
+        _text("auth_method", "token (default), app-role, kubernetes, jwt, userpass or aws"),
+        _text("vault_addr", "the address, such as https://vault.example.com:8200", required=True),
+        _text("vault_namespace", "the namespace"),
+        _CA_CERT,
+        _flag("insecure", "allow plain HTTP to other machines"),
+        _hidden("vault_token", "token: the token"),
+        _text("auth_mount_point", "where the method is enabled (default: under its own name)"),
+        _text("app_role_id", "app-role: the id of the role"),
+        _hidden("app_secret_id", "app-role: its secret id"),
+        _text("username", "userpass: the user"),
+        _hidden("password", "userpass: the password"),
+        _text("role", "kubernetes, jwt, aws: the role"),
+        _hidden("jwt", "jwt: the token"),
+        _text("jwt_path", "jwt, kubernetes: a file with the token (kubernetes: default where it is in a pod)"),
+        _text("aws_access_key_id", "aws: the id of an access key"),
+        _hidden("aws_secret_access_key", "aws: its secret"),
+        _hidden("aws_session_token", "aws: the token of temporary keys"),
+        _text("aws_region", "aws: the region of the STS that Vault asks (default: us-east-1)"),
+        _text("aws_header_value", "aws: what Vault expects in its server id header"),
+        extra="vault",
     ),
 )
 

@@ -32,6 +32,7 @@ def _quiet_clients() -> Iterator[None]:
         patch.setenv("DO_NOT_TRACK", "true")
         patch.setenv("WANDB_ERROR_REPORTING", "false")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")  # another API, by gRPC, which it asks for a minute
         yield
 
 

@@ -23,6 +23,7 @@ from strongroom.steps import StepContext, step
 from tests.callers import Caller
 from tests.canary import CANARY, holds_canary
 from tests.servers.dask import DaskCluster, certificates
+from tests.servers.s3 import S3Server
 from tests.servers.strongroom import free_port
 
 pytest.importorskip("distributed", reason="the extra 'dask' is not installed")
@@ -669,3 +670,28 @@ def test_an_error_of_the_worker_itself_ends_no_process(on_cluster: Client) -> No
         with pytest.raises(StepFailed, match="SystemExit: 3"):
             run_of(leave)
     assert run_of(stay).output("stay") == 1
+
+
+def test_artifacts_by_a_service_connector(client: Client, cluster: DaskCluster, s3_server: S3Server) -> None:
+    """Workers, who hold the run's token alone, log in to the artifact store by its connector; the record says who read its secret."""
+    key = {"aws_access_key_id": s3_server.access_key_id, "aws_secret_access_key": s3_server.secret_access_key}
+    place = {"region": s3_server.region, "endpoint_url": s3_server.url, "sts_endpoint_url": s3_server.url}
+    client.register_service_connector("aws", type="aws", auth_method="secret-key", configuration={**key, **place})
+    bucket = s3_server.bucket("test-dask")
+    configuration = {"path": f"s3://{bucket}/a", "connector": "aws"}
+    client.create_component("bucket", type="artifact_store", flavor="s3", configuration=configuration)
+    use_stack(client, address=cluster.address)
+    client.update_stack("dask", components={"artifact_store": "bucket"})
+
+    @step
+    def number() -> int:
+        return 2
+
+    @step
+    def double(value: int) -> str:
+        return f"{2 * value} {Client().service_connector('aws').identity().rpartition(':')[2]}"
+
+    run = Pipeline(lambda: double(number()), name="several")()
+    assert run.output("double") == "4 user/tests"
+    reads = {(each.secret, each.key, each.step) for each in run.record.reads}
+    assert {("aws-credentials", "aws_secret_access_key", name) for name in ("number", "double")} <= reads

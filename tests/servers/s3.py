@@ -19,6 +19,9 @@ import boto3
 
 ACCESS_KEY_ID = "AKIASTRONGROOMTESTS1"
 REGION = "us-east-1"
+ROLE = "arn:aws:iam::123456789012:role/trainer"
+"""What the key may assume; it may do everything in S3, too."""
+
 _SECRET_VARIABLE = "TESTS_S3_SECRET_ACCESS_KEY"
 
 
@@ -79,8 +82,12 @@ def _serve() -> None:
     key = backend.create_access_key(user.name)
     key.access_key_id = ACCESS_KEY_ID
     key.secret_access_key = os.environ.pop(_SECRET_VARIABLE)
-    statement = {"Effect": "Allow", "Action": "s3:*", "Resource": "*"}
-    backend.put_user_policy(user.name, "everything", json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    statement = {"Effect": "Allow", "Action": ["s3:*", "sts:*"], "Resource": "*"}
+    document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    backend.put_user_policy(user.name, "everything", document)
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole", "Resource": "*"}
+    role = backend.create_role("trainer", json.dumps({"Version": "2012-10-17", "Statement": [trust]}), "/", None, "", [], "3600")
+    backend.put_role_policy(role.name, "everything", document)
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0  # from now on every request is checked
 
     application = _refuse_anonymous(DomainDispatcherApplication(create_backend_app))

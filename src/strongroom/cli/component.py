@@ -29,7 +29,7 @@ from strongroom.cli.prompts import confirm
 if TYPE_CHECKING:
     from strongroom.models.component import Component
 
-_ATTRIBUTES_HELP = """
+ATTRIBUTES_HELP = """
     \b
     --ATTRIBUTE=VALUE            text, or JSON for lists and mappings
     --ATTRIBUTE={{name.key}}     a reference to a key of a secret
@@ -64,7 +64,7 @@ def component_group(name: str) -> click.Group:
     @group.command(
         "register",
         cls=KeyValueCommand,
-        help=f"Register a component under a name. The flavors that it can have: strongroom {name} flavor list.\n{_ATTRIBUTES_HELP}",
+        help=f"Register a component under a name. The flavors that it can have: strongroom {name} flavor list.\n{ATTRIBUTES_HELP}",
         short_help="Register a component under a name.",
     )
     @click.argument("name")
@@ -75,8 +75,8 @@ def component_group(name: str) -> click.Group:
         from strongroom.client.component import component_type
         from strongroom.stacks.custom import ensure_flavor
 
-        attributes = _attributes(pairs, document)
-        with open_client() as client, _working_folder():
+        attributes = read_attributes(pairs, document)
+        with open_client() as client, working_folder():
             ensure_flavor(client, component_type(kind), flavor)
             made = client.create_component(name, type=kind, flavor=flavor, configuration=attributes)
         say(f"Registered {words} '{made.name}' of the flavor '{made.flavor}'.")
@@ -123,7 +123,7 @@ def component_group(name: str) -> click.Group:
     @group.command(
         "update",
         cls=KeyValueCommand,
-        help=f"Change attributes of a component; the others stay.\n{_ATTRIBUTES_HELP}",
+        help=f"Change attributes of a component; the others stay.\n{ATTRIBUTES_HELP}",
         short_help="Change attributes of a component.",
     )
     @name_argument
@@ -133,7 +133,7 @@ def component_group(name: str) -> click.Group:
     def update(name: str, removed: tuple[str, ...], document: str | None, output: str | None, pairs: list[tuple[str, str]]) -> None:
         if not (pairs or document or removed):
             raise HintedUsageError("there is nothing to change", "give --ATTRIBUTE=VALUE, -v or -r")
-        attributes = _attributes(pairs, document)
+        attributes = read_attributes(pairs, document)
         with open_client() as client:
             changed = client.update_component(
                 kind, name, configuration=attributes, remove=[attribute.replace("-", "_") for attribute in removed]
@@ -207,7 +207,7 @@ def _flavor_group(type_name: str, kind: str, words: str) -> click.Group:
         from strongroom.client.component import component_type
         from strongroom.stacks.custom import ensure_flavor
 
-        with open_client() as client, _working_folder():
+        with open_client() as client, working_folder():
             ensure_flavor(client, component_type(kind), name)
             found = client.get_flavor(kind, name)
         if output in ("json", "yaml"):
@@ -230,7 +230,7 @@ def _flavor_group(type_name: str, kind: str, words: str) -> click.Group:
         from strongroom.errors import InvalidInput
         from strongroom.stacks.custom import describe_class
 
-        with open_client() as client, _working_folder():
+        with open_client() as client, working_folder():
             described = describe_class(source)
             if described.type != kind:
                 raise InvalidInput(
@@ -280,7 +280,7 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _attributes(pairs: list[tuple[str, str]], document: str | None) -> dict[str, Any]:
+def read_attributes(pairs: list[tuple[str, str]], document: str | None) -> dict[str, Any]:
     """Attributes from the command line; hyphens in their names are underscores."""
     from strongroom.cli.values import AttributeReader
 
@@ -292,7 +292,7 @@ def _attributes(pairs: list[tuple[str, str]], document: str | None) -> dict[str,
 
 
 @contextmanager
-def _working_folder() -> Iterator[None]:
+def working_folder() -> Iterator[None]:
     """Within the block, modules of the working folder can be imported, as with `python -m`."""
     sys.path.insert(0, "")
     try:

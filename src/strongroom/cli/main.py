@@ -23,6 +23,7 @@ COMPONENT_GROUPS = {
     "model-deployer": "model deployers",
     "model-registry": "model registries",
     "orchestrator": "orchestrators",
+    "service-connector": "service connectors",
     "step-operator": "step operators",
 }
 """The groups for components, one per type."""
@@ -57,6 +58,10 @@ main = LazyGroup(
         "run": ("strongroom.cli.run:run", "Look at what pipelines did."),
         "secret": ("strongroom.cli.secret:secret", "Create, read, change and delete secrets."),
         "server": ("strongroom.cli.server:server", "Administer the store that this machine runs."),
+        "service-connector": (
+            "strongroom.cli.service_connector:service_connector",
+            "Register and try out logins to services that others run.",
+        ),
         "service-account": ("strongroom.cli.service_account:service_account", "Add and end identities of machines."),
         "stack": ("strongroom.cli.stack:stack", "Put components together, validate their references, choose."),
         "status": ("strongroom.cli.login:status", "Show which server or store commands work with, as whom, and whether it answers."),

@@ -148,7 +148,7 @@ def describe(name: str | None, output: str | None) -> None:
     click.echo()
     show_table(
         ["component", "name", "flavor", "attributes"],
-        [[part.type.words, part.name, part.flavor, attributes_text(part)] for part in found.components],
+        [[part.type.words, part.name, part.flavor, attributes_text(part)] for part in (*found.components, *found.connectors)],
     )
 
 

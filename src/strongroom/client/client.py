@@ -5,10 +5,9 @@ from __future__ import annotations
 from types import TracebackType
 
 from strongroom.client.audit import AuditClient
-from strongroom.client.component import ComponentClient
 from strongroom.client.job import JobClient
 from strongroom.client.run import RunClient
-from strongroom.client.secret import SecretClient
+from strongroom.client.service_connector import ServiceConnectorClient
 from strongroom.client.stack import StackClient
 from strongroom.client.transports.base import Transport
 from strongroom.client.user import UserClient
@@ -17,7 +16,7 @@ from strongroom.config import Settings
 from strongroom.redaction import SecretText
 
 
-class Client(SecretClient, StackClient, ComponentClient, RunClient, UserClient, WorkspaceClient, AuditClient, JobClient):
+class Client(ServiceConnectorClient, StackClient, RunClient, UserClient, WorkspaceClient, AuditClient, JobClient):
     """Everything that strongroom does, from Python.
 
     Without arguments it works with the server of the settings, else with the one that was logged in to, else with the embedded store

@@ -140,6 +140,12 @@ class AwsConnection:
             raise error
         return Answer(sent.code, {})
 
+    def keys(self, deadline: Deadline) -> Keys:
+        """What to sign with, alive as far as one can know from here. `StoreForbidden`, `Unavailable`."""
+        keys = self._login.lease(deadline).keys
+        assert keys is not None  # no method ends with nothing to sign with
+        return keys
+
     def identity(self, *, seconds: float) -> str:
         """The ARN of whoever signs the requests, for people to read; or the id of the access key, where STS is out of reach."""
         deadline = Deadline(seconds)

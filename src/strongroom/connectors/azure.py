@@ -13,7 +13,6 @@ theirs: those hold requests, with values and tokens, and would hang on as their 
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,20 +23,20 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from strongroom.connectors.azure_login import Token, TokenKeeper, quieten
+from strongroom.connectors.azure_entra import PUBLIC, EntraLogin, StorageTokens, owner
+from strongroom.connectors.azure_login import Token, TokenKeeper
 from strongroom.connectors.azure_methods import DEFAULT_METHOD, METHODS, AccessTokenMethod, AzureMethod, import_azure
 from strongroom.connectors.azure_transport import Transport
 from strongroom.connectors.deadline import Deadline
-from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable, printable
+from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable, printable
 
-__all__ = ["DEFAULT_METHOD", "METHODS", "Answer", "AzureConnection", "Endpoint", "connect"]
+__all__ = ["DEFAULT_METHOD", "METHODS", "Answer", "AzureConnection", "Endpoint", "connect", "storage_tokens"]
 
 _API_VERSION = "7.4"
 """Of 2023, and in all of Azure's clouds. A newer SDK does not change what we say."""
 
-_PUBLIC = "login.microsoftonline.com"
 _VAULTS = {
-    _PUBLIC: "vault.azure.net",
+    PUBLIC: "vault.azure.net",
     "login.microsoftonline.us": "vault.usgovcloudapi.net",
     "login.partner.microsoftonline.cn": "vault.azure.cn",
     "login.chinacloudapi.cn": "vault.azure.cn",
@@ -109,13 +108,22 @@ def connect(endpoint: Endpoint, method: AzureMethod) -> AzureConnection:
     return AzureConnection(endpoint, method)
 
 
+def storage_tokens(endpoint: Endpoint, method: AzureMethod) -> StorageTokens:
+    """A login to Azure's storage, for which the endpoint needs no vault. Asks nobody yet. `ConfigurationError`, `MissingExtra`."""
+    if endpoint.ca_cert is not None and not Path(endpoint.ca_cert).is_file():
+        raise ConfigurationError(f"there is no file of certificates at {endpoint.ca_cert}")
+    authority = _host("authority", endpoint.authority) if endpoint.authority else None
+    discovers = not endpoint.disable_instance_discovery
+    return StorageTokens(method, authority, ca_cert=endpoint.ca_cert, discovers=discovers)
+
+
 class AzureConnection:
     """Thread-safe; holds up to 32 connections open. `close()` gives them back."""
 
     def __init__(self, endpoint: Endpoint, method: AzureMethod) -> None:
         """Asks nobody. `ConfigurationError` for an address that will not do or a missing file, `MissingExtra`."""
         authority = _host("authority", endpoint.authority) if endpoint.authority else None
-        self.address = _address(endpoint, authority or _PUBLIC)
+        self.address = _address(endpoint, authority or PUBLIC)
         self.host = self.address.removeprefix("https://")
         if endpoint.ca_cert is not None and not Path(endpoint.ca_cert).is_file():
             raise ConfigurationError(f"there is no file of certificates at {endpoint.ca_cert}")
@@ -126,13 +134,7 @@ class AzureConnection:
         self._method = method
         self._verifies_resource = endpoint.verify_challenge_resource
         self._transport = Transport(endpoint.ca_cert)
-        self._settings = {
-            "transport": self._transport.for_sdk,
-            "retry_total": 0,
-            "disable_instance_discovery": endpoint.disable_instance_discovery,
-            # The ambient chain may find an authority in the environment, as it finds everything else there.
-            **({"authority": f"https://{authority or _PUBLIC}"} if authority or not method.asks_vault_for_tenant else {}),
-        }
+        self._entra = EntraLogin(method, self._transport, authority, discovers=not endpoint.disable_instance_discovery)
         self._client = secrets.SecretClient(
             self.address,
             credential=self,  # never asked: the policies that would ask it are left out
@@ -142,7 +144,7 @@ class AzureConnection:
         )
         self._tokens = TokenKeeper(self._fetch_token)
         self._place: _Place | None = None
-        self._was_logged_in = self._closed = False
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"<Key Vault at {self.host} by {self._method.name}>"
@@ -186,7 +188,7 @@ class AzureConnection:
         answer, token = self._ask("GET", "/secrets", Deadline(seconds), None, {"maxresults": "1"})
         if answer.code in _NETWORKS:
             raise self._forbidden(answer, "list")
-        return _owner(token.text.reveal())
+        return owner(token.text.reveal())
 
     def close(self) -> None:
         """Closes idle connections, and those in use when their request has ended. Later calls are `Unavailable`."""
@@ -222,18 +224,7 @@ class AzureConnection:
         if isinstance(self._method, AccessTokenMethod):
             return Token(self._method.token)
         place = self._place or self._find_place(deadline)
-        options = {"tenant_id": place.tenant} if place.tenant and self._method.asks_vault_for_tenant else {}
-        with self._transport.watching(deadline) as watch:
-            try:
-                credential = self._method.credential(**self._settings)
-                quieten()
-                given = credential.get_token_info(place.scope, options=options)
-            except (*self._failures, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
-                said = str(error)  # the latter come from options and answers that the libraries did not expect
-            else:
-                self._was_logged_in = True
-                return Token.of_sdk(given)
-        raise watch.trouble or self._refused_login(said)
+        return self._entra.token(place.scope, deadline, tenant=place.tenant, whither=f"Key Vault at {self.host}")
 
     def _find_place(self, deadline: Deadline) -> _Place:
         """Asks the vault, which says it to whoever comes without a token."""
@@ -244,25 +235,6 @@ class AzureConnection:
         if self._place is None:
             raise Unavailable(f"what answers at {self.host} does not speak as Key Vault does")
         return self._place
-
-    def _refused_login(self, said: str) -> StrongroomError:
-        """What Entra meant, in codes; its words may hold what was sent."""
-        code = re.search(r"AADSTS(\d{4,9})", said)
-        if code is None and ((self._was_logged_in and self._method.asks_vault_for_tenant) or "temporarily_unavailable" in said):
-            return Unavailable(f"no login to Key Vault at {self.host} by {self._method.name} is to be had at the moment")
-        if code is not None:
-            return StoreForbidden(
-                f"Entra refuses the login by {self._method.name}: AADSTS{code[1]}",
-                hint=f"see https://login.microsoftonline.com/error?code={code[1]}",
-            )
-        if self._method.asks_vault_for_tenant:
-            return StoreForbidden(
-                "this machine has no identity for Azure that works",
-                hint="give it a managed identity, set AZURE_CLIENT_ID and its like, or run: az login",
-            )
-        return StoreForbidden(
-            f"the login by {self._method.name} is refused", hint="check tenant_id, client_id, authority and the credential"
-        )
 
     def _read_challenge(self, answer: Answer) -> None:
         """Learns from a 401 whose tokens the vault takes. `StoreForbidden` if those would be for somebody else."""
@@ -335,20 +307,6 @@ class AzureConnection:
             f"Key Vault at {self.host} refuses: strongroom lacks the right to '{right}' secrets ({printable(answer.code)})",
             hint=f"allow '{right}' in the access policy, or give a role with {self.action(right)}",
         )
-
-
-def _owner(token: str) -> str:
-    """What a token says about whom it was given to; the vault has checked it."""
-    try:
-        claims = msgspec.json.decode(base64.urlsafe_b64decode(token.split(".")[1] + "=="), type=dict[str, Any])
-    except (ValueError, LookupError, msgspec.MsgspecError):
-        return "the owner of a token that does not say who that is"
-    names = [claims.get(claim) for claim in ("upn", "unique_name", "app_displayname", "appid", "azp")]
-    name = next((each for each in names if each), "unknown")
-    user = claims.get("upn") or claims.get("unique_name")
-    return printable(f"{'user' if user else 'application'} {name}") + printable(
-        f" (object {claims.get('oid', 'unknown')}) of tenant {claims.get('tid', 'unknown')}"
-    )
 
 
 def _address(endpoint: Endpoint, authority: str) -> str:

@@ -144,6 +144,10 @@ class GcpConnection:
             return answer
         raise self._failure(answer, reason, right, resource)
 
+    def headers(self, deadline: Deadline) -> dict[str, str]:
+        """What a request to any of Google's services takes along, with a token that is alive. `StoreForbidden`, `Unavailable`."""
+        return dict(self._login.lease(deadline).headers)
+
     def identity(self, *, seconds: float) -> str:
         """Who the credential is, for people to read. Logs in, and asks the service nothing."""
         return f"{self._login.lease(Deadline(seconds)).who} in the project {self.project_id}"

@@ -24,6 +24,11 @@ def build(what: str, types: Sequence[type[Any]], options: Mapping[str, Any]) -> 
     A field of one name in several of them is given to each. `ConfigurationError` for an unknown option, with the one that may have
     been meant, for a missing one and for one of the wrong type. Options that are None or empty count as not given.
     """
+    return [each(**taken) for each, taken in zip(types, fit(what, types, options), strict=True)]
+
+
+def fit(what: str, types: Sequence[type[Any]], options: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What `build` makes each of the dataclasses with. The rules that they have of their own are not asked."""
     given = {name: value for name, value in options.items() if value not in (None, "")}
     known = {field.name for each in types for field in fields(each)}
     for name in given:
@@ -31,7 +36,7 @@ def build(what: str, types: Sequence[type[Any]], options: Mapping[str, Any]) -> 
             near = difflib.get_close_matches(name, sorted(known), 1)
             hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(sorted(known))}"
             raise ConfigurationError(f"{what} has no option '{printable(name)}'", hint=hint)
-    return [_build(what, each, given) for each in types]
+    return [_taken(what, each, given) for each in types]
 
 
 def find_method(what: str, methods: Mapping[str, type[Any]], name: str) -> type[Any]:
@@ -54,7 +59,7 @@ def import_extra(module: str, extra: str) -> Any:
     raise MissingExtra(f"this needs the package {missing}, which is not installed", hint=f"pip install 'strongroom[{extra}]'")
 
 
-def _build(what: str, type_: type[Any], given: Mapping[str, Any]) -> Any:
+def _taken(what: str, type_: type[Any], given: Mapping[str, Any]) -> dict[str, Any]:
     hints = get_type_hints(type_)
     taken = {}
     for field in fields(type_):
@@ -62,7 +67,7 @@ def _build(what: str, type_: type[Any], given: Mapping[str, Any]) -> Any:
             taken[field.name] = _convert(what, field, hints[field.name], given[field.name])
         elif field.default is MISSING and field.default_factory is MISSING:
             raise ConfigurationError(f"{what} needs the option '{field.name}'")
-    return type_(**taken)
+    return taken
 
 
 def _convert(what: str, field: Field[Any], type_: Any, value: Any) -> Any:

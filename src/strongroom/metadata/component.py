@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,6 +60,20 @@ def find_component(connection: Connection, workspace_id: str, component_type: st
     rows = connection.execute(_SELECT.where(mine, (components.c.name == name_or_id) | (components.c.id == name_or_id))).all()
     found = [component_row(row) for row in rows]
     return next((row for row in found if row.id == name_or_id), found[0] if found else None)
+
+
+def list_named(connection: Connection, workspace_id: str, component_type: str, names: Collection[str]) -> list[ComponentRow]:
+    """Those of exactly these names, by name."""
+    storable = [name for name in names if can_be_stored(name)]
+    mine = (components.c.workspace_id == workspace_id) & (components.c.type == component_type)
+    statement = _SELECT.where(mine, components.c.name.in_(storable)).order_by(components.c.name)
+    return [component_row(row) for row in connection.execute(statement)] if storable else []
+
+
+def list_mentioning(connection: Connection, workspace_id: str, text: str) -> list[ComponentRow]:
+    """The components in whose attributes this text stands somewhere, by type and name."""
+    statement = _SELECT.where(components.c.workspace_id == workspace_id, components.c.configuration.contains(text, autoescape=True))
+    return [component_row(row) for row in connection.execute(statement.order_by(components.c.type, components.c.name))]
 
 
 def lock_component(connection: Connection, workspace_id: str, component_id: str) -> ComponentRow | None:

@@ -24,7 +24,7 @@ MAX_NESTING = 32
 
 
 class ComponentType(enum.StrEnum):
-    """What a component is for. A stack has at most one of each."""
+    """What a component is for. A stack has at most one of each, and no service connectors: its components name those."""
 
     ALERTER = "alerter"
     ARTIFACT_STORE = "artifact_store"
@@ -33,6 +33,7 @@ class ComponentType(enum.StrEnum):
     MODEL_DEPLOYER = "model_deployer"
     MODEL_REGISTRY = "model_registry"
     ORCHESTRATOR = "orchestrator"
+    SERVICE_CONNECTOR = "service_connector"
     STEP_OPERATOR = "step_operator"
 
     @property
@@ -44,6 +45,10 @@ class ComponentType(enum.StrEnum):
     def command(self) -> str:
         """The type as a word on the command line."""
         return self.value.replace("_", "-")
+
+
+STACK_TYPES = tuple(kind for kind in ComponentType if kind is not ComponentType.SERVICE_CONNECTOR)
+"""What a stack can have one of, each."""
 
 
 class AttributeKind(enum.StrEnum):
@@ -89,7 +94,8 @@ class Attribute(msgspec.Struct, frozen=True):
 class Flavor(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of component. `source` is the import path of its class; `extra` names what to install to use it.
 
-    Registering a component needs this description alone: neither the class nor what it imports.
+    Registering a component needs this description alone: neither the class nor what it imports. `connector` is the flavor of the
+    service connectors whose credentials such a component can use; it names one in its attribute `connector`.
     """
 
     name: str
@@ -98,6 +104,7 @@ class Flavor(msgspec.Struct, frozen=True, kw_only=True):
     attributes: list[Attribute] = []
     description: str = ""
     extra: str | None = None
+    connector: str | None = None
     builtin: bool = False
 
     def attribute(self, name: str) -> Attribute | None:

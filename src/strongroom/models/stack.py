@@ -14,7 +14,10 @@ from strongroom.models.page import DEFAULT_PAGE_SIZE
 
 
 class Stack(msgspec.Struct, frozen=True, kw_only=True):
-    """A stack with its components, in the order of their types. `active` is as seen by whoever asks."""
+    """A stack with its components, in the order of their types. `active` is as seen by whoever asks.
+
+    `connectors` are the service connectors that its components name, each once.
+    """
 
     id: str
     name: str
@@ -22,6 +25,7 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
     owner: str
     active: bool
     components: list[Component]
+    connectors: list[Component]
     created: datetime
     updated: datetime
 
@@ -37,11 +41,12 @@ class ComponentUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class StackUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What it takes to use a stack."""
+    """What it takes to use a stack, with the service connectors that its components name."""
 
     id: str
     name: str
     components: list[ComponentUse]
+    connectors: list[ComponentUse] = []
 
 
 class CreateStack(msgspec.Struct, frozen=True, kw_only=True):

@@ -203,7 +203,7 @@ def _unpacked(shipped: _Function) -> Step:
 
 def plain_values(use: StackUse) -> Iterator[str]:
     """Plain text in sensitive attributes."""
-    for component in use.components:
+    for component in (*use.components, *use.connectors):
         for path, text in walk_texts(component.configuration):
             attribute = component.flavor.attribute(path.split(".")[0].split("[")[0])
             if attribute is not None and attribute.sensitive and parse_reference(text) is None:

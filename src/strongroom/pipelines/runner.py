@@ -48,7 +48,7 @@ def run_pipeline(pipeline: Pipeline, arguments: Sequence[Any], named: Mapping[st
             except BaseException as error:  # noqa: BLE001 - raised again, without the values that its text may quote
                 safe = _without_values(error, redactor)
             else:
-                return PipelineRun(record, execution.artifact_store)
+                return PipelineRun(record, execution.artifact_store_afterwards)
         raise safe
 
 
@@ -137,6 +137,12 @@ class _Execution:
     def artifact_store(self) -> Any:
         """The stack's artifact store."""
         return self._stack.artifact_store
+
+    @property
+    def artifact_store_afterwards(self) -> Any:
+        """The same for whoever began the run, whose token is dead: where it read no values in this process, they read them."""
+        stack = self._stack if self._workplace.resolver.has_read else self._stack.for_client(self._client)
+        return stack.artifact_store
 
     def execute(self) -> None:
         """Executes all steps; the record says how that ended, whatever happens but a kill."""

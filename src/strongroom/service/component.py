@@ -41,6 +41,7 @@ from strongroom.models.flavor import (
     masked,
 )
 from strongroom.models.page import Page, check_page, offset_of
+from strongroom.service.connector import CONNECTOR, candidates, check_connector, connector_named, lock_named_connector
 from strongroom.service.deployment import Deployment
 
 _MAX_ATTRIBUTES = 200
@@ -65,6 +66,7 @@ class ComponentService:
         with name_taken(request.type, name, actor), self._database.write() as connection:
             flavor = flavor_of(connection, actor, request.type, request.flavor)
             configuration = check_configuration(flavor, request.configuration)
+            _check_connectors(connection, actor, flavor, configuration)
             index.insert_component(
                 connection,
                 id=component_id,
@@ -130,6 +132,9 @@ class ComponentService:
                     )
                 del attributes[name]
             configuration = check_configuration(flavor, {**attributes, **request.configuration})
+            _check_connectors(connection, actor, flavor, configuration)
+            if new_name != row.name:
+                _check_unnamed(connection, actor, row, "renamed")
             columns = {} if request.name is UNSET else {"name": new_name}
             index.update_component(
                 connection, row.id, configuration=_encode(configuration), updated=max(now(), row.updated + 1), **columns
@@ -140,7 +145,7 @@ class ComponentService:
         return shown_component(changed, flavor, warnings=configuration_warnings(flavor, touched))
 
     def delete(self, actor: Actor, request: DeleteComponent) -> None:
-        """Deletes a component that is in no stack. `NotFound`, `InvalidInput`."""
+        """Deletes a component that is in no stack, and a connector that no component names. `NotFound`, `InvalidInput`."""
         with self._database.write() as connection:
             row = index.lock_component(connection, actor.workspace_id, request.id)
             if row is None:
@@ -151,6 +156,7 @@ class ComponentService:
                     f"{row.type.replace('_', ' ')} '{row.name}' is part of {_stacks(using)}",
                     hint="take it out of there, or delete the stack, first",
                 )
+            _check_unnamed(connection, actor, row, "deleted")
             index.delete_component(connection, row.id)
 
     def register_flavor(self, actor: Actor, request: RegisterFlavor) -> Flavor:
@@ -166,6 +172,8 @@ class ComponentService:
         for attribute in flavor.attributes:
             if not attribute.name.isidentifier() or not attribute.name.isascii() or attribute.name in ("name", "flavor"):
                 raise InvalidInput(f"an attribute cannot be called '{printable(attribute.name)}'", hint="give it a name as in Python")
+        if flavor.connector is not None and flavor.attribute("connector") is None:
+            raise InvalidInput("a flavor that can use a service connector has an attribute 'connector'")
         if not flavor.source.isascii() or not flavor.source.isprintable() or len(flavor.source) > 512:
             raise InvalidInput("the source of a flavor is an import path")
         try:
@@ -243,6 +251,13 @@ def named_component(connection: Connection, actor: Actor, component_type: Compon
     return row
 
 
+def connectors_of(connection: Connection, actor: Actor, parts: Sequence[ComponentRow]) -> list[ComponentRow]:
+    """The service connectors that these components name, each once, by name."""
+    flavors = [find_flavor(connection, actor, ComponentType(part.type), part.flavor) for part in parts]
+    names = {connector_named(flavor, decode_configuration(part.configuration)) for flavor, part in zip(flavors, parts, strict=True)}
+    return index.list_named(connection, actor.workspace_id, CONNECTOR, {name for name in names if name is not None})
+
+
 def shown_component(row: ComponentRow, flavor: Flavor | None, warnings: Sequence[str] | None = None) -> Component:
     """A component as it may be shown to those who may not read values."""
     return Component(
@@ -257,6 +272,34 @@ def shown_component(row: ComponentRow, flavor: Flavor | None, warnings: Sequence
         updated=from_microseconds(row.updated),
         warnings=UNSET if warnings is None else list(warnings),
     )
+
+
+def _check_connectors(connection: Connection, actor: Actor, flavor: Flavor, configuration: dict[str, Any]) -> None:
+    """What goes for a service connector, or for a component that names one. `InvalidInput`."""
+    if flavor.type is CONNECTOR:
+        check_connector(flavor, configuration)
+    name = connector_named(flavor, configuration)
+    if name is not None:
+        lock_named_connector(connection, actor, flavor, name)
+
+
+def _check_unnamed(connection: Connection, actor: Actor, row: ComponentRow, what: str) -> None:
+    """`InvalidInput` when the component, which is locked, is a connector that others name."""
+    if row.type != CONNECTOR:
+        return
+    using = [
+        f"{each.type.replace('_', ' ')} '{each.name}'"
+        for each in candidates(connection, actor, row.name)
+        if connector_named(
+            find_flavor(connection, actor, ComponentType(each.type), each.flavor), decode_configuration(each.configuration)
+        )
+        == row.name
+    ]
+    if using:
+        raise InvalidInput(
+            f"service connector '{row.name}' cannot be {what}: it is named by {', '.join(using)}",
+            hint="remove their attribute 'connector', or delete them, first",
+        )
 
 
 def _flavors(connection: Connection, actor: Actor) -> dict[tuple[str, str], Flavor]:

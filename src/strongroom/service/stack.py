@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from msgspec import UNSET
@@ -15,10 +15,11 @@ from strongroom.db.engine import ConstraintViolated
 from strongroom.db.identifiers import new_id
 from strongroom.errors import AlreadyExists, InvalidInput, NotFound, NothingToChange, Unavailable, printable
 from strongroom.metadata import stack as index
+from strongroom.metadata.component import ComponentRow
 from strongroom.metadata.stack import DEFAULT, StackRow
-from strongroom.models.component import check_plain_name
+from strongroom.models.component import Component, check_plain_name
 from strongroom.models.filter import from_microseconds, parse_text_filter
-from strongroom.models.flavor import ComponentType
+from strongroom.models.flavor import STACK_TYPES, ComponentType
 from strongroom.models.page import Page, check_page, offset_of
 from strongroom.models.stack import (
     ActivateStack,
@@ -31,7 +32,7 @@ from strongroom.models.stack import (
     StackUse,
     UpdateStack,
 )
-from strongroom.service.component import decode_configuration, find_flavor, flavor_of, named_component, shown_component
+from strongroom.service.component import connectors_of, decode_configuration, find_flavor, flavor_of, named_component, shown_component
 from strongroom.service.deployment import Deployment
 
 _NEEDED = (ComponentType.ORCHESTRATOR, ComponentType.ARTIFACT_STORE)
@@ -49,6 +50,7 @@ class StackService:
     def create(self, actor: Actor, request: CreateStack) -> Stack:
         """Registers a stack of existing components. `AlreadyExists`, `NotFound` for a component, `InvalidInput`."""
         name = check_plain_name(request.name, "the stack")
+        _check_types(request.components)
         for needed in _NEEDED:
             if needed not in request.components:
                 raise InvalidInput(
@@ -85,16 +87,8 @@ class StackService:
             return StackUse(
                 id=row.id,
                 name=row.name,
-                components=[
-                    ComponentUse(
-                        id=part.id,
-                        name=part.name,
-                        type=ComponentType(part.type),
-                        flavor=flavor_of(connection, actor, ComponentType(part.type), part.flavor),
-                        configuration=decode_configuration(part.configuration),
-                    )
-                    for part in row.components
-                ],
+                components=[_component_use(connection, actor, part) for part in row.components],
+                connectors=[_component_use(connection, actor, each) for each in connectors_of(connection, actor, row.components)],
             )
 
     def list(self, actor: Actor, request: ListStacks) -> Page[Stack]:
@@ -115,6 +109,7 @@ class StackService:
         """Puts components in, takes them out, renames. `NotFound`, `AlreadyExists`, `NothingToChange`, `InvalidInput`."""
         if request.name is UNSET and not request.components:
             raise NothingToChange("there is nothing to change", hint="give components to put in or to take out, or a new name")
+        _check_types(request.components)
         wanted = None if request.name is UNSET else check_plain_name(request.name, "the stack")
         for kind, part in request.components.items():
             if part is None and kind in _NEEDED:
@@ -206,12 +201,33 @@ def _shown(connection: Connection, actor: Actor, row: StackRow) -> Stack:
         workspace=row.workspace,
         owner=row.owner,
         active=row.name == index.active_stack_name(connection, actor.user_id, actor.workspace_id),
-        components=[
-            shown_component(part, find_flavor(connection, actor, ComponentType(part.type), part.flavor)) for part in row.components
-        ],
+        components=[_shown_part(connection, actor, part) for part in row.components],
+        connectors=[_shown_part(connection, actor, each) for each in connectors_of(connection, actor, row.components)],
         created=from_microseconds(row.created),
         updated=from_microseconds(row.updated),
     )
+
+
+def _shown_part(connection: Connection, actor: Actor, part: ComponentRow) -> Component:
+    return shown_component(part, find_flavor(connection, actor, ComponentType(part.type), part.flavor))
+
+
+def _component_use(connection: Connection, actor: Actor, part: ComponentRow) -> ComponentUse:
+    return ComponentUse(
+        id=part.id,
+        name=part.name,
+        type=ComponentType(part.type),
+        flavor=flavor_of(connection, actor, ComponentType(part.type), part.flavor),
+        configuration=decode_configuration(part.configuration),
+    )
+
+
+def _check_types(kinds: Iterable[ComponentType]) -> None:
+    if not set(kinds) <= set(STACK_TYPES):
+        raise InvalidInput(
+            "a stack has no service connectors of its own",
+            hint="name it in the attribute 'connector' of a component: strongroom artifact-store update NAME --connector=...",
+        )
 
 
 def _no_such_id(stack_id: str) -> NotFound:

@@ -36,6 +36,7 @@ from strongroom.service.run import RunService
 from strongroom.service.run_gate import RunGate
 from strongroom.service.secret import SecretService
 from strongroom.service.stack import StackService
+from strongroom.service.store_connectors import with_connectors
 from strongroom.service.stores import Examination, check_at_start, examine, open_stores
 from strongroom.service.transfers import Transfers
 from strongroom.service.workspace import WorkspaceService
@@ -53,7 +54,7 @@ class Service:
         self.store = SqlSecretsStore(self.deployment.keys)
         database, deployment_id = self.deployment.database, self.deployment.id
         try:
-            stores = open_stores(settings, deployment_id)
+            stores = open_stores(with_connectors(self.deployment, self.store, settings, open_stores), deployment_id)
         except BaseException:
             self.deployment.close()
             raise

@@ -107,6 +107,11 @@ class FsspecArtifactStore(ArtifactStore):
         """The arguments of the file system."""
         return dict(self.config.options or {})
 
+    def from_connector(self, *own: str) -> dict[str, Any]:
+        """What its service connector logs in with: nothing without one, or when one of its own attributes of these names is given."""
+        named = self.connector is not None and not any(self.config[name] for name in own)
+        return self.connector.filesystem_options() if self.connector is not None and named else {}
+
     def write(self, path: str, data: bytes) -> str:
         """Writes an object."""
         uri = f"{self._root}/{path}"
@@ -207,21 +212,22 @@ _DRIVERS = ("adlfs", "aiobotocore", "aiohttp", "azure", "botocore", "gcsfs", "go
 
 
 class S3ArtifactStore(FsspecArtifactStore):
-    """A bucket of S3 or a compatible service. Without a key, boto's own chain of credentials is used."""
+    """A bucket of S3 or a compatible service. With neither a key nor a connector, boto's own chain of credentials is used."""
 
     flavor = "s3"
     has_folders = False
 
     def options(self) -> dict[str, Any]:
         """Those of s3fs."""
-        config = self.config
+        config, connected = self.config, self.from_connector("key", "secret", "token")
         client = {name: value for name, value in {"endpoint_url": config.endpoint_url, "region_name": config.region}.items() if value}
+        client = {**connected.pop("client_kwargs", {}), **client}
         given = {"key": config.key, "secret": config.secret, "token": config.token, "client_kwargs": client or None}
-        return {**{name: value for name, value in given.items() if value}, **(config.options or {})}
+        return {**connected, **{name: value for name, value in given.items() if value}, **(config.options or {})}
 
 
 class GCSArtifactStore(FsspecArtifactStore):
-    """A bucket of Google Cloud Storage. Without a token, Google's own chain of credentials is used."""
+    """A bucket of Google Cloud Storage. With neither a token nor a connector, Google's own chain of credentials is used."""
 
     flavor = "gcs"
     has_folders = False
@@ -238,7 +244,8 @@ class GCSArtifactStore(FsspecArtifactStore):
             except ValueError:
                 raise ConfigurationError(f"the token of {self.title} is no JSON", hint="check the secret it refers to") from None
         given = {"project": config.project, "token": token, "endpoint_url": config.endpoint_url}
-        return {**{name: value for name, value in given.items() if value}, **(config.options or {})}
+        connected = self.from_connector("token")
+        return {**connected, **{name: value for name, value in given.items() if value}, **(config.options or {})}
 
 
 class AzureArtifactStore(FsspecArtifactStore):
@@ -251,4 +258,5 @@ class AzureArtifactStore(FsspecArtifactStore):
         """Those of adlfs."""
         config = self.config
         names = ("account_name", "account_key", "connection_string", "sas_token", "tenant_id", "client_id", "client_secret")
-        return {**{name: config[name] for name in names if config[name]}, **(config.options or {})}
+        connected = self.from_connector("account_key", "connection_string", "sas_token", "client_secret")
+        return {**connected, **{name: config[name] for name in names if config[name]}, **(config.options or {})}

@@ -7,13 +7,16 @@ import importlib
 from abc import ABC
 from collections.abc import Iterator, Mapping
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from strongroom.config import Settings
 from strongroom.errors import ConfigurationError, MissingExtra
 from strongroom.models.flavor import Attribute, ComponentType, Flavor, masked
 from strongroom.models.stack import ComponentUse
 from strongroom.stacks.resolution import Resolver
+
+if TYPE_CHECKING:
+    from strongroom.stacks.service_connector import ServiceConnector
 
 
 class Config(Mapping[str, Any]):
@@ -46,6 +49,11 @@ class Config(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._flavor.attributes)
 
+    @property
+    def given(self) -> list[str]:
+        """The names of the attributes that were given."""
+        return list(self._configuration)
+
     def __repr__(self) -> str:
         return f"Config({masked(self._flavor, self._configuration)})"
 
@@ -67,6 +75,8 @@ class Component(ABC):
     def __init__(self, use: ComponentUse, config: Config, settings: Settings) -> None:
         self.id, self.name, self.config, self.settings = use.id, use.name, config, settings
         self._extra = use.flavor.extra
+        self.connector: ServiceConnector | None = None
+        """The service connector that its attribute `connector` names; put here by the stack."""
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

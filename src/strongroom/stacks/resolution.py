@@ -48,9 +48,9 @@ def places_in(owner: str, tree: Any) -> list[Place]:
 
 
 def places_in_stack(stack: Stack | StackUse) -> list[Place]:
-    """The references in the attributes of a stack's components."""
+    """The references in the attributes of a stack's components, and of the service connectors that these name."""
     found: list[Place] = []
-    for component in stack.components:
+    for component in (*stack.components, *stack.connectors):
         found += places_in(f"{component.type.words} '{component.name}'", component.configuration)
     return found
 
@@ -80,6 +80,11 @@ class Resolver:
         self._places = list(places)
         self._lock = threading.Lock()
         self._items: dict[Reference, ResolvedReference] | None = None
+
+    @property
+    def has_read(self) -> bool:
+        """Whether it has asked for the values, and needs nobody any more."""
+        return self._items is not None
 
     def resolve(self, tree: Any) -> Any:
         """The tree with all references in it replaced by their values. `Unresolved` when one of them has none."""

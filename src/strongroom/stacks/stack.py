@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from strongroom.models.flavor import ComponentType
-from strongroom.models.stack import StackUse
+from strongroom.errors import NotFound, printable
+from strongroom.models.flavor import STACK_TYPES, ComponentType
+from strongroom.models.stack import ComponentUse, StackUse
 from strongroom.stacks.component import Component, Config, load_class
-from strongroom.stacks.resolution import Resolver, places_in_stack
+from strongroom.stacks.resolution import Resolver, places_in, places_in_stack
 
 if TYPE_CHECKING:
     from strongroom.client import Client
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from strongroom.stacks.container_registry import ContainerRegistry
     from strongroom.stacks.experiment_tracker import ExperimentTracker
     from strongroom.stacks.model_registry import ModelRegistry
+    from strongroom.stacks.service_connector import ServiceConnector
 
 
 class ActiveStack:
@@ -35,10 +37,12 @@ class ActiveStack:
         model_registry: ModelRegistry | None
 
     def __init__(self, client: Client, use: StackUse, resolver: Resolver) -> None:
-        self.id, self.name = use.id, use.name
+        self.id, self.name, self._use = use.id, use.name, use
         self._client, self._resolver = client, resolver
         self._uses = {component.type: component for component in use.components}
         self._components: dict[ComponentType, Component] = {}
+        self._connector_uses = {connector.name: connector for connector in use.connectors}
+        self._connectors: dict[str, ServiceConnector] = {}
 
     def component(self, component_type: ComponentType) -> Component | None:
         """The component of this type, made when it is first asked for. `ConfigurationError` when its class cannot be loaded."""
@@ -46,18 +50,38 @@ class ActiveStack:
         if use is None:
             return None
         if component_type not in self._components:
-            config = Config(use.flavor, use.configuration, self._resolver)
-            self._components[component_type] = load_class(use.flavor)(use, config, self._client.settings)
+            made = self._made(use)
+            if use.flavor.connector is not None and use.configuration.get("connector"):
+                made.connector = self.connector(use.configuration["connector"])
+            self._components[component_type] = made
         return self._components[component_type]
+
+    def connector(self, name: str) -> ServiceConnector:
+        """The service connector of this name, if a component names it; the same one for all that do. `NotFound`."""
+        if name not in self._connector_uses:
+            raise NotFound(
+                f"no component of stack '{self.name}' names a service connector '{printable(name)}'",
+                hint=f"they name: {', '.join(self._connector_uses) or 'none'}",
+            )
+        if name not in self._connectors:
+            self._connectors[name] = cast("ServiceConnector", self._made(self._connector_uses[name]))
+        return self._connectors[name]
+
+    def _made(self, use: ComponentUse) -> Component:
+        return load_class(use.flavor)(use, Config(use.flavor, use.configuration, self._resolver), self._client.settings)
 
     @property
     def components(self) -> list[Component]:
         """All components, by type."""
         return [component for kind in self._uses if (component := self.component(kind)) is not None]
 
+    def for_client(self, client: Client) -> ActiveStack:
+        """The same stack, whose references this client resolves, when they are used."""
+        return ActiveStack(client, self._use, Resolver(client, places_in_stack(self._use)))
+
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in list(ComponentType):
-            raise AttributeError(f"a stack has no '{name}'; it has components: {', '.join(ComponentType)}")
+        if name not in STACK_TYPES:
+            raise AttributeError(f"a stack has no '{name}'; it has components: {', '.join(STACK_TYPES)}")
         return self.component(ComponentType(name))
 
     def __repr__(self) -> str:
@@ -78,6 +102,19 @@ def within(stack: ActiveStack) -> Iterator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def open_connector(client: Client, name: str) -> ServiceConnector:
+    """The service connector of this name. For a thread that works for a run: one that the run's stack has. `NotFound`."""
+    current = _current.get()
+    if current is not None:
+        return current.connector(name)
+    found = client.get_component(ComponentType.SERVICE_CONNECTOR, name)
+    flavor = client.get_flavor(found.type, found.flavor)
+    # What is shown of it is all there is: credentials are references, and nothing else is masked.
+    use = ComponentUse(id=found.id, name=found.name, type=found.type, flavor=flavor, configuration=found.configuration)
+    resolver = Resolver(client, places_in(f"{found.type.words} '{found.name}'", found.configuration))
+    return cast("ServiceConnector", load_class(flavor)(use, Config(flavor, use.configuration, resolver), client.settings))
 
 
 def open_stack(client: Client, name: str | None = None) -> ActiveStack:

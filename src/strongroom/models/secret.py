@@ -63,7 +63,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Placement(msgspec.Struct, frozen=True, kw_only=True):
-    """One store that holds a version: `state` is `present`, or `emptied` where it was moved away on purpose."""
+    """A store and a version: `state` is `present`, `emptied` where it was moved away on purpose, `behind` where it is still to be."""
 
     store: str
     state: str

@@ -56,11 +56,19 @@ def build_app(service: Service) -> ASGIApp:
     """The application over an open service, which it closes when it ends."""
     service.deployment.database.checkpoint_in_background()
     log = open_log()
-    service.reconciler.start(lambda error: log.warning("the secrets stores do not follow yet", reason=describe(error)))
     service.jobs.watch(lambda error: log.warning("jobs that were interrupted wait", reason=describe(error)))
     metrics = Metrics()
     for store in service.placements.stores:
         _follow(store, metrics, log)
+    behind = dict.fromkeys((each.role for each in service.placements.stores), 0)
+
+    def observe(store: Configured, behind_by: int, to_delete: int) -> None:
+        metrics.store_has(store.role, store.kind, behind_by, to_delete)
+        if (behind_by > 0) is not (behind[store.role] > 0):
+            log.warning("a secrets store is behind" if behind_by else "a secrets store has caught up", role=store.role, by=behind_by)
+        behind[store.role] = behind_by
+
+    service.reconciler.start(lambda error: log.warning("the secrets stores do not follow yet", reason=describe(error)), observe)
     pools = Pools(
         writing=ThreadPoolExecutor(WRITING_THREADS, "writing"),
         hashing=ThreadPoolExecutor(HASHING_THREADS, "hashing"),

@@ -37,6 +37,19 @@ class Metrics:
             multiprocess_mode="livemin",
         )
 
+        self._behind, self._to_delete = (
+            Gauge(name, text, ["role", "type"], registry=self._registry, multiprocess_mode="livemostrecent")
+            for name, text in (
+                ("strongroom_store_behind", "By how many versions a secrets store is behind."),
+                ("strongroom_store_to_delete", "How many versions are still to be deleted in a secrets store."),
+            )
+        )
+
+    def store_has(self, role: str, kind: str, behind: int, to_delete: int) -> None:
+        """What is left to do in a secrets store, by the worker that does it."""
+        self._behind.labels(role, kind).set(behind)
+        self._to_delete.labels(role, kind).set(to_delete)
+
     def store_is(self, role: str, kind: str, up: bool) -> None:
         """Whether this worker takes a secrets store for up. One that no worker doubts is up."""
         self._stores.labels(role, kind).set(up)

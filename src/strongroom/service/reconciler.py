@@ -69,10 +69,14 @@ class Reconciler:
             self._copy(store, deadline, progress)
         return progress
 
-    def start(self, tell: Callable[[StrongroomError], object]) -> None:
-        """Runs passes in a thread, as soon as there is work and every few seconds; `tell` hears why one was not finished."""
+    def start(self, tell: Callable[[StrongroomError], object], observe: Callable[[Configured, int, int], object]) -> None:
+        """Runs passes in a thread, as soon as there is work and every few seconds.
+
+        `tell` hears why one was not finished; `observe` hears after each one, for each store, by how many versions it is behind and
+        how many are to be deleted there.
+        """
         if not self._placements.are_local:
-            self._thread = threading.Thread(target=self._run, args=(tell,), name="reconciler", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(tell, observe), name="reconciler", daemon=True)
             self._thread.start()
 
     def close(self) -> None:
@@ -87,7 +91,7 @@ class Reconciler:
         with self._database.write() as connection:
             lease.give_back(connection, LEASE, self._me)
 
-    def _run(self, tell: Callable[[StrongroomError], object]) -> None:
+    def _run(self, tell: Callable[[StrongroomError], object], observe: Callable[[Configured, int, int], object]) -> None:
         work, rest = self._placements.work_left, 1.0
         while not self._ended.is_set():
             work.clear()
@@ -96,6 +100,8 @@ class Reconciler:
                     self._survey()
                 progress = self.run(INTERVAL_SECONDS)
                 trouble = progress.trouble if progress is not None else None
+                if progress is not None:
+                    self._report(observe)
             except StrongroomError as error:  # of the index: it is tried again, and whoever works with it is told too
                 trouble = error
             if trouble is not None:
@@ -107,6 +113,12 @@ class Reconciler:
                 return
             if trouble is None:
                 work.wait(INTERVAL_SECONDS)
+
+    def _report(self, observe: Callable[[Configured, int, int], object]) -> None:
+        with self._database.read() as connection:
+            behind, to_delete = placement.behind(connection), placement.to_be_deleted(connection)
+        for store in self._placements.stores:
+            observe(store, behind.get(store.store_id, 0), to_delete.get(store.store_id, 0))
 
     def _has_lease(self) -> bool:
         moment = now()

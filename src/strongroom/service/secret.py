@@ -54,10 +54,13 @@ from strongroom.redaction import SecretText
 from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
-from strongroom.service.placements import Landed, Placements
+from strongroom.service.placements import Configured, Landed, Placements
 
 PATIENCE_SECONDS = 30
 """How long a write goes on trying while others keep changing the same secret."""
+
+BEHIND = "behind"
+"""The state of a store that a version is still to be copied to."""
 
 _MAX_DESCRIPTION = 4_096
 
@@ -240,7 +243,7 @@ class SecretService:
                 keys=row.keys,
                 created=from_microseconds(row.created),
                 created_by=row.created_by,
-                placements=[Placement(store=store, state=state) for store, state in row.placements],
+                placements=_placements_of(row.placements, self._placements.stores),
             )
             for row in found
         ]
@@ -454,6 +457,12 @@ def near_names(index: SecretIndex, connection: Connection, actor: Actor, namespa
     names = index.names_starting_with(connection, actor.workspace_id, namespaces, "".join(sorted(letters)), limit=500)
     folded = {each.lower(): each for each in names}
     return [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 3, 0.7)]
+
+
+def _placements_of(placed: Sequence[tuple[str, str]], stores: Sequence[Configured]) -> list[Placement]:
+    """Where a version lies, and which of the stores at work are behind by it."""
+    behind = [(each.store_id, BEHIND) for each in stores if each.store_id not in dict(placed)]
+    return [Placement(store=store, state=state) for store, state in [*placed, *behind]]
 
 
 def _namespace(actor: Actor, scope: Scope) -> str:

@@ -15,7 +15,9 @@ from strongroom.config import Settings
 from strongroom.db.tables import copies, placements, sql_values
 from strongroom.errors import Forbidden, InvalidInput, NotFound, Unavailable, UnderWay, ValuesCorrupt, ValuesMissing
 from strongroom.metadata import lease
+from strongroom.models.info import GetInfo
 from strongroom.models.job import BackUpSecrets, GetJob, Job, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
+from strongroom.operations import info as of_info
 from strongroom.operations import job as operations
 from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.memory import MemorySecretsStore, Shelf, Trouble
@@ -117,12 +119,14 @@ def test_a_store_that_was_away_is_caught_up(world: World, trouble: Trouble) -> N
         assert values_of(world.alice.get(made.id)) == {"k": TWO}
         other = world.alice.create("t", {"k": THREE})
         assert world.count(copies) == 2
+        assert sorted(each.state for each in world.alice.versions(other.id).items[0].placements) == ["behind", "present"]
+        assert sorted(store.behind for store in world.alice.ask(of_info.INFO, GetInfo()).stores) == [0, 2]
         world.reconcile(0)
         assert world.count(copies) == 2
     assert values_of(world.alice.get(made.id)) == {"k": TWO}
     world.reconcile(0)
     assert world.count(copies) == 0
-    assert [len(version.placements) for version in world.alice.versions(other.id).items] == [2]
+    assert [each.state for each in world.alice.versions(other.id).items[0].placements] == ["present"] * 2
     assert clean(world)
 
 

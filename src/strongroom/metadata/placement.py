@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, and_, bindparam, delete, func, insert, literal, select, update
+from sqlalchemy import Connection, and_, bindparam, delete, func, insert, literal, or_, select, update
 
 from strongroom.db.query import PreparedInsert
 from strongroom.db.tables import copies, deletions, intents, placements, stores, versions
@@ -93,9 +93,16 @@ def owe(connection: Connection, owed: Iterable[tuple[str, Version]], now: int) -
         _OWE.run(connection, rows)
 
 
-def owe_all(connection: Connection, store_id: str, now: int) -> int:
-    """The same for all versions that a store neither holds nor was emptied of. How many there were. Looks at every version."""
-    return connection.execute(_OWE_ALL, {"of": store_id, "now": now}).rowcount
+def owe_page(connection: Connection, store_id: str, after: Version, size: int, now: int) -> Version | None:
+    """The same for those of so many versions, from the one after this on, that a store neither holds nor was emptied of.
+
+    Gives the last one that it has looked at; None when it has come to the end. Two statements.
+    """
+    range_ = {"of_secret": after[0], "of_number": after[1]}
+    last = connection.execute(_NTH, {**range_, "nth": size - 1}).one_or_none()
+    until = {"last_secret": last.secret_id, "last_number": last.number} if last else {"last_secret": "~", "last_number": 0}
+    connection.execute(_OWE_RANGE, {"of": store_id, "now": now, **range_, **until})
+    return (last.secret_id, last.number) if last else None
 
 
 def owed_to(connection: Connection, store_id: str, after: Version, limit: int) -> Sequence[Version]:
@@ -167,7 +174,18 @@ _EMPTY = update(placements).where(_HERE).values(state=EMPTIED)
 _DISPLACE = delete(placements).where(_HERE, placements.c.locator == bindparam("at"))
 _RETURN = delete(placements).where(_HERE, placements.c.state == EMPTIED)
 _placed = placements.alias("placed")
-_OWE_ALL = insert(copies).from_select(
+_AFTER = and_(
+    versions.c.secret_id >= bindparam("of_secret"),
+    or_(versions.c.secret_id > bindparam("of_secret"), versions.c.number > bindparam("of_number")),
+)
+_NTH = (
+    select(versions.c.secret_id, versions.c.number)
+    .where(_AFTER)
+    .order_by(versions.c.secret_id, versions.c.number)
+    .limit(1)
+    .offset(bindparam("nth"))
+)
+_OWE_RANGE = insert(copies).from_select(
     ["store_id", "secret_id", "number", "created"],
     select(
         bindparam("of", type_=copies.c.store_id.type),
@@ -175,6 +193,9 @@ _OWE_ALL = insert(copies).from_select(
         versions.c.number,
         bindparam("now", type_=copies.c.created.type),
     ).where(
+        _AFTER,
+        versions.c.secret_id <= bindparam("last_secret"),
+        or_(versions.c.secret_id < bindparam("last_secret"), versions.c.number <= bindparam("last_number")),
         ~select(literal(1))
         .where(
             _placed.c.secret_id == versions.c.secret_id,

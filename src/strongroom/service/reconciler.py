@@ -34,6 +34,8 @@ AT_ONCE = 4
 """How many copies are made side by side: few, for people's own requests come first."""
 
 _BATCH = 40
+_SURVEYED_AT_ONCE = 2_000
+"""Versions that are looked at in one transaction: others want to write meanwhile."""
 
 
 @dataclass
@@ -133,8 +135,10 @@ class Reconciler:
         if len(self._placements.stores) > 1:
             self._placements.prepare()
             for store in self._placements.stores:
-                with self._database.write() as connection:
-                    placement.owe_all(connection, store.store_id, now())
+                after: placement.Version | None = FIRST
+                while after is not None and not self._ended.is_set():
+                    with self._database.write() as connection:
+                        after = placement.owe_page(connection, store.store_id, after, _SURVEYED_AT_ONCE, now())
         self._surveyed = True
 
     def _collect(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +11,7 @@ import pytest
 from strongroom.errors import StoreForbidden, StrongroomError, Unavailable, ValuesCorrupt, ValuesMissing
 from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.conformance import Harness, SecretsStoreConformance
-from strongroom.secrets_stores.guarded import ATTEMPTS, FAILURES, REST_SECONDS, Breaker, GuardedStore
+from strongroom.secrets_stores.guarded import ATTEMPTS, FAILURES, REST_SECONDS, SPARE_SECONDS, Breaker, GuardedStore
 from strongroom.secrets_stores.memory import MemorySecretsStore, Shelf, Trouble
 
 ABOUT = About(deployment_id="d", secret_id="s", name="n", scope="workspace", workspace="default")
@@ -158,3 +159,39 @@ def test_a_dead_store_costs_no_time() -> None:
         with pytest.raises(ValuesMissing):
             alive.get("x", seconds=5)
     assert alive.is_up
+
+
+def test_a_store_that_can_be_spared_is_asked_once() -> None:
+    """While another store has the same values: one attempt of two seconds, and none while it is down."""
+    seconds: list[float] = []
+
+    class Hung(MemorySecretsStore):
+        def get(self, locator: str, *, seconds: float, given: list[float] = seconds) -> dict[str, str]:
+            given.append(seconds)
+            raise Unavailable("silent")
+
+    guard = GuardedStore(Hung("d"), sleep=lambda _: None)
+    for _ in range(FAILURES + 20):
+        with pytest.raises(Unavailable):
+            guard.get("x", seconds=10, spare=True)
+    assert len(seconds) == FAILURES
+    assert max(seconds) <= SPARE_SECONDS
+
+
+def test_a_thread_finds_out_when_a_spared_store_is_back() -> None:
+    """It asks for what is not there; an answer of any kind ends the outage."""
+    shelf = Shelf()
+    guard = GuardedStore(MemorySecretsStore("d", shelf), sleep=lambda _: None, rest_seconds=0)
+    locator = guard.new_locator("s")
+    guard.put(locator, {"k": "v"}, ABOUT, seconds=5)
+    back = threading.Event()
+    with shelf.trouble(Trouble.UNAVAILABLE):
+        for _ in range(FAILURES):
+            with pytest.raises(Unavailable):
+                guard.get(locator, seconds=5, spare=True)
+        assert not guard.is_up
+    guard.breaker.listen(lambda up: back.set() if up else None)
+    with pytest.raises(Unavailable, match="left alone"):
+        guard.get(locator, seconds=5, spare=True)
+    assert back.wait(20)
+    assert guard.get(locator, seconds=5, spare=True) == {"k": "v"}

@@ -14,7 +14,7 @@ from sqlalchemy import delete, update
 from strongroom.config import Settings
 from strongroom.db.tables import copies, placements, sql_values
 from strongroom.errors import Forbidden, InvalidInput, NotFound, Unavailable, UnderWay, ValuesCorrupt, ValuesMissing
-from strongroom.metadata import lease
+from strongroom.metadata import lease, placement
 from strongroom.models.info import GetInfo
 from strongroom.models.job import BackUpSecrets, GetJob, Job, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
 from strongroom.operations import info as of_info
@@ -406,3 +406,25 @@ def test_errors_while_a_store_is_away_are_errors_of_secrets(worlds: Worlds, prim
     ):
         both.alice.get(both.alice.list().items[0].id)
     assert clean(both)
+
+
+def test_a_store_that_is_new_gets_everything_by_itself(settings: Settings, primary: Shelf, backup: Shelf) -> None:
+    """Whoever reconciles looks once at all versions, a stretch at a time, on every database."""
+    world = World(settings, primary)
+    made = [world.alice.create(f"s{number}", {"k": str(number)}) for number in range(7)]
+    world.alice.update(made[3].id, {"k": "newer"})
+    world.service.close()
+    both = World(replace(settings, keep_versions=9), primary, backup)
+    database, target = both.service.deployment.database, both.service.placements.stores[1].store_id
+    both.service.placements.prepare()
+    looked, after = [], ("", 0)
+    while after is not None:
+        with database.write() as connection:
+            after = placement.owe_page(connection, target, after, 3, 1)
+        looked.append(both.count(copies))
+    assert looked == [3, 6, 8]
+    both.service.reconciler._survey()
+    assert both.count(copies) == 8
+    assert clean(both)
+    assert both.on(backup) == 8
+    both.service.close()

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection, and_, bindparam, delete, func, insert, literal, or_, select, update
 
+from strongroom.db.identifiers import new_id
 from strongroom.db.query import PreparedInsert
 from strongroom.db.tables import copies, deletions, intents, placements, stores, versions
 
@@ -67,8 +68,15 @@ def place(connection: Connection, version: Version, store_id: str, locator: str)
 
 
 def unplace(connection: Connection, version: Version, store_id: str, keep: str) -> str | None:
-    """Says that a store was emptied of a version that the store `keep` holds. The former locator; None if it is not so any more."""
+    """Says that a store was emptied of a version that the store `keep` holds, and is not to get it if it never had it.
+
+    The former locator; None if there was none, or if `keep` does not hold it any more.
+    """
     if not _lock(connection, version) or connection.execute(_STATE, _of(version, keep)).scalar() != PRESENT:
+        return None
+    if connection.execute(_STATE, _of(version, store_id)).scalar() is None:  # it was still to be copied there
+        row = {"secret_id": version[0], "number": version[1], "store_id": store_id, "locator": new_id(), "state": EMPTIED}
+        _PLACE.run(connection, [row])
         return None
     locator = connection.execute(_LOCATOR, _of(version, store_id)).scalar()
     if locator is not None:

@@ -50,7 +50,10 @@ class Copies:
         return list(outcomes.values())
 
     def empty(self, found: Sequence[SecretRow], store: Configured, keep: Configured, *, at_once: int) -> list[Outcome]:
-        """Takes each version away from a store, once it was read back from the store `keep` and is what was written."""
+        """Takes each version away from a store, once it was read back from the store `keep` and is what was written.
+
+        A version that the store is still to get is taken away too: it will not come.
+        """
 
         def read_back(row: SecretRow) -> Outcome:
             placement = next((each for each in row.placements if (each.store_id, each.state) == (keep.store_id, PRESENT)), None)
@@ -62,7 +65,7 @@ class Copies:
                 return error
             return None
 
-        wanted = [row for row in found if _state_in(row, store) == PRESENT]
+        wanted = [row for row in found if _state_in(row, store) != EMPTIED]
         outcomes = {
             _version(row): outcome for row, outcome in zip(wanted, self._side_by_side(read_back, wanted, at_once), strict=True)
         }

@@ -214,6 +214,38 @@ def test_a_move_stays_moved(world: World) -> None:
     assert clean(world)
 
 
+def test_what_was_moved_while_it_was_still_to_be_copied_does_not_come(world: World) -> None:
+    """A version that the source of a move never got, since it was away, is not copied there afterwards."""
+    with world.shelves[0].trouble(Trouble.UNAVAILABLE):
+        made = world.alice.create("s", {"k": ONE})
+    first, second = world.service.placements.stores
+    move = back_up if first.external is not None else restore
+    source = first if first.external is not None else second
+    assert move(world, delete_secrets=True).report.failures == []
+    world.reconcile()
+    assert world.count(copies) == 0
+    assert world.count(placements, placements.c.store_id == source.store_id, placements.c.state == "present") == 0
+    assert values_of(world.alice.get(made.id)) == {"k": ONE}
+    assert clean(world)
+    back = restore if move is back_up else back_up
+    assert back(world).report.failures == []
+    assert world.count(placements, placements.c.state == "present") == 2
+    assert clean(world)
+
+
+def test_a_moved_secret_is_changed_and_deleted_while_its_former_store_is_away(world: World) -> None:
+    """What is still to be deleted there stands in nobody's way: versions are pruned and secrets deleted."""
+    made = world.alice.create("s", {"k": ONE})
+    assert back_up(world, delete_secrets=True).report.failures == []
+    for number in range(12):
+        world.alice.update(made.id, {"k": f"{ONE}-{number}"})
+    assert world.alice.versions(made.id).items[-1].version > 1
+    back_up(world, delete_secrets=True)
+    world.alice.delete(made.id)
+    assert world.alice.list().total == 0
+    assert clean(world)
+
+
 def test_a_restore_never_goes_back_in_time(world: World) -> None:
     """What was written since stays, wherever it lies."""
     made = world.alice.create("s", {"k": ONE})

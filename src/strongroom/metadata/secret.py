@@ -320,6 +320,7 @@ class SecretIndex:
                 secrets.c.current_version == known.current_version,
                 secrets.c.last_version == known.last_version,
                 secrets.c.private_to == known.private_to,
+                secrets.c.updated == known.updated,  # grows with each change: what the caller tells is all of one moment
             )
             .values(**columns)
         )

@@ -265,6 +265,17 @@ def test_what_is_under_way_is_not_collected(opened_world: Callable[..., World], 
     assert world.is_clean()
 
 
+def test_a_reply_tells_one_moment(opened_world: Callable[..., World], shelf: Shelf) -> None:
+    """A secret that is renamed while its new values are put has its new name in both replies, and loses neither change."""
+    world = opened_world(shelf, kind=Meddling)
+    made = world.alice.create("s", {"k": ONE})
+    with happening(after_put=lambda: world.alice.update(made.id, name="t")):
+        told = world.alice.update(made.id, {"k": TWO})
+    assert (told.name, told.version) == ("t", 2)
+    assert values_of(world.alice.get_by_name("t")) == {"k": TWO}
+    assert world.is_clean()
+
+
 def test_a_reader_whose_version_goes_gets_the_next_one(
     opened_world: Callable[..., World], local_settings: Settings, shelf: Shelf
 ) -> None:

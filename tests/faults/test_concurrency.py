@@ -17,12 +17,15 @@ from strongroom.config import Settings
 from strongroom.crypto.keyring import parse_keys
 from strongroom.db.tables import secret_labels, secrets
 from strongroom.errors import AlreadyExists
+from strongroom.metadata import placement
 from strongroom.models.secret import Scope
+from strongroom.secrets_stores.memory import Shelf, Trouble
 from strongroom.service.wiring import Service
 from tests import children
 from tests.canary import CANARY
 from tests.people import add_person
 from tests.processes import Child, run_together
+from tests.unit.service.worlds import World
 
 
 def test_of_eight_processes_one_creates(settings: Settings) -> None:
@@ -131,6 +134,31 @@ def test_a_change_that_a_deadlock_undid_is_repeated(settings: Settings) -> None:
         assert renaming.result(30).name == "one"
     assert {(secret.id, secret.name) for secret in alice.list()} == {(one.id, "three"), (two.id, "one")}
     service.close()
+
+
+@pytest.mark.parametrize("settings", ["postgresql", "mariadb"], indirect=True)
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_copy_that_is_placed_while_its_version_goes_is_deleted(settings: Settings, pruned: bool) -> None:
+    """A deletion, or an update that drops old versions, waits for a copy that is just being placed, and takes it away too."""
+    primary, backup = Shelf("primary"), Shelf("backup")
+    world = World(replace(settings, keep_versions=1), primary, backup)
+    database = world.service.deployment.database
+    with backup.trouble(Trouble.UNAVAILABLE):
+        made = world.alice.create("s", {"k": CANARY})
+        if pruned:
+            world.alice.update(made.id, {"k": f"{CANARY}-2"})
+    with ThreadPoolExecutor(1) as pool, database.read() as reader:
+        with database.write() as copying:
+            assert placement.place(copying, (made.id, 1), "memory:backup", f"{made.id}-copy")
+            change = (lambda: world.alice.update(made.id, {"k": f"{CANARY}-3"})) if pruned else (lambda: world.alice.delete(made.id))
+            going = pool.submit(change)
+            deadline = time.monotonic() + 30
+            while not reader.execute(text(_WAITING[database.dialect])).scalar():
+                assert time.monotonic() < deadline
+        going.result(30)
+        assert f"{made.id}-copy" in placement.deletions_of(reader, "memory:backup", 10)
+    assert world.is_clean()
+    world.service.close()
 
 
 def test_delete_and_update_at_once(settings: Settings) -> None:

@@ -341,6 +341,8 @@ class SecretIndex:
         old = list(connection.execute(_OLD_VERSIONS, {"of": secret_id, "up_to": up_to, "keeping": keeping}).scalars())
         if not old:
             return []
+        # Whoever places a copy holds its version: from here on there are no other placements than those that are read.
+        connection.execute(_HOLD_VERSIONS.where(versions.c.number.in_(_numbers)), {"of": secret_id, "numbers": old})
         placed = connection.execute(_PLACED, {"of": secret_id, "numbers": old}).all()
         connection.execute(_DELETE_PLACEMENTS, {"of": secret_id, "numbers": old})
         connection.execute(_DELETE_VERSIONS, {"of": secret_id, "numbers": old})
@@ -351,6 +353,7 @@ class SecretIndex:
         lock = select(secrets.c.private_to).where(secrets.c.id == known.id).with_for_update()
         if connection.execute(lock).scalar() != known.private_to:
             return None
+        connection.execute(_HOLD_VERSIONS, {"of": known.id})  # as in `forget_versions`
         placed = connection.execute(_ALL_PLACED, {"of": known.id}).all()
         for statement in (_DELETE_ALL_PLACEMENTS, _DELETE_ALL_VERSIONS, _DELETE_LABELS, _DELETE_SECRET):
             connection.execute(statement, {"of": known.id})
@@ -481,8 +484,10 @@ _OLD_VERSIONS = (
         versions.c.number != secrets.c.current_version,
     )
 )
-_PLACED = select(placements.c.store_id, placements.c.locator).where(placements.c.secret_id == _of, placements.c.number.in_(_numbers))
-_ALL_PLACED = select(placements.c.store_id, placements.c.locator).where(placements.c.secret_id == _of)
+_HOLD_VERSIONS = select(versions.c.number).where(versions.c.secret_id == _of).order_by(versions.c.number).with_for_update()
+# What a store was emptied of is to be deleted there already.
+_ALL_PLACED = select(placements.c.store_id, placements.c.locator).where(placements.c.secret_id == _of, placements.c.state == PRESENT)
+_PLACED = _ALL_PLACED.where(placements.c.number.in_(_numbers))
 _DELETE_PLACEMENTS = delete(placements).where(placements.c.secret_id == _of, placements.c.number.in_(_numbers))
 _DELETE_VERSIONS = delete(versions).where(versions.c.secret_id == _of, versions.c.number.in_(_numbers))
 _DELETE_ALL_PLACEMENTS = delete(placements).where(placements.c.secret_id == _of)

@@ -1,0 +1,120 @@
+"""What has to hold when everything is back: the stores follow the index, and nothing is left over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from sqlalchemy import func, select
+
+from strongroom.db.engine import Database
+from strongroom.db.tables import copies, deletions, intents, placements, sql_values, versions
+from strongroom.metadata.version import VersionIndex
+from strongroom.models.job import BackUpSecrets, VerifySecrets
+from strongroom.secrets_stores.sql import STORE_ID
+from strongroom.service.copies import Copies
+from strongroom.service.placements import Configured
+from strongroom.service.transfers import State, Transfers
+from strongroom.service.wiring import Service
+
+PASSES = 20
+Emptied = set[tuple[str, int, str]]
+"""Versions, by secret and number, with the store that they were moved away from."""
+
+
+def transfers_of(service: Service) -> Transfers:
+    """What jobs do, to be done in the caller's thread."""
+    database, versions_of = service.deployment.database, VersionIndex(service.store)
+    return Transfers(
+        database,
+        service.placements,
+        Copies(database, service.placements, service.store, service.deployment.id),
+        versions_of,
+        service.store,
+    )
+
+
+def converge(service: Service, later: Callable[[], None]) -> list[str]:
+    """Lets the reconciler work, each time some time `later`, until nothing is left to do. What is left nevertheless, in words."""
+    for _ in range(PASSES):
+        later()
+        progress = service.reconciler.run(30)
+        service.reconciler.give_lease_back()
+        left = {table.name: _count(service.deployment.database, table) for table in (intents, deletions, copies)}
+        if not any(left.values()):
+            return []
+    told = f" ({progress.trouble.message})" if progress is not None and progress.trouble is not None else ""
+    return [f"work is left in the index after {PASSES} passes: {left}{told}"]
+
+
+def compare(service: Service) -> list[str]:
+    """A deep verification finds nothing, and each store holds exactly what the index names. What is not so, in words."""
+    wrong = []
+    state = State()
+    transfers_of(service).run(VerifySecrets(deep=True), state, lambda _: None)
+    wrong += [f"verify: {each.name} {each.error}" for each in state.failures]
+    database = service.deployment.database
+    for store in service.placements.stores:
+        with database.snapshot() as connection:
+            present = (placements.c.store_id == store.store_id, placements.c.state == "present")
+            named = set(connection.execute(select(placements.c.locator).where(*present)).scalars())
+        there = set(_locators(service, store))
+        wrong += [f"{store.store_id} holds {len(there - named)} versions that nothing names"] if there - named else []
+        wrong += [f"{store.store_id} lacks {len(named - there)} versions"] if named - there else []
+    with database.snapshot() as connection:
+        pairs = connection.execute(
+            select(versions.c.secret_id, versions.c.number, func.count(placements.c.store_id))
+            .outerjoin(placements, (placements.c.secret_id == versions.c.secret_id) & (placements.c.number == versions.c.number))
+            .group_by(versions.c.secret_id, versions.c.number)
+        ).all()
+    wanted = len(service.placements.stores)
+    return wrong + [f"version {number} of {secret} is known to {count} stores" for secret, number, count in pairs if count != wanted]
+
+
+def move_away(service: Service, later: Callable[[], None]) -> list[str]:
+    """Moves everything into the backup; the primary stays empty of it. What is not so, in words."""
+    if len(service.placements.stores) < 2:
+        return []
+    state = State()
+    transfers_of(service).run(BackUpSecrets(delete_secrets=True), state, lambda _: None)
+    wrong = [f"backup: {each.name} {each.error}" for each in state.failures]
+    wrong += converge(service, later)
+    left = len(set(_locators(service, service.placements.stores[0])))
+    return wrong + ([f"after a move {left} versions are in the primary store"] if left else [])
+
+
+def emptied(database: Database) -> Emptied:
+    """What stores were emptied of, as the index says."""
+    with database.snapshot() as connection:
+        rows = connection.execute(
+            select(placements.c.secret_id, placements.c.number, placements.c.store_id).where(placements.c.state == "emptied")
+        )
+        return {(row.secret_id, row.number, row.store_id) for row in rows}
+
+
+def all_versions(database: Database) -> set[tuple[str, int]]:
+    """All versions that there are, by secret and number."""
+    with database.snapshot() as connection:
+        return {(row.secret_id, row.number) for row in connection.execute(select(versions.c.secret_id, versions.c.number))}
+
+
+def came_back(database: Database, moved: Emptied) -> list[str]:
+    """Which of those that were moved away are in their former store again."""
+    with database.snapshot() as connection:
+        rows = connection.execute(
+            select(placements.c.secret_id, placements.c.number, placements.c.store_id).where(placements.c.state == "present")
+        ).all()
+    back = moved & {(row.secret_id, row.number, row.store_id) for row in rows}
+    return [f"version {number} of {secret} was moved away from {store}, and came back" for secret, number, store in sorted(back)]
+
+
+def _locators(service: Service, store: Configured) -> Iterable[str]:
+    if store.external is not None:
+        return [found.locator for page in store.external.scan(seconds=30) for found in page]
+    assert store.store_id == STORE_ID
+    with service.deployment.database.snapshot() as connection:
+        return list(connection.execute(select(sql_values.c.locator)).scalars())
+
+
+def _count(database: Database, table: object) -> int:
+    with database.snapshot() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()  # type: ignore[arg-type]

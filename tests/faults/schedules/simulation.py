@@ -1,0 +1,231 @@
+"""Schedules in one process: two servers' worth of services on one index, two shelves, and everything in the order that a seed says."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from strongroom.config import Settings
+from strongroom.errors import StrongroomError
+from strongroom.models.job import BackUpSecrets, RestoreSecrets, VerifySecrets
+from strongroom.secrets_stores.memory import MemorySecretsStore
+from strongroom.service.placements import Configured
+from strongroom.service.stores import BACKUP, PRIMARY
+from strongroom.service.wiring import Service
+from tests.faults.schedules import ending
+from tests.faults.schedules.checker import check
+from tests.faults.schedules.history import History
+from tests.faults.schedules.scheduler import Inline, Killed, Process, Scheduler, Task, step_by_step
+from tests.faults.schedules.shelves import Mode, SteppedStore, UnsteadyShelf
+from tests.faults.schedules.surfaces import InProcess, Told
+from tests.faults.schedules.workload import Board, Worker, look_at_everything, use_everything
+from tests.people import Person, add_person
+
+LAYOUTS = {"two shelves": (True, True), "database first": (False, True), "database second": (True, False), "one shelf": (True,)}
+"""What the stores are, the primary first: a shelf, or the index's own database."""
+
+SERVERS = 2
+MOST_STEPS = 20_000
+KEPT = 4
+Breakage = Callable[[Service], object]
+
+
+@dataclass
+class Result:
+    """What a schedule came to. `violations` are lines that hold no value."""
+
+    seed: int
+    kind: str
+    violations: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        return f"seed {self.seed} ({self.kind}): " + "\n  ".join([f"{len(self.violations)} violations", *self.violations])
+
+
+class Simulation:
+    """One schedule. `breakage` changes each service, to see whether the checks notice."""
+
+    def __init__(self, seed: int, settings: Settings, breakage: Breakage = lambda _: None) -> None:
+        """The settings of an embedded store of this schedule's own."""
+        self.scheduler = Scheduler(seed)
+        self.rng = self.scheduler.rng
+        layout = self.rng.choice([*LAYOUTS, "two shelves"])
+        self.result = Result(seed, layout)
+        self.history, self._board, self._counts = History(), Board(), self.result.counts
+        self._shelves = [UnsteadyShelf(f"shelf{number}", self.scheduler) for number in range(sum(LAYOUTS[layout]))]
+        self._layout, self._breakage = LAYOUTS[layout], breakage
+        self._settings = replace(settings, keep_versions=KEPT)
+        self._services: list[Service] = []
+        self._people: list[Person] = []
+        self._processes = [Process(f"server{number}") for number in range(SERVERS)]
+        self._is_over = False
+        self._moved: ending.Emptied = set()
+
+    def run(self) -> Result:
+        """Plays it."""
+        former = random.getstate()
+        random.seed(self.result.seed)
+        with self.scheduler.at_work():
+            try:
+                self._open()
+                self._play()
+                self._end()
+            finally:
+                for service in self._services:
+                    service.close()
+                random.setstate(former)
+        return self.result
+
+    def _open(self) -> None:
+        for number in range(SERVERS):
+            service = Service(self._settings, self._stores)
+            service.placements._pool = Inline(self.rng)  # type: ignore[assignment]
+            self._breakage(service)
+            step_by_step(service.deployment.database, self.scheduler)
+            self._services.append(service)
+            person = add_person(service, "alice") if number == 0 else Person(service, self._people[0].actor)
+            self._people.append(person)
+
+    def _stores(self, _: Settings, deployment_id: str) -> Sequence[Configured]:
+        shelves = iter(self._shelves)
+        stores = []
+        for role, is_shelf in zip((PRIMARY, BACKUP), self._layout, strict=False):
+            store = SteppedStore(MemorySecretsStore(deployment_id, next(shelves)), self.scheduler) if is_shelf else None
+            stores.append(Configured(role, "memory" if is_shelf else "sql", 1, store))
+        return stores
+
+    def _play(self) -> None:
+        rng, scheduler = self.rng, self.scheduler
+        for number in range(1, rng.randint(3, 6)):
+            worker = Worker(number, self.history, self._board, random.Random(rng.random()), self._counts)
+            scheduler.begin(f"client{number}", lambda task, worker=worker: self._client(task, worker, rng.randint(10, 30)))
+        for number in range(SERVERS):
+            scheduler.begin(f"reconciler{number}", lambda task, number=number: self._reconcile(task, number))
+        if len(self._layout) > 1:
+            scheduler.begin("mover", self._move)
+        faults, sticky = rng.choice([0.002, 0.01, 0.03]), rng.choice([0.2, 0.6, 0.9])
+        last: Task | None = None
+        steps = 0
+        while any(task.name.startswith("client") for task in scheduler.tasks):
+            steps += 1
+            assert steps < MOST_STEPS, "the clients do not come to an end"
+            self._disturb(faults)
+            tasks = scheduler.tasks
+            if last not in tasks or rng.random() > sticky:
+                last = rng.choice(tasks)
+            scheduler.shift(rng.uniform(0.001, 0.03))
+            scheduler.move(last)
+        self._is_over = True
+        for shelf in self._shelves:
+            shelf.mode = Mode.UP
+        while tasks := scheduler.tasks:
+            scheduler.shift(0.01)
+            scheduler.move(rng.choice(tasks))
+        self._counts["steps"] += steps
+
+    def _disturb(self, faults: float) -> None:
+        rng = self.rng
+        for shelf in self._shelves:
+            shelf.catch_up()
+        if rng.random() < faults:
+            shelf = rng.choice(self._shelves)
+            shelf.mode = rng.choice([Mode.UP, Mode.UP, *Mode])
+            self._counts["faults"] += shelf.mode is not Mode.UP
+        if rng.random() < faults / 2:
+            number = rng.randrange(SERVERS)
+            self._counts["kills"] += 1
+            self._counts["killed at work"] += self.scheduler.kill(self._processes[number])
+            self._processes[number] = Process(f"server{number}")
+        if rng.random() < faults / 3:
+            self.scheduler.shift(rng.choice([1, 5, 22, 90]))
+
+    def _client(self, task: Task, worker: Worker, operations: int) -> None:
+        for _ in range(operations):
+            number = self.rng.randrange(SERVERS)
+            task.process = self._processes[number]
+            try:
+                worker.act(InProcess(self._people[number]))
+            except Killed:
+                self._counts["unknown"] += 1
+            task.process = None
+            self.scheduler.pause()
+
+    def _reconcile(self, task: Task, number: int) -> None:
+        while not self._is_over:
+            task.process = self._processes[number]
+            try:
+                self._services[number].reconciler.run(self.rng.choice([1, 15]))
+                if self.rng.random() < 0.5:
+                    self._services[number].reconciler.give_lease_back()
+            except Killed:
+                pass
+            task.process = None
+            self._rest()
+
+    def _move(self, task: Task) -> None:
+        while not self._is_over:
+            number = self.rng.randrange(SERVERS)
+            task.process = self._processes[number]
+            try:
+                self._transfer(self._services[number])
+            except Killed:
+                pass
+            except StrongroomError:
+                self._counts["failed jobs"] += 1
+            task.process = None
+            self._moved |= ending.emptied(self._services[number].deployment.database)
+            self._rest()
+
+    def _transfer(self, service: Service) -> None:
+        database, stores = service.deployment.database, [each.store_id for each in service.placements.stores]
+        state = ending.State()
+        kind, delete = self.rng.choice(["backup", "restore", "verify"]), self.rng.random() < 0.6
+        if kind == "verify":
+            request = VerifySecrets(deep=self.rng.random() < 0.5, repair=self.rng.random() < 0.5)
+            ending.transfers_of(service).run(request, state, lambda _: None)
+            self._counts["jobs"] += 1
+            return
+        source, target = stores if kind == "backup" else reversed(stores)
+        self._moved = {each for each in self._moved if each[2] != target}
+        before = ending.all_versions(database)
+        kinds = {"backup": BackUpSecrets, "restore": RestoreSecrets}
+        request = kinds[kind](delete_secrets=delete, ignore_errors=True)
+        ending.transfers_of(service).run(request, state, lambda _: None)
+        self._counts["jobs"] += 1
+        if delete:
+            failed = {each.id for each in state.failures}
+            self._moved |= {(secret, version, source) for secret, version in before if secret not in failed}
+
+    def _rest(self) -> None:
+        for _ in range(self.rng.randint(1, 40)):
+            if not self._is_over:
+                self.scheduler.pause()
+
+    def _end(self) -> None:
+        service, surface = self._services[0], InProcess(self._people[0])
+        database = service.deployment.database
+
+        def later() -> None:
+            self.scheduler.shift(100)
+            for shelf in self._shelves:
+                shelf.catch_up()
+
+        wrong = self.result.violations
+        later()
+        for each in self._services[1:]:
+            each.reconciler.give_lease_back()
+        wrong += ending.converge(service, later) + ending.compare(service) + ending.came_back(database, self._moved)
+        try:
+            look_at_everything(surface, self.history, self._counts)
+            wrong += ending.move_away(service, later)
+            shown = look_at_everything(surface, self.history, self._counts)
+            wrong += use_everything(surface, shown, self.history)
+        except Told as told:
+            wrong.append(f"a secret that is listed cannot be read: {told.code}")
+        wrong += ending.converge(service, later) + ending.compare(service)
+        findings = check(self.history)
+        self._counts["undecided"] += findings.undecided
+        wrong += findings.violations

@@ -8,8 +8,11 @@ from sqlalchemy import func, select
 
 from strongroom.db.engine import Database
 from strongroom.db.tables import copies, deletions, intents, placements, sql_values, versions
+from strongroom.metadata.placement import EMPTIED, PRESENT
 from strongroom.metadata.version import VersionIndex
-from strongroom.models.job import BackUpSecrets, VerifySecrets
+from strongroom.models.audit_event import VerifyAudit
+from strongroom.models.job import BackUpSecrets, JobFailure, VerifySecrets
+from strongroom.operations import audit as of_audit
 from strongroom.secrets_stores.sql import STORE_ID
 from strongroom.service.copies import Copies
 from strongroom.service.placements import Configured
@@ -19,6 +22,41 @@ from strongroom.service.wiring import Service
 PASSES = 20
 Emptied = set[tuple[str, int, str]]
 """Versions, by secret and number, with the store that they were moved away from."""
+
+
+class Moves:
+    """What was moved away from where, and may not come back by itself. For whoever runs one job at a time."""
+
+    def __init__(self, database: Database) -> None:
+        self._database, self._moved = database, Emptied()
+        self._before: set[tuple[str, int]] = set()
+
+    def use(self, database: Database) -> None:
+        """Looks at the index by this from now on."""
+        self._database = database
+
+    def begin(self, target: str) -> None:
+        """A backup or a restore into this store begins: whatever was moved away from there may come back."""
+        self._moved = {each for each in self._moved if each[2] != target}
+        self._before = all_versions(self._database)
+
+    def done(self, source: str, failures: Iterable[JobFailure]) -> None:
+        """It has emptied the source of all that was there when it began, but for what failed."""
+        failed = {each.id for each in failures}
+        self._moved |= {(secret, version, source) for secret, version in self._before if secret not in failed}
+
+    def note(self) -> None:
+        """However it ended: what the index says is emptied stays so."""
+        self._moved |= emptied(self._database)
+
+    def came_back(self) -> list[str]:
+        """Which of those that were moved away are in their former store again, in words."""
+        with self._database.snapshot() as connection:
+            rows = connection.execute(
+                select(placements.c.secret_id, placements.c.number, placements.c.store_id).where(placements.c.state == PRESENT)
+            ).all()
+        back = self._moved & {(row.secret_id, row.number, row.store_id) for row in rows}
+        return [f"version {number} of {secret} was moved away from {store}, and came back" for secret, number, store in sorted(back)]
 
 
 def transfers_of(service: Service) -> Transfers:
@@ -55,7 +93,7 @@ def compare(service: Service) -> list[str]:
     database = service.deployment.database
     for store in service.placements.stores:
         with database.snapshot() as connection:
-            present = (placements.c.store_id == store.store_id, placements.c.state == "present")
+            present = (placements.c.store_id == store.store_id, placements.c.state == PRESENT)
             named = set(connection.execute(select(placements.c.locator).where(*present)).scalars())
         there = set(_locators(service, store))
         wrong += [f"{store.store_id} holds {len(there - named)} versions that nothing names"] if there - named else []
@@ -86,7 +124,7 @@ def emptied(database: Database) -> Emptied:
     """What stores were emptied of, as the index says."""
     with database.snapshot() as connection:
         rows = connection.execute(
-            select(placements.c.secret_id, placements.c.number, placements.c.store_id).where(placements.c.state == "emptied")
+            select(placements.c.secret_id, placements.c.number, placements.c.store_id).where(placements.c.state == EMPTIED)
         )
         return {(row.secret_id, row.number, row.store_id) for row in rows}
 
@@ -97,14 +135,10 @@ def all_versions(database: Database) -> set[tuple[str, int]]:
         return {(row.secret_id, row.number) for row in connection.execute(select(versions.c.secret_id, versions.c.number))}
 
 
-def came_back(database: Database, moved: Emptied) -> list[str]:
-    """Which of those that were moved away are in their former store again."""
-    with database.snapshot() as connection:
-        rows = connection.execute(
-            select(placements.c.secret_id, placements.c.number, placements.c.store_id).where(placements.c.state == "present")
-        ).all()
-    back = moved & {(row.secret_id, row.number, row.store_id) for row in rows}
-    return [f"version {number} of {secret} was moved away from {store}, and came back" for secret, number, store in sorted(back)]
+def audit_is_whole(service: Service) -> list[str]:
+    """The audit trail has no gap, whoever was killed while they wrote it."""
+    report = service.dispatcher.call(of_audit.VERIFY, VerifyAudit(), service.local_actor)
+    return [] if report.valid else ["the audit trail does not verify"]
 
 
 def _locators(service: Service, store: Configured) -> Iterable[str]:

@@ -50,8 +50,9 @@ class UnsteadyShelf(Shelf):
         if scheduler.monotonic() >= deadline and scheduler.is_managed:
             mode = Mode.HUNG
         if mode is Mode.HUNG:
-            if scheduler.rng.random() < 0.5:
-                self._late.append((deadline + scheduler.rng.uniform(0, LATEST_SECONDS), lambda: effect(self._items)))
+            moment = deadline + scheduler.rng.uniform(0, LATEST_SECONDS)
+            if scheduler.rng.random() < 0.5 and moment > scheduler.monotonic():
+                self._late.append((moment, lambda: effect(self._items)))
             raise Unavailable("the shelf did not answer in time; what was asked may have been done")
         if mode is Mode.DOWN:
             raise Unavailable("the shelf is out of reach; nothing was done")

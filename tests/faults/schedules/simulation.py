@@ -1,4 +1,4 @@
-"""Schedules in one process: two servers' worth of services on one index, two shelves, and everything in the order that a seed says."""
+"""Schedules in one process: two services on one index, as two servers would be, two shelves, and all in the order that a seed says."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Simulation:
         self._services: list[Service] = []
         self._people: list[Person] = []
         self._processes = [Process(f"server{number}") for number in range(SERVERS)]
+        self._stopped: dict[Process, int] = {}
         self._is_over = False
-        self._moved: ending.Emptied = set()
 
     def run(self) -> Result:
         """Plays it."""
@@ -88,6 +88,7 @@ class Simulation:
             self._services.append(service)
             person = add_person(service, "alice") if number == 0 else Person(service, self._people[0].actor)
             self._people.append(person)
+        self._moves = ending.Moves(self._services[0].deployment.database)
 
     def _stores(self, _: Settings, deployment_id: str) -> Sequence[Configured]:
         shelves = iter(self._shelves)
@@ -112,8 +113,12 @@ class Simulation:
         while any(task.name.startswith("client") for task in scheduler.tasks):
             steps += 1
             assert steps < MOST_STEPS, "the clients do not come to an end"
-            self._disturb(faults)
-            tasks = scheduler.tasks
+            self._disturb(faults, steps)
+            stopped = [each for each, until in self._stopped.items() if until > steps]
+            tasks = [task for task in scheduler.tasks if task.process not in stopped]
+            if not tasks:
+                self._stopped.clear()
+                continue
             if last not in tasks or rng.random() > sticky:
                 last = rng.choice(tasks)
             scheduler.shift(rng.uniform(0.001, 0.03))
@@ -126,7 +131,7 @@ class Simulation:
             scheduler.move(rng.choice(tasks))
         self._counts["steps"] += steps
 
-    def _disturb(self, faults: float) -> None:
+    def _disturb(self, faults: float, step: int) -> None:
         rng = self.rng
         for shelf in self._shelves:
             shelf.catch_up()
@@ -139,6 +144,10 @@ class Simulation:
             self._counts["kills"] += 1
             self._counts["killed at work"] += self.scheduler.kill(self._processes[number])
             self._processes[number] = Process(f"server{number}")
+        if rng.random() < faults / 2:
+            self._stopped[rng.choice(self._processes)] = step + rng.randint(20, 200)
+            self._counts["stops"] += 1
+            self.scheduler.shift(rng.choice([1, 30, 90]))
         if rng.random() < faults / 3:
             self.scheduler.shift(rng.choice([1, 5, 22, 90]))
 
@@ -176,11 +185,11 @@ class Simulation:
             except StrongroomError:
                 self._counts["failed jobs"] += 1
             task.process = None
-            self._moved |= ending.emptied(self._services[number].deployment.database)
+            self._moves.note()
             self._rest()
 
     def _transfer(self, service: Service) -> None:
-        database, stores = service.deployment.database, [each.store_id for each in service.placements.stores]
+        stores = [each.store_id for each in service.placements.stores]
         state = ending.State()
         kind, delete = self.rng.choice(["backup", "restore", "verify"]), self.rng.random() < 0.6
         if kind == "verify":
@@ -189,15 +198,13 @@ class Simulation:
             self._counts["jobs"] += 1
             return
         source, target = stores if kind == "backup" else reversed(stores)
-        self._moved = {each for each in self._moved if each[2] != target}
-        before = ending.all_versions(database)
+        self._moves.begin(target)
         kinds = {"backup": BackUpSecrets, "restore": RestoreSecrets}
         request = kinds[kind](delete_secrets=delete, ignore_errors=True)
         ending.transfers_of(service).run(request, state, lambda _: None)
         self._counts["jobs"] += 1
         if delete:
-            failed = {each.id for each in state.failures}
-            self._moved |= {(secret, version, source) for secret, version in before if secret not in failed}
+            self._moves.done(source, state.failures)
 
     def _rest(self) -> None:
         for _ in range(self.rng.randint(1, 40)):
@@ -206,7 +213,6 @@ class Simulation:
 
     def _end(self) -> None:
         service, surface = self._services[0], InProcess(self._people[0])
-        database = service.deployment.database
 
         def later() -> None:
             self.scheduler.shift(100)
@@ -217,7 +223,7 @@ class Simulation:
         later()
         for each in self._services[1:]:
             each.reconciler.give_lease_back()
-        wrong += ending.converge(service, later) + ending.compare(service) + ending.came_back(database, self._moved)
+        wrong += ending.converge(service, later) + ending.compare(service) + self._moves.came_back()
         try:
             look_at_everything(surface, self.history, self._counts)
             wrong += ending.move_away(service, later)
@@ -225,7 +231,7 @@ class Simulation:
             wrong += use_everything(surface, shown, self.history)
         except Told as told:
             wrong.append(f"a secret that is listed cannot be read: {told.code}")
-        wrong += ending.converge(service, later) + ending.compare(service)
+        wrong += ending.converge(service, later) + ending.compare(service) + ending.audit_is_whole(service)
         findings = check(self.history)
         self._counts["undecided"] += findings.undecided
         wrong += findings.violations

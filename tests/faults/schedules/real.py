@@ -1,0 +1,360 @@
+"""Schedules with real servers: strongroom with two workers, OpenBao, perhaps PostgreSQL, and lines that fail between them.
+
+Threads of clients meet real processes, so a seed gives the same workload and the same faults again, though not to the microsecond.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import time_machine
+
+from strongroom.client import Client
+from strongroom.client.transports.remote import RemoteTransport
+from strongroom.config import PREFIX, Settings, read_settings
+from strongroom.db.engine import Database
+from strongroom.errors import JobFailed, StrongroomError
+from strongroom.redaction import SecretText
+from strongroom.service.wiring import Service
+from tests.callers import Caller
+from tests.canary import holds_canary
+from tests.fakes.line import FaultyLine, Line
+from tests.faults.schedules import ending
+from tests.faults.schedules.checker import check
+from tests.faults.schedules.history import History
+from tests.faults.schedules.simulation import KEPT, Result
+from tests.faults.schedules.surfaces import ByClient, InProcess, OverTheWire, Surface, Told
+from tests.faults.schedules.workload import Board, Worker, look_at_everything, use_everything
+from tests.people import Person
+from tests.servers.openbao import DurableOpenBaoServer
+from tests.servers.postgresql import PostgreSQLServer
+from tests.servers.strongroom import PASSWORD, StrongroomServer
+
+LAYOUTS = {"openbao, database": (True, False), "database, openbao": (False, True), "two openbaos": (True, True)}
+CLIENTS = 4
+_PACE_SECONDS, _PATIENCE_SECONDS = 0.01, 0.1
+_QUICK = ("", "not_found", "already_exists", "stale_version", "invalid", "nothing_to_change")
+"""Whoever is told something else waits longer before the next call."""
+
+_FAMILIES = ("SECRETS_STORE", "BACKUP_SECRETS_STORE")
+_PAST_ALL_DEADLINES = 100
+
+
+class FragileStrongroom(StrongroomServer):
+    """A server that can be killed, stopped for a while, and started again at its port."""
+
+    def kill(self) -> None:
+        """SIGKILL for all its processes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def begin(self) -> None:
+        """Starts it, without waiting until it answers: it may refuse, while no store does."""
+        self.process = self._start()
+
+    def go_on(self) -> None:
+        """Starts it if need be, and returns when it answers."""
+        if self.process.poll() is None and self._wait():
+            return
+        self.begin()
+        assert self._wait(), f"the server does not come back:\n{self.log}"
+
+    def signal(self, number: int, pids: list[int]) -> None:
+        """Sends it to some of its processes, as far as they are still there."""
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
+class Backends:
+    """The servers behind strongroom, which many schedules share, each at a place of its own."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.openbao = DurableOpenBaoServer()
+        self.postgresql = PostgreSQLServer(durable=True)
+
+    def stop(self) -> None:
+        """Ends them."""
+        self.postgresql.stop()
+        self.openbao.stop()
+
+
+class RealSchedule:
+    """One schedule. Used once."""
+
+    def __init__(self, seed: int, backends: Backends, folder: Path, seconds: float) -> None:
+        """`folder` is this schedule's own; the faults go on for so many seconds."""
+        self._rng, self._backends, self._seconds = random.Random(seed), backends, seconds
+        layout = self._rng.choice(list(LAYOUTS))
+        self._on_postgresql = self._rng.random() < 0.4
+        self.result = Result(seed, f"{layout}, index in {'PostgreSQL' if self._on_postgresql else 'SQLite'}")
+        self._counts = self.result.counts
+        self.history, self._board = History(), Board()
+        self._stop, self._lock = threading.Event(), threading.Lock()
+        self._lines = {
+            role: FaultyLine(backends.openbao.port) for role, there in zip(_FAMILIES, LAYOUTS[layout], strict=True) if there
+        }
+        self._variables = self._make_variables(seed, folder)
+        self._client_settings = read_settings({f"{PREFIX}CONFIG_PATH": str(folder / "client")})
+        self._pending: list[tuple[float, Callable[[], None]]] = []
+        self._is_down: set[str] = set()
+
+    @property
+    def settings(self) -> Settings:
+        """Those of the server."""
+        return read_settings({f"{PREFIX}{name}": text for name, text in self._variables.items()})
+
+    def run(self) -> Result:
+        """Plays it."""
+        self._server = FragileStrongroom({**self._variables, "ADMIN_USERNAME": "root", "ADMIN_PASSWORD": PASSWORD}, "--workers", "2")
+        try:
+            self._play()
+            self._end()
+        finally:
+            self._stop.set()
+            log = self._server.log
+            self._server.stop()
+            for line in self._lines.values():
+                line.stop()
+        wrong = self.result.violations
+        wrong += ["the canary is in the server's log"] if holds_canary(log) else []
+        wrong += [f"the server's log has a traceback: {line[:200]}" for line in log.splitlines() if "Traceback" in line][:3]
+        return self.result
+
+    def _make_variables(self, seed: int, folder: Path) -> dict[str, str]:
+        openbao = self._backends.openbao
+        variables = {
+            "CONFIG_PATH": str(folder / "server"),
+            "ENCRYPTION_KEY": self._backends.key,
+            "DATABASE_TIMEOUT": "2",
+            "KEEP_VERSIONS": str(KEPT),
+        }
+        for family in _FAMILIES:
+            line = self._lines.get(family)
+            variables[f"{family}_TYPE"] = "sql" if line is None else "vault"
+            if line is not None:
+                options = {
+                    "TIMEOUT": "1",
+                    "VAULT_ADDR": f"https://127.0.0.1:{line.port}",
+                    "VAULT_TOKEN": openbao.admin.token,
+                    "CA_CERT": str(openbao.ca_cert),
+                    "PREFIX": f"{folder.name}-{family[0].lower()}",
+                    "NAME": f"vault-{family.lower()}",
+                }
+                variables |= {f"{family}_{name}": text for name, text in options.items()}
+        if self._on_postgresql:
+            self._database = f"schedule_{seed}_{os.getpid()}"
+            self._backends.postgresql.create(self._database)
+            variables["DATABASE_URL"] = self._backends.postgresql.url(self._database)
+        return variables
+
+    def _play(self) -> None:
+        with self._server.connections() as pool:
+            token = Caller(self._server, pool).log_in("root").token
+        assert token is not None
+        self._watched = Database(self.settings.database_url, 10)
+        self._moves = ending.Moves(self._watched)
+        threads = [
+            threading.Thread(target=self._work, args=(number, token, random.Random(self._rng.random())), name=f"client{number}")
+            for number in range(1, CLIENTS + 1)
+        ]
+        threads.append(threading.Thread(target=self._move, args=(token, random.Random(self._rng.random())), name="mover"))
+        self._crashes: list[BaseException] = []
+        for thread in threads:
+            thread.start()
+        try:
+            self._disturb()
+        finally:
+            self._stop.set()
+            for thread in threads:
+                thread.join(120)
+        self._watched.close()
+        assert not any(thread.is_alive() for thread in threads), "a client does not come to an end"
+        if self._crashes:
+            raise self._crashes[0]
+
+    def _work(self, number: int, token: str, rng: random.Random) -> None:
+        worker = Worker(number, self.history, self._board, rng, self._counts)
+        with self._surface(number, token) as surface, self._told():
+            pace = _PACE_SECONDS
+            while not self._stop.wait(rng.uniform(0, 2 * pace)):
+                event = worker.act(surface)
+                pace = _PACE_SECONDS if event.error in _QUICK else _PATIENCE_SECONDS
+
+    @contextlib.contextmanager
+    def _surface(self, number: int, token: str) -> Iterator[Surface]:
+        if number % 2:
+            with self._client(token) as client:
+                yield ByClient(client)
+        else:
+            with self._server.connections() as pool:
+                yield OverTheWire(Caller(self._server, pool, token), index_may_be_silent=self._on_postgresql)
+
+    def _client(self, token: str) -> Client:
+        transport = RemoteTransport(self._server.url, lambda: SecretText(token), read_seconds=10)
+        return Client.over(transport, self._client_settings)
+
+    def _move(self, token: str, rng: random.Random) -> None:
+        stores = [f"vault-{family.lower()}" if family in self._lines else "sql" for family in _FAMILIES]
+        with self._client(token) as client, self._told():
+            while not self._stop.wait(rng.uniform(0.1, 1.5)):
+                back, delete = rng.random() < 0.5, rng.random() < 0.6
+                source, target = reversed(stores) if back else stores
+                job = client.restore_secrets if back else client.backup_secrets
+                with contextlib.suppress(StrongroomError):
+                    self._moves.begin(target)
+                    try:
+                        report = job(delete_secrets=delete, ignore_errors=True)
+                    except JobFailed:
+                        continue
+                    self._counts["jobs"] += 1
+                    if delete:
+                        self._moves.done(source, report.failures)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException as error:  # noqa: BLE001 - the schedule fails by it
+            self._crashes.append(error)
+
+    def _disturb(self) -> None:
+        end = time.monotonic() + self._seconds
+        while (moment := time.monotonic()) < end:
+            for due in [each for each in self._pending if each[0] <= moment]:
+                self._pending.remove(due)
+                due[1]()
+            self._inject()
+            if self._server.process.poll() is not None and "strongroom" not in self._is_down:
+                self._server.begin()  # it refused to start, since nobody behind it answered
+            self._stop.wait(self._rng.uniform(0.05, 0.5))
+        self._heal()
+
+    def _later(self, what: str, undo: Callable[[], None], seconds: float) -> None:
+        def end() -> None:
+            self._is_down.discard(what)
+            undo()
+
+        self._is_down.add(what)
+        self._pending.append((time.monotonic() + seconds, end))
+
+    def _heal(self) -> None:
+        for _, undo in self._pending:
+            undo()
+        self._pending.clear()
+        for line in self._lines.values():
+            line.set(Line.WELL)
+        self._server.go_on()
+
+    def _inject(self) -> None:
+        """One fault, if what it is about is well at the moment. Each is over after some seconds at most."""
+        rng = self._rng
+        faults = [self._line_fault] * 5 + [self._all_lines] + [self._pause_openbao, self._kill_openbao]
+        faults += [self._kill_server, self._kill_worker, self._stop_worker]
+        faults += [self._kill_database, self._pause_database] if self._on_postgresql else []
+        if rng.random() < 0.7:
+            rng.choice(faults)()
+
+    def _line_fault(self) -> None:
+        self._fail(self._rng.choice(list(self._lines)))
+
+    def _all_lines(self) -> None:
+        for family in self._lines:
+            self._fail(family)
+
+    def _fail(self, family: str) -> None:
+        fault = self._rng.choice([each for each in Line if each is not Line.WELL])
+        seconds, after = self._rng.choice([0.02, 0.2, 1.5]), self._rng.randint(0, 6000)
+        length = self._rng.uniform(0.2, 2.5)
+        if family not in self._is_down:
+            line = self._lines[family]
+            line.set(fault, seconds=seconds, after_bytes=after)
+            self._later(family, lambda: line.set(Line.WELL), length)
+            self._counts["faults"] += 1
+            self._counts[f"line {fault.name.lower()}"] += 1
+
+    def _pause_openbao(self) -> None:
+        if "openbao" not in self._is_down:
+            held = contextlib.ExitStack()
+            held.enter_context(self._backends.openbao.paused())
+            self._later("openbao", held.close, self._rng.uniform(0.2, 2))
+            self._counts["faults"] += 1
+            self._counts["stops"] += 1
+
+    def _kill_openbao(self) -> None:
+        if "openbao" not in self._is_down:
+            self._backends.openbao.kill()
+            self._later("openbao", self._backends.openbao.start, self._rng.uniform(0.2, 1))
+            self._counts["faults"] += 1
+            self._counts["kills of openbao"] += 1
+
+    def _kill_server(self) -> None:
+        if "strongroom" not in self._is_down:
+            self._server.kill()
+            self._later("strongroom", self._server.begin, self._rng.uniform(0, 0.5))
+            self._counts["kills"] += 1
+
+    def _kill_worker(self) -> None:
+        workers = self._server.workers() if "strongroom" not in self._is_down else []
+        if workers:
+            self._server.signal(signal.SIGKILL, [self._rng.choice(workers)])
+            self._counts["kills"] += 1
+
+    def _stop_worker(self) -> None:
+        workers = self._server.workers() if "strongroom" not in self._is_down else []
+        if workers:
+            chosen = self._rng.sample(workers, self._rng.randint(1, len(workers)))
+            self._server.signal(signal.SIGSTOP, chosen)
+            self._later("strongroom", lambda: self._server.signal(signal.SIGCONT, chosen), self._rng.uniform(0.2, 2))
+            self._counts["stops"] += 1
+
+    def _kill_database(self) -> None:
+        if "database" not in self._is_down:
+            self._backends.postgresql.kill()
+            self._later("database", self._backends.postgresql.start, self._rng.uniform(0.1, 0.5))
+            self._counts["faults"] += 1
+            self._counts["kills of the database"] += 1
+
+    def _pause_database(self) -> None:
+        if "database" not in self._is_down:
+            held = contextlib.ExitStack()
+            held.enter_context(self._backends.postgresql.paused())
+            self._later("database", held.close, self._rng.uniform(0.1, 1.5))
+            self._counts["faults"] += 1
+
+    def _end(self) -> None:
+        """The server ends as an operator would end it; then the deployment is opened here, at a time when all deadlines are over."""
+        self._server.process.send_signal(signal.SIGTERM)
+        self._server.process.wait(60)
+        wrong = self.result.violations
+        with time_machine.travel(time.time() + _PAST_ALL_DEADLINES, tick=True) as traveller:
+            service = Service(self.settings)
+            try:
+                self._moves.use(service.deployment.database)
+                self._moves.note()
+                surface = InProcess(Person(service, service.local_actor))
+                later = lambda: traveller.shift(_PAST_ALL_DEADLINES)  # noqa: E731
+                wrong += ending.converge(service, later) + ending.compare(service) + self._moves.came_back()
+                try:
+                    look_at_everything(surface, self.history, self._counts)
+                    wrong += ending.move_away(service, later)
+                    shown = look_at_everything(surface, self.history, self._counts)
+                    wrong += use_everything(surface, shown, self.history)
+                except Told as told:
+                    wrong.append(f"a secret that is listed cannot be read: {told.code}")
+                wrong += ending.converge(service, later) + ending.compare(service) + ending.audit_is_whole(service)
+            finally:
+                service.close()
+        findings = check(self.history)
+        self._counts["undecided"] += findings.undecided
+        wrong += findings.violations

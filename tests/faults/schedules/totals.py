@@ -1,0 +1,78 @@
+"""Runs many schedules, and adds up what they came to."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from strongroom.config import PREFIX, Settings, read_settings
+from strongroom.service.wiring import Service
+from tests.faults.schedules.simulation import Breakage, Result, Simulation
+
+_SHOWN = (
+    "operations",
+    "acknowledged writes",
+    "reads",
+    "refused",
+    "unknown",
+    "jobs",
+    "faults",
+    "kills",
+    "killed at work",
+    "stops",
+    "undecided",
+)
+
+
+@dataclass
+class Totals:
+    """Of one kind of schedules."""
+
+    schedules: int = 0
+    broken: list[Result] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def add(self, result: Result) -> None:
+        """One more."""
+        self.schedules += 1
+        self.counts += result.counts
+        if result.violations:
+            self.broken.append(result)
+
+    def __str__(self) -> str:
+        told = ", ".join(f"{name} {self.counts[name]}" for name in _SHOWN)
+        return f"{self.schedules} schedules, {told}, violations {sum(len(each.violations) for each in self.broken)}"
+
+
+class Playground:
+    """Where schedules in one process get their databases: each a copy of one that is made once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._template = folder, folder / "template"
+        Service(self._settings(self._template)).close()
+
+    def play(self, seed: int, breakage: Breakage = lambda _: None) -> Result:
+        """The schedule of this seed."""
+        place = self._folder / f"seed{seed}"
+        shutil.copytree(self._template, place)
+        try:
+            return Simulation(seed, self._settings(place), breakage).run()
+        finally:
+            shutil.rmtree(place)
+
+    @staticmethod
+    def _settings(folder: Path) -> Settings:
+        return read_settings({f"{PREFIX}CONFIG_PATH": str(folder)})
+
+
+@contextmanager
+def playground() -> Iterator[Playground]:
+    """One in a folder that is gone afterwards; in memory, where there is such a place."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="strongroom-faults-", dir=memory if memory.is_dir() else None) as folder:
+        yield Playground(Path(folder))

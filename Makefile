@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check faults bench lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/'
@@ -36,6 +36,9 @@ check: $(VENV)/test ## Lint, types, import contract, then all the tests (what CI
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(MAKE) --no-print-directory test
+
+faults: $(VENV)/test ## Play random schedules of faults: SECONDS=600 for how long, SEED=real:17 to see one again
+	@$(BIN)/python -m tests.faults.schedules --seconds $(or $(SECONDS),120) --seed '$(SEED)'
 
 bench: $(VENV)/runtime ## Compare with other tools, side by side (installs them; slow)
 	@bench/run

@@ -11,7 +11,6 @@ import random
 import signal
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,6 +45,7 @@ _QUICK = ("", "not_found", "already_exists", "stale_version", "invalid", "nothin
 
 _FAMILIES = ("SECRETS_STORE", "BACKUP_SECRETS_STORE")
 _PAST_ALL_DEADLINES = 100
+_ORDER_SECONDS = 240
 
 
 class FragileStrongroom(StrongroomServer):
@@ -92,8 +92,13 @@ class Backends:
 class RealSchedule:
     """One schedule. Used once."""
 
-    def __init__(self, seed: int, backends: Backends, folder: Path, seconds: float) -> None:
-        """`folder` is this schedule's own; the faults go on for so many seconds."""
+    def __init__(self, seed: int, backends: Backends, folder: Path, seconds: float, *, patient: bool = False) -> None:
+        """`folder` is this schedule's own; the faults go on for so many seconds.
+
+        A `patient` schedule waits afterwards until the running server has brought the stores in order, which may take minutes: a
+        killed process has its lease for one. Others leave it to a server of a later time.
+        """
+        self._patient = patient
         self._rng, self._backends, self._seconds = random.Random(seed), backends, seconds
         layout = self._rng.choice(list(LAYOUTS))
         self._on_postgresql = self._rng.random() < 0.4
@@ -162,6 +167,7 @@ class RealSchedule:
         with self._server.connections() as pool:
             token = Caller(self._server, pool).log_in("root").token
         assert token is not None
+        self._token = token
         self._watched = Database(self.settings.database_url, 10)
         self._moves = ending.Moves(self._watched)
         threads = [
@@ -332,8 +338,19 @@ class RealSchedule:
             self._later("database", held.close, self._rng.uniform(0.1, 1.5))
             self._counts["faults"] += 1
 
+    def _wait_for_order(self) -> None:
+        """Until `/info` tells that no store is behind, and that nothing is left to be deleted."""
+        deadline = time.monotonic() + _ORDER_SECONDS
+        with self._client(self._token) as client:
+            while any(store.behind or store.to_delete for store in client.info().stores):
+                assert time.monotonic() < deadline, "the server does not bring the stores in order"
+                threading.Event().wait(0.5)
+        self._counts["waited for order"] += 1
+
     def _end(self) -> None:
         """The server ends as an operator would end it; then the deployment is opened here, at a time when all deadlines are over."""
+        if self._patient:
+            self._wait_for_order()
         self._server.process.send_signal(signal.SIGTERM)
         self._server.process.wait(60)
         wrong = self.result.violations

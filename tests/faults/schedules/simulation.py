@@ -1,4 +1,4 @@
-"""Schedules in one process: two services on one index, as two servers would be, two shelves, and all in the order that a seed says."""
+"""Schedules in one process: two services on one index, as two servers would be, and two shelves, all in the order of a seed."""
 
 from __future__ import annotations
 

@@ -23,7 +23,6 @@ _SHOWN = (
     "jobs",
     "faults",
     "kills",
-    "killed at work",
     "stops",
     "undecided",
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, delete
 
 from strongroom.crypto.envelope import Envelope
 from strongroom.db.clock import now
@@ -68,10 +68,8 @@ class CopiesWhatWasEmptied(Reconciler):
 
     def run(self, seconds: float) -> Progress | None:
         with self._database.write() as connection:
-            gone = connection.execute(select(placements.c.store_id).where(placements.c.state == rows.EMPTIED)).scalars().all()
             connection.execute(delete(placements).where(placements.c.state == rows.EMPTIED))
-            for store_id in set(gone):
-                rows.owe_all(connection, store_id, now())
+        self._survey()
         return super().run(seconds)
 
 

@@ -11,6 +11,7 @@ from tests.faults.schedules.register import explain
 
 _SURPRISING = ("values_missing", "values_corrupt", "internal", "conflict", "crash")
 _SHOWN = 12
+_AFTER_ALL = 10**9
 
 
 @dataclass
@@ -42,6 +43,7 @@ def check(history: History) -> Findings:
     found.violations += _changed_versions(history)
     found.violations += _names(history)
     found.violations += _errors(history)
+    found.violations += _snapshots(history)
     return found
 
 
@@ -85,6 +87,34 @@ def _names(history: History) -> Iterator[str]:
             holders = [secret for secret, changes in namings.items() if _may_have(changes, wanted, event)]
             if not any(secret != event.secret or not secret for secret in holders):
                 yield f"a name is taken that no secret has: {event}"
+
+
+def _snapshots(history: History) -> Iterator[str]:
+    """What one answer tells of several secrets is of one moment: none was replaced before another one was made.
+
+    Secrets that were rolled back are left out: their versions come again.
+    """
+    rolled_back = {event.secret for event in history.events if event.what == "rollback" and event.outcome is not Outcome.REFUSED}
+    began: dict[tuple[str, int], int] = {}
+    ended: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for event in history.events:
+        if event.outcome is not Outcome.OK or event.secret in rolled_back or not event.changes_something:
+            continue
+        assert event.ended is not None
+        for seen in event.seen:
+            if event.changes:  # else the version may have been there before
+                began[seen.secret, seen.version] = event.began
+            ended[seen.secret].append((seen.version, event.ended))
+        if event.what == "delete":
+            ended[event.secret].append((_AFTER_ALL, event.ended))
+    for event in history.events:
+        if event.what not in ("list", "resolve") or event.outcome is not Outcome.OK:
+            continue
+        shown = {(seen.secret, seen.version) for seen in event.seen}
+        newest = max((began.get(each, -1) for each in shown), default=-1)
+        for secret, version in sorted(shown):
+            if any(number > version and moment < newest for number, moment in ended[secret]):
+                yield f"version {version} of secret {secret} was replaced before another was made that is shown with it: {event}"
 
 
 def _surely_has(changes: list[Event], name: str, during: Event) -> bool:

@@ -266,7 +266,7 @@ class RealSchedule:
         """One fault, if what it is about is well at the moment. Each is over after some seconds at most."""
         rng = self._rng
         faults = [self._line_fault] * 5 + [self._all_lines] + [self._pause_openbao, self._kill_openbao]
-        faults += [self._kill_server, self._kill_worker, self._stop_worker]
+        faults += [self._kill_worker, self._stop_worker, rng.choice([self._kill_server, self._kill_worker])]
         faults += [self._kill_database, self._pause_database] if self._on_postgresql else []
         if rng.random() < 0.7:
             rng.choice(faults)()

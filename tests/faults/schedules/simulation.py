@@ -59,6 +59,7 @@ class Simulation:
         self._layout, self._breakage = LAYOUTS[layout], breakage
         self._settings = replace(settings, keep_versions=KEPT)
         self._services: list[Service] = []
+        self._opened: list[Service] = []
         self._people: list[Person] = []
         self._processes = [Process(f"server{number}") for number in range(SERVERS)]
         self._stopped: dict[Process, int] = {}
@@ -74,21 +75,25 @@ class Simulation:
                 self._play()
                 self._end()
             finally:
-                for service in self._services:
+                for service in self._opened:
                     service.close()
                 random.setstate(former)
         return self.result
 
     def _open(self) -> None:
         for number in range(SERVERS):
-            service = Service(self._settings, self._stores)
-            service.placements._pool = Inline(self.rng)  # type: ignore[assignment]
-            self._breakage(service)
-            step_by_step(service.deployment.database, self.scheduler)
+            service = self._new_service()
             self._services.append(service)
-            person = add_person(service, "alice") if number == 0 else Person(service, self._people[0].actor)
-            self._people.append(person)
+            self._people.append(add_person(service, "alice") if number == 0 else Person(service, self._people[0].actor))
         self._moves = ending.Moves(self._services[0].deployment.database)
+
+    def _new_service(self) -> Service:
+        service = Service(self._settings, self._stores)
+        self._opened.append(service)
+        service.placements._pool = Inline(self.rng)  # type: ignore[assignment]
+        self._breakage(service)
+        step_by_step(service.deployment.database, self.scheduler)
+        return service
 
     def _stores(self, _: Settings, deployment_id: str) -> Sequence[Configured]:
         shelves = iter(self._shelves)
@@ -144,6 +149,9 @@ class Simulation:
             self._counts["kills"] += 1
             self._counts["killed at work"] += self.scheduler.kill(self._processes[number])
             self._processes[number] = Process(f"server{number}")
+            if rng.random() < 0.3:  # what the next one knows by heart is gone, too
+                self._services[number] = self._new_service()
+                self._people[number] = Person(self._services[number], self._people[number].actor)
         if rng.random() < faults / 2:
             self._stopped[rng.choice(self._processes)] = step + rng.randint(20, 200)
             self._counts["stops"] += 1
@@ -165,10 +173,13 @@ class Simulation:
     def _reconcile(self, task: Task, number: int) -> None:
         while not self._is_over:
             task.process = self._processes[number]
+            reconciler = self._services[number].reconciler
             try:
-                self._services[number].reconciler.run(self.rng.choice([1, 15]))
+                if self.rng.random() < 0.1:
+                    reconciler._survey()
+                reconciler.run(self.rng.choice([1, 15]))
                 if self.rng.random() < 0.5:
-                    self._services[number].reconciler.give_lease_back()
+                    reconciler.give_lease_back()
             except Killed:
                 pass
             task.process = None
@@ -221,7 +232,7 @@ class Simulation:
 
         wrong = self.result.violations
         later()
-        for each in self._services[1:]:
+        for each in self._opened:
             each.reconciler.give_lease_back()
         wrong += ending.converge(service, later) + ending.compare(service) + self._moves.came_back()
         try:

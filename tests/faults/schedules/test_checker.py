@@ -199,6 +199,17 @@ def test_a_name_that_stays_taken(story: Story) -> None:
     assert "a name is taken that no secret has" in story.objections[0]
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_answer_of_two_moments(story: Story, version: int) -> None:
+    """What one answer tells of two secrets has to be of one moment, also where each of them could be explained by itself."""
+    resolving = story.begin("resolve", secret="")
+    story.update(2, k="1")
+    story.end(story.begin("create", changes={BORN: "c"}, name="t"), 1, name="t", secret="another")
+    old = Seen(ID, "s", version, {"k": str(version - 1)}, whole=False)
+    story.history.end(resolving, OK, old, Seen("another", "t", 1, {BORN: "c"}, whole=False))
+    assert len(story.objections) == (version == 1)
+
+
 def test_missing_values(story: Story) -> None:
     """That no store has the values of a secret is an objection, unless it is being deleted."""
     story.tell("read", REFUSED, "values_missing")

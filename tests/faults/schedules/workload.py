@@ -114,6 +114,7 @@ class Worker:
         except Told as told:
             self._history.end(event, told.outcome, error=told.code)
             self._counts["unknown" if told.outcome is Outcome.UNKNOWN else "refused"] += 1
+            self._counts[f"told {told.code}"] += 1
             if told.code == "not_found" and event.secret and event.version is None:
                 self._board.forget(event.secret)
             return event

@@ -335,7 +335,7 @@ class SecretIndex:
     def forget_versions(self, connection: Connection, secret_id: str, up_to: int, keeping: int) -> list[tuple[str, str]]:
         """Drops all versions numbered up to `up_to`, but neither `keeping` nor the current one.
 
-        Returns their former placements: store id and locator.
+        Returns their former placements, where stores hold something: store id and locator.
         """
         old = list(connection.execute(_OLD_VERSIONS, {"of": secret_id, "up_to": up_to, "keeping": keeping}).scalars())
         if not old:
@@ -350,6 +350,7 @@ class SecretIndex:
         lock = select(secrets.c.private_to).where(secrets.c.id == known.id).with_for_update()
         if connection.execute(lock).scalar() != known.private_to:
             return None
+        connection.execute(_LOCK_VERSIONS, {"of": known.id}).all()  # whoever copies one places it before, or finds it gone
         placed = connection.execute(_ALL_PLACED, {"of": known.id}).all()
         for statement in (_DELETE_ALL_PLACEMENTS, _DELETE_ALL_VERSIONS, _DELETE_LABELS, _DELETE_SECRET):
             connection.execute(statement, {"of": known.id})
@@ -479,9 +480,13 @@ _OLD_VERSIONS = (
         versions.c.number != bindparam("keeping"),
         versions.c.number != secrets.c.current_version,
     )
+    .order_by(versions.c.number)
+    .with_for_update()
 )
-_PLACED = select(placements.c.store_id, placements.c.locator).where(placements.c.secret_id == _of, placements.c.number.in_(_numbers))
-_ALL_PLACED = select(placements.c.store_id, placements.c.locator).where(placements.c.secret_id == _of)
+_LOCK_VERSIONS = select(versions.c.number).where(versions.c.secret_id == _of).order_by(versions.c.number).with_for_update()
+# What a store was emptied of has been given up already.
+_ALL_PLACED = select(placements.c.store_id, placements.c.locator).where(placements.c.secret_id == _of, placements.c.state == PRESENT)
+_PLACED = _ALL_PLACED.where(placements.c.number.in_(_numbers))
 _DELETE_PLACEMENTS = delete(placements).where(placements.c.secret_id == _of, placements.c.number.in_(_numbers))
 _DELETE_VERSIONS = delete(versions).where(versions.c.secret_id == _of, versions.c.number.in_(_numbers))
 _DELETE_ALL_PLACEMENTS = delete(placements).where(placements.c.secret_id == _of)

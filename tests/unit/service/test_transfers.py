@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import time_machine
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
 
 from strongroom.config import Settings
-from strongroom.db.tables import copies, placements, sql_values
+from strongroom.db.tables import copies, deletions, placements, sql_values
 from strongroom.errors import Forbidden, InvalidInput, NotFound, Unavailable, UnderWay, ValuesCorrupt, ValuesMissing
 from strongroom.metadata import lease, placement
 from strongroom.models.info import GetInfo
@@ -212,6 +213,42 @@ def test_a_move_stays_moved(world: World) -> None:
     assert world.count(placements, placements.c.state == "emptied") == 0
     assert values_of(world.alice.get(made.id)) == {"k": THREE}
     assert clean(world)
+
+
+def test_what_was_moved_away_stands_in_nobodys_way(worlds: Worlds, primary: Shelf, backup: Shelf) -> None:
+    """While the store that it was moved from does not answer, or is not configured any more, the secret changes and goes."""
+    world = worlds(primary, backup)
+    changed, deleted = (world.alice.create(name, {"k": ONE}) for name in "ab")
+    assert back_up(world, delete_secrets=True).report.failed == 0
+    alone = worlds(backup)
+    for number in range(alone.service.deployment.settings.keep_versions + 2):
+        alone.alice.update(changed.id, {"k": str(number)})
+    alone.alice.delete(deleted.id)
+    alone.reconcile()
+    world = worlds(primary, backup)
+    assert restore(world).report.failed == 0
+    assert clean(world)
+
+
+def test_deleted_while_it_is_copied(postgresql_settings: Settings) -> None:
+    """Whoever deletes a secret, or changes it so that old versions go, waits for the copy, which then goes too."""
+    world = World(postgresql_settings, None)
+    made = world.alice.create("s", {"k": ONE})
+    database = world.service.deployment.database
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as connection:
+            placement.ensure_store(connection, "elsewhere", "memory", 1)
+            assert placement.place(connection, (made.id, 1), "elsewhere", "x")
+            done = pool.submit(world.alice.delete, made.id)
+            while not done.done():
+                with database.read() as other:
+                    if other.execute(waiting).scalar_one():
+                        break
+        done.result(30)
+    assert world.count(placements) == 0
+    assert world.count(deletions) == 1
+    world.service.close()
 
 
 def test_a_restore_never_goes_back_in_time(world: World) -> None:

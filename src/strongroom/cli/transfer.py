@@ -35,7 +35,7 @@ def backup(delete_secrets: bool, ignore_errors: bool, output: str | None) -> Non
     """
     with _at_work("Backing up") as (client, progress):
         report = client.backup_secrets(delete_secrets=delete_secrets, ignore_errors=ignore_errors, on_progress=progress)
-    _end(report, "Backed up", output)
+    show_report(report, "Backed up", output)
 
 
 @click.command("restore", cls=Command)
@@ -49,7 +49,7 @@ def restore(delete_secrets: bool, ignore_errors: bool, output: str | None) -> No
     """
     with _at_work("Restoring") as (client, progress):
         report = client.restore_secrets(delete_secrets=delete_secrets, ignore_errors=ignore_errors, on_progress=progress)
-    _end(report, "Restored", output)
+    show_report(report, "Restored", output)
 
 
 @click.command("verify", cls=Command)
@@ -63,7 +63,7 @@ def verify(deep: bool, repair: bool, output: str | None) -> None:
     """
     with _at_work("Verifying") as (client, progress):
         report = client.verify_secrets(deep=deep, repair=repair, on_progress=progress)
-    _end(report, "Verified", output)
+    show_report(report, "Verified", output)
 
 
 @contextmanager
@@ -94,7 +94,8 @@ def _bar(label: str) -> Iterator[Callable[[Job], None]]:
         yield progress
 
 
-def _end(report: JobReport, word: str, output: str | None) -> None:
+def show_report(report: JobReport, word: str, output: str | None) -> None:
+    """Counts and failures. Ends with status 1 if there are any."""
     if output in ("json", "yaml"):
         show_data(plain(report), output)
     skipped = f", {report.skipped} needed nothing" if report.skipped else ""

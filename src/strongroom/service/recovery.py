@@ -54,7 +54,7 @@ _SUFFIX = 12
 
 @dataclass
 class _Version:
-    """Values as they were found, once or in several stores: store id to locator."""
+    """Values as they were found, in one store or in several: store id to locator."""
 
     at: int
     values: dict[str, str] = field(repr=False)
@@ -65,9 +65,10 @@ class _Version:
 
 @dataclass
 class _Lost:
-    """A secret as the stores tell of it, and what was found to be wrong with it. Oldest version first."""
+    """A secret as the stores tell of it, its oldest version first, and what was found to be wrong with it."""
 
     id: str
+    name: str
     versions: list[_Version]
     troubles: list[str]
 
@@ -122,8 +123,9 @@ class Recovery:
             secrets = count_versions(connection, current=True)
         assert row is not None, "opened databases have a deployment"
         if secrets and recovered != self._lost_id:
+            many = "1 secret" if secrets == 1 else f"{secrets} secrets"
             raise InvalidInput(
-                f"this database has {secrets} secrets of its own; a deployment is recovered into an empty one",
+                f"this database has {many} of its own; a deployment is recovered into an empty one",
                 hint="name a new one in STRONGROOM_DATABASE_URL or STRONGROOM_CONFIG_PATH",
             )
 
@@ -158,7 +160,7 @@ class Recovery:
 
     def _look_at(self, secret_id: str, found: Sequence[tuple[int, int, str, About]]) -> _Lost:
         """Reads all that was found of a secret, the oldest first. Copies are told from versions by their digests."""
-        lost = _Lost(secret_id, [], [])
+        lost = _Lost(secret_id, found[-1][3].name if found else "", [], [])
         for at, number, locator, about in found:
             store = self._stores[number]
             assert store.external is not None
@@ -181,7 +183,7 @@ class Recovery:
     def _restore(self, lost: _Lost, *, dry_run: bool) -> None:
         if not lost.versions:
             for trouble in lost.troubles:
-                self._fail("", lost.id, trouble)
+                self._fail(lost.name, lost.id, trouble)
             self._failed += bool(lost.troubles)
             return
         about, actor = lost.versions[-1].about, self._deployment.local_actor
@@ -207,7 +209,7 @@ class Recovery:
                 raise _in_use() from None
         self._taken.add((workspace, name))
         for trouble in lost.troubles:
-            self._fail(about.name, lost.id, trouble)
+            self._fail(lost.name, lost.id, trouble)
         self._done += not lost.troubles
         self._failed += bool(lost.troubles)
 

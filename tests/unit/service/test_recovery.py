@@ -234,7 +234,7 @@ def test_damaged_values_are_left_out_and_named(worlds: Worlds, shelf: Shelf) -> 
         shelf.damage(locator)
     world = worlds(shelf)
     report = recover(world, lost)
-    assert (report.done, report.failed) == (0, 3)
+    assert (report.done, report.failed, {each.name for each in report.failures}) == (0, 3, {"older", "newest", "only"})
     assert {each.id: each.error for each in report.failures} == {
         older.id: f"{locators[older.id][0]} in memory:primary is damaged",
         newest.id: f"{locators[newest.id][1]} in memory:primary is damaged",
@@ -313,9 +313,9 @@ def test_where_nothing_can_be_recovered(worlds: Worlds, shelf: Shelf) -> None:
     lost.alice.create("s", {"k": ONE})
     used = worlds(shelf)
     used.alice.create("t", {"k": ONE})
-    with pytest.raises(InvalidInput, match="has 1 secrets of its own"):
+    with pytest.raises(InvalidInput, match="has 1 secret of its own"):
         recover(used, lost)
-    with pytest.raises(InvalidInput, match="has 1 secrets of its own"):
+    with pytest.raises(InvalidInput, match="has 1 secret of its own"):
         recover(lost, lost)
     empty = worlds(Shelf("empty"))
     before = empty.service.deployment.id

@@ -57,7 +57,8 @@ class Service:
         database, deployment_id = self.deployment.database, self.deployment.id
         self._open_stores = open_stores
         try:
-            stores = open_stores(with_connectors(self.deployment, self.store, settings, open_stores), deployment_id)
+            self._opened_with = with_connectors(self.deployment, self.store, settings, open_stores)
+            stores = open_stores(self._opened_with, deployment_id)
         except BaseException:
             self.deployment.close()
             raise
@@ -183,7 +184,7 @@ class Service:
     def recover(self, lost_id: str, progress: Callable[[int, int], object], *, dry_run: bool = False) -> JobReport:
         """Makes the secrets of a lost database anew in this one; see `Recovery.run`. The deployment is to be opened anew then."""
         deployment = self.deployment
-        stores = self._open_stores(deployment.settings, check_id(lost_id))
+        stores = self._open_stores(self._opened_with, check_id(lost_id))
         placements = Placements(deployment.database, self.store, deployment.digest_key, lost_id, stores)
         try:
             return Recovery(deployment, lost_id, placements, self.store).run(progress, dry_run=dry_run)

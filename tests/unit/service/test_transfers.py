@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, event, text, update
 
 from strongroom.config import Settings
 from strongroom.db.tables import copies, deletions, placements, sql_values
@@ -22,6 +22,7 @@ from strongroom.operations import info as of_info
 from strongroom.operations import job as operations
 from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.memory import MemorySecretsStore, Shelf, Trouble
+from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.job import LEASE, LEASE_SECONDS
 from strongroom.service.reconciler import LEASE as RECONCILER
 from tests.canary import CANARY
@@ -335,6 +336,58 @@ def test_verification_of_the_database_itself(worlds: Worlds, backup: Shelf) -> N
     assert values_of(world.alice.get(made["corrupt"].id)) == {"k": "corrupt"}
     assert verify(world, deep=True, repair=True).report.failures == []
     assert clean(world)
+
+
+@pytest.mark.parametrize("into_sql", [False, True])
+def test_what_is_deleted_while_one_looks_is_not_extra(worlds: Worlds, primary: Shelf, into_sql: bool) -> None:
+    """A secret that goes between the look at the store and that at the index is nothing to wonder about."""
+    gone: list[str] = []
+
+    def go() -> None:
+        while gone:
+            world.alice.delete(gone.pop())
+            world.reconcile(0)
+
+    class Late(MemorySecretsStore):
+        def scan(self, *, seconds: float) -> Iterator[Any]:
+            for page in super().scan(seconds=seconds):
+                go()
+                yield page
+
+    class LateSql(SqlSecretsStore):
+        def scan(self, connection: Any, after: str, limit: int) -> list[Any]:
+            found = super().scan(connection, after, limit)
+            go()
+            return found
+
+    world = worlds(None if into_sql else primary, kind=Late)
+    world.service.jobs._transfers._sql = LateSql(world.service.deployment.keys)
+    gone.append(world.alice.create("s", {"k": ONE}).id)
+    world.alice.create("t", {"k": ONE})
+    job = verify(world, deep=True)
+    assert (job.report.done, job.report.failures, gone) == (1, [], [])
+
+
+def test_what_is_placed_while_one_looks_is_not_extra(postgresql_settings: Settings) -> None:
+    """A put that is claimed between two looks at the index is known all the time."""
+    world = World(postgresql_settings, None)
+    made = world.alice.create("s", {"k": ONE})
+    database, pair = world.service.deployment.database, ("elsewhere", "x")
+    with database.write() as connection:
+        placement.ensure_store(connection, "elsewhere", "memory", 1)
+        placement.announce(connection, [pair], 1)
+
+    def land(*_: object) -> None:
+        with database.write() as other:
+            if placement.claim(other, [pair]):
+                assert placement.place(other, (made.id, 1), *pair)
+
+    with database.read() as connection:
+        event.listen(connection, "after_cursor_execute", land)
+        assert placement.named_locators(connection, pair[0], [pair[1]]) == {"x"}
+        event.remove(connection, "after_cursor_execute", land)
+    assert world.count(placements, placements.c.locator == "x") == 1
+    world.service.close()
 
 
 def test_what_cannot_be_mended_is_said(worlds: Worlds, primary: Shelf) -> None:

@@ -49,6 +49,51 @@ def check_stores(policy: bool, output: str | None) -> None:
         raise click.exceptions.Exit(1)
 
 
+@server.command("recover", cls=Command, short_help="Make the secrets of a lost database anew from the secrets store.")
+@click.option(
+    "--deployment", "lost_id", metavar="ID", help="The deployment whose database is lost. Without it: list those in the store."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be restored, and change nothing.")
+@output_option
+def recover(lost_id: str | None, dry_run: bool, output: str | None) -> None:
+    """Make the secrets of a lost database anew from the secrets store, in a new and empty database.
+
+    Names, workspaces, scopes, keys, values and versions come back; the newest version of each is the current one. Lost are users and
+    their roles, service accounts, stacks, runs and the audit trail, and of secrets owner, description, labels and expiry, as well as
+    renames and roll-backs that no new version followed. Interrupted, it goes on where it was when you run it again.
+    The exit status is 1 if anything of a secret could not be restored.
+    """
+    from strongroom.cli.transfer import show_report
+    from strongroom.client import administration
+    from strongroom.config import read_settings
+
+    if lost_id is None:
+        _list_deployments(administration.list_deployments(read_settings()), output)
+        return
+    with click.progressbar(length=1, label="Recovering", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.length = max(total, 1)
+            bar.update(done - bar.pos)
+
+        report = administration.recover(read_settings(), lost_id, progress, dry_run=dry_run)
+    show_report(report, "Would recover" if dry_run else "Recovered", output)
+
+
+def _list_deployments(found: dict[str, list[str] | None], output: str | None) -> None:
+    if output in ("json", "yaml"):
+        show_data([{"store": store, "deployments": ids} for store, ids in found.items()], output)
+        return
+    for store, ids in found.items():
+        for each in ids or ():
+            show_line(each)
+        if ids is None:
+            say(f"{store} cannot list deployments; the id stands in the names and tags of what it holds.")
+        elif not ids:
+            say(f"There is nothing in {store}.")
+    say("Recover one of them with: strongroom server recover --deployment ID")
+
+
 @server.command("status", cls=Command)
 @output_option
 def status(output: str | None) -> None:

@@ -14,6 +14,7 @@ from strongroom.cli.command import Command
 from strongroom.cli.output import count, output_option, plain, say, show_data
 
 if TYPE_CHECKING:
+    from strongroom.client import Client
     from strongroom.models.job import Job, JobReport
 
 _SHOWN = 20
@@ -32,9 +33,9 @@ def backup(delete_secrets: bool, ignore_errors: bool, output: str | None) -> Non
 
     What is there already is skipped, so it can be interrupted and run again. The exit status is 1 if anything failed.
     """
-    with open_client() as client, _bar("Backing up") as progress:
+    with _at_work("Backing up") as (client, progress):
         report = client.backup_secrets(delete_secrets=delete_secrets, ignore_errors=ignore_errors, on_progress=progress)
-    _end(report, "Backed up", output)
+    show_report(report, "Backed up", output)
 
 
 @click.command("restore", cls=Command)
@@ -46,9 +47,9 @@ def restore(delete_secrets: bool, ignore_errors: bool, output: str | None) -> No
 
     It never goes back in time: what is newer in the primary store stays. The exit status is 1 if anything failed.
     """
-    with open_client() as client, _bar("Restoring") as progress:
+    with _at_work("Restoring") as (client, progress):
         report = client.restore_secrets(delete_secrets=delete_secrets, ignore_errors=ignore_errors, on_progress=progress)
-    _end(report, "Restored", output)
+    show_report(report, "Restored", output)
 
 
 @click.command("verify", cls=Command)
@@ -60,9 +61,25 @@ def verify(deep: bool, repair: bool, output: str | None) -> None:
 
     The exit status is 1 if anything is wrong.
     """
-    with open_client() as client, _bar("Verifying") as progress:
+    with _at_work("Verifying") as (client, progress):
         report = client.verify_secrets(deep=deep, repair=repair, on_progress=progress)
-    _end(report, "Verified", output)
+    show_report(report, "Verified", output)
+
+
+@contextmanager
+def _at_work(label: str) -> Iterator[tuple[Client, Callable[[Job], None]]]:
+    """A client, and what shows how far it is. Ctrl-C says what becomes of the rest."""
+    server = None
+    try:
+        with open_client() as client, _bar(label) as progress:
+            server = client.transport.server
+            yield client, progress
+    except KeyboardInterrupt:
+        from strongroom.errors import JobFailed
+
+        if server:
+            raise JobFailed("interrupted; the server goes on with it", hint="run it again later, to see what is left") from None
+        raise JobFailed("interrupted; what was done stays done", hint="run it again to go on") from None
 
 
 @contextmanager
@@ -77,7 +94,8 @@ def _bar(label: str) -> Iterator[Callable[[Job], None]]:
         yield progress
 
 
-def _end(report: JobReport, word: str, output: str | None) -> None:
+def show_report(report: JobReport, word: str, output: str | None) -> None:
+    """Counts and failures. Ends with status 1 if there are any."""
     if output in ("json", "yaml"):
         show_data(plain(report), output)
     skipped = f", {report.skipped} needed nothing" if report.skipped else ""

@@ -9,6 +9,7 @@ from strongroom.client.transports.local import LocalTransport
 from strongroom.config import Settings
 
 if TYPE_CHECKING:
+    from strongroom.models.job import JobReport
     from strongroom.service.encryption_keys import Rotation
     from strongroom.service.stores import Examination
 
@@ -18,6 +19,24 @@ def examine_stores(settings: Settings) -> list[Examination]:
     transport = LocalTransport(settings)
     try:
         return transport.service().examine_stores()
+    finally:
+        transport.close()
+
+
+def list_deployments(settings: Settings) -> dict[str, list[str] | None]:
+    """Which deployments have values in the configured stores; see `service.recovery.list_deployments`."""
+    transport = LocalTransport(settings)
+    try:
+        return transport.service().list_deployments()
+    finally:
+        transport.close()
+
+
+def recover(settings: Settings, lost_id: str, progress: Callable[[int, int], object], *, dry_run: bool = False) -> JobReport:
+    """Makes the secrets of a lost database anew in that of the settings; see `service.recovery.Recovery.run`."""
+    transport = LocalTransport(settings)
+    try:
+        return transport.service().recover(lost_id, progress, dry_run=dry_run)
     finally:
         transport.close()
 

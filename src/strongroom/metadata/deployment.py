@@ -61,6 +61,11 @@ def create_deployment(
     connection.execute(insert(stores).values(id="sql", type="sql", created=now))
 
 
+def adopt_deployment(connection: Connection, deployment_id: str, key_id: str, wrapped_key: bytes, digest_key: bytes) -> None:
+    """Gives the deployment another id, and its digest key sealed for that one."""
+    connection.execute(update(deployment).values(id=deployment_id, key_id=key_id, wrapped_key=wrapped_key, digest_key=digest_key))
+
+
 def local_identity(connection: Connection, workspace: str | None = None) -> LocalIdentity | None:
     """The `default` user in the workspace of this name, else in the one that they have chosen. None if there is no such workspace."""
     user_id, chosen = connection.execute(_LOCAL.where(users.c.name == DEFAULT)).one()

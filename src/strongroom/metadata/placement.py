@@ -136,7 +136,10 @@ def to_be_deleted(connection: Connection) -> dict[str, int]:
 
 
 def named_locators(connection: Connection, store_id: str, locators: Sequence[str]) -> set[str]:
-    """Which of these locators of a store something in the index knows: a placement, an announcement or a deletion."""
+    """Which of these locators of a store something in the index knows: an announcement, a placement or a deletion.
+
+    Looks in the order in which a locator goes from one to the other, so that none that moves meanwhile is missed.
+    """
     found: set[str] = set()
     for query in _NAMED:
         found.update(connection.execute(query, {"of": store_id, "locators": list(locators)}).scalars())
@@ -237,5 +240,5 @@ _BEHIND = select(copies.c.store_id, func.count().label("count")).group_by(copies
 _TO_BE_DELETED = select(deletions.c.store_id, func.count().label("count")).group_by(deletions.c.store_id)
 _NAMED = [
     select(table.c.locator).where(table.c.store_id == bindparam("of"), table.c.locator.in_(bindparam("locators", expanding=True)))
-    for table in (placements, intents, deletions)
+    for table in (intents, placements, deletions)
 ]

@@ -248,8 +248,13 @@ class SecretIndex:
         labels: Mapping[str, str],
         expires_at: int | None,
         now: int,
+        versions: int = 1,
+        updated: int | None = None,
     ) -> None:
-        """Adds a secret whose first version is to follow. `ConstraintViolated` when the name is taken in its namespace."""
+        """Adds a secret whose first versions are to follow, the last one the current one.
+
+        `ConstraintViolated` when the name is taken in its namespace.
+        """
         _INSERT_SECRET.run(
             connection,
             [
@@ -262,10 +267,10 @@ class SecretIndex:
                     "created_by_id": user_id,
                     "description": description,
                     "labels": _encode(labels),
-                    "current_version": 1,
-                    "last_version": 1,
+                    "current_version": versions,
+                    "last_version": versions,
                     "created": now,
-                    "updated": now,
+                    "updated": now if updated is None else updated,
                     "expires_at": expires_at,
                 }
             ],
@@ -336,7 +341,7 @@ class SecretIndex:
     def forget_versions(self, connection: Connection, secret_id: str, up_to: int, keeping: int) -> list[tuple[str, str]]:
         """Drops all versions numbered up to `up_to`, but neither `keeping` nor the current one.
 
-        Returns their former placements: store id and locator.
+        Returns their former placements, where stores hold something: store id and locator.
         """
         old = list(connection.execute(_OLD_VERSIONS, {"of": secret_id, "up_to": up_to, "keeping": keeping}).scalars())
         if not old:

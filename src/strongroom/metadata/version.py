@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
@@ -39,6 +40,11 @@ class VersionIndex:
 def count_versions(connection: Connection, *, current: bool) -> int:
     """How many versions there are; with `current` how many current ones, which is how many secrets."""
     return connection.execute(select(func.count()).select_from(secrets if current else versions)).scalar_one()
+
+
+def existing(connection: Connection, secret_ids: Sequence[str]) -> set[str]:
+    """Which of these ids are those of secrets, whoever they belong to."""
+    return set(connection.execute(select(secrets.c.id).where(secrets.c.id.in_(secret_ids))).scalars())
 
 
 def _query(beside: Beside, *, current: bool) -> Select[Any]:

@@ -133,6 +133,14 @@ class ReadsMany(Protocol):
 
 
 @runtime_checkable
+class ListsDeployments(Protocol):
+    """A store that can tell which deployments put values there, for whoever has lost a database."""
+
+    def deployments(self, *, seconds: float) -> list[str]:
+        """Their ids, in order. Errors as of any call."""
+
+
+@runtime_checkable
 class Introspective(Protocol):
     """What most stores can tell an operator who sets them up, beside what they are for."""
 

@@ -15,7 +15,7 @@ from typing import TypeVar
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.identifiers import new_id
 from strongroom.errors import StrongroomError, Unavailable
-from strongroom.secrets_stores.base import About, Capabilities, Found, Introspective, ReadsMany, SecretsStore
+from strongroom.secrets_stores.base import About, Capabilities, Found, Introspective, ListsDeployments, ReadsMany, SecretsStore
 
 ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 0.1
@@ -135,6 +135,11 @@ class GuardedStore:
     def scan(self, *, seconds: float) -> Iterator[Sequence[Found]]:
         """See `SecretsStore.scan`. Not repeated: whoever scans begins anew."""
         return self.inner.scan(seconds=seconds)
+
+    def deployments(self, *, seconds: float) -> list[str] | None:
+        """The ids of the deployments that have values there, if the store can tell."""
+        inner = self.inner
+        return self._call(lambda left: inner.deployments(seconds=left), seconds) if isinstance(inner, ListsDeployments) else None
 
     def identity(self, *, seconds: float) -> str | None:
         """Who the credential belongs to, if the store can tell."""

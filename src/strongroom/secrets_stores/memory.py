@@ -144,5 +144,9 @@ class MemorySecretsStore:
             yield found
             after = found[-1].locator
 
+    def deployments(self, *, seconds: float) -> list[str]:
+        """See `ListsDeployments`."""
+        return self._shelf.ask(seconds, lambda items: sorted({locator.partition("/")[0] for locator in items}))
+
     def close(self) -> None:
         """Nothing to give back."""

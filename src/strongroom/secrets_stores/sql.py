@@ -114,6 +114,10 @@ class SqlSecretsStore:
         """Where values lie, in the order of their locators, which come after `after`. No value is read."""
         return [Place(row.secret_id, row.number, row.locator) for row in connection.execute(_SCAN, {"after": after, "limit": limit})]
 
+    def holds(self, connection: Connection, locator: str) -> bool:
+        """Whether something lies at the locator. No value is read."""
+        return connection.execute(_HOLDS, {"at": locator}).scalar() is not None
+
     def rewrap(self, connection: Connection, keyring: Keyring, former: Sequence[str], after: str, limit: int) -> Rewrapped:
         """Wraps data keys that are under the `former` keys by the active one, in the caller's transaction.
 
@@ -159,6 +163,7 @@ _SCAN = (
     .limit(bindparam("limit"))
 )
 _DELETE = delete(sql_values).where(sql_values.c.locator.in_(bindparam("locators", expanding=True)))
+_HOLDS = select(sql_values.c.number).where(sql_values.c.locator == bindparam("at"))
 _under: ColumnElement[bool] = sql_values.c.key_id.in_(bindparam("keys", expanding=True))
 _UNDER = (
     select(sql_values.c.locator, sql_values.c.secret_id, sql_values.c.number, sql_values.c.key_id, sql_values.c.wrapped_key)

@@ -138,6 +138,12 @@ class VaultSecretsStore:
         if page:
             yield page
 
+    def deployments(self, *, seconds: float) -> list[str]:
+        """One request. See `ListsDeployments`."""
+        deadline = Deadline(seconds)
+        self._check_mount(deadline)
+        return sorted(each.rstrip("/") for each in self._list("", deadline) if each.endswith("/"))
+
     def identity(self, *, seconds: float) -> str:
         """See `Introspective`."""
         return self._connection.identity(seconds=seconds)
@@ -212,7 +218,7 @@ class VaultSecretsStore:
                         yield locator
 
     def _list(self, path: str, deadline: Deadline) -> list[str]:
-        answer = self._connection.ask("list", f"{self._metadata}/{path}", deadline, right="list")
+        answer = self._connection.ask("list", f"{self._metadata}/{path}".rstrip("/"), deadline, right="list")
         if answer.status == 404 and "no handler" not in answer.errors:
             return []
         if answer.status != 200:

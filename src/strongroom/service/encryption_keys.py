@@ -214,6 +214,12 @@ def unwrap_digest_key(keyring: Keyring, row: Deployment) -> bytes:
         raise _changed() from None
 
 
+def reseal_digest_key(keyring: Keyring, row: Deployment, deployment_id: str) -> tuple[str, bytes, bytes]:
+    """The same digest key as it is stored for a deployment of another id."""
+    sealed = envelope.seal(keyring, unwrap_digest_key(keyring, row), _digest_place(deployment_id))
+    return sealed.key_id, sealed.wrapped_key, sealed.sealed
+
+
 def _changed() -> EncryptionKeyError:
     return EncryptionKeyError("the database's row of encryption data was changed", hint="restore it from a backup")
 

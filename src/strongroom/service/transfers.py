@@ -196,7 +196,8 @@ class Transfers:
     def _is_really_there(self, store: Configured, locator: str) -> bool:
         """What a scan tells may have been deleted since, or be old: some back ends' lists are behind."""
         if store.external is None:
-            return True
+            with self._database.read() as connection:
+                return self._sql.holds(connection, locator)
         try:
             store.external.get(locator, seconds=store.timeout)
         except ValuesMissing:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
 from strongroom.metadata.version import VersionIndex
+from strongroom.models.job import JobReport
 from strongroom.models.workspace import ActivateWorkspace, Workspace
 from strongroom.operations import audit as of_audit
 from strongroom.operations import component as of_component
@@ -30,6 +31,7 @@ from strongroom.service.info import InfoService
 from strongroom.service.job import JobService
 from strongroom.service.placements import Configured, Placements
 from strongroom.service.reconciler import Reconciler
+from strongroom.service.recovery import Recovery, check_id, list_deployments
 from strongroom.service.reference import ReferenceService
 from strongroom.service.reply import ReplyService
 from strongroom.service.run import RunService
@@ -53,8 +55,10 @@ class Service:
         self.local_actor = self.deployment.local_actor
         self.store = SqlSecretsStore(self.deployment.keys)
         database, deployment_id = self.deployment.database, self.deployment.id
+        self._open_stores = open_stores
         try:
-            stores = open_stores(with_connectors(self.deployment, self.store, settings, open_stores), deployment_id)
+            self._opened_with = with_connectors(self.deployment, self.store, settings, open_stores)
+            stores = open_stores(self._opened_with, deployment_id)
         except BaseException:
             self.deployment.close()
             raise
@@ -172,6 +176,20 @@ class Service:
         """How each configured secrets store shows itself."""
         self.placements.prepare()
         return [examine(self.deployment.database, each, self.deployment.id) for each in self.placements.stores]
+
+    def list_deployments(self) -> dict[str, list[str] | None]:
+        """Which deployments have values in the configured stores; see `recovery.list_deployments`."""
+        return list_deployments(self.placements.stores)
+
+    def recover(self, lost_id: str, progress: Callable[[int, int], object], *, dry_run: bool = False) -> JobReport:
+        """Makes the secrets of a lost database anew in this one; see `Recovery.run`. The deployment is to be opened anew then."""
+        deployment = self.deployment
+        stores = self._open_stores(self._opened_with, check_id(lost_id))
+        placements = Placements(deployment.database, self.store, deployment.digest_key, lost_id, stores)
+        try:
+            return Recovery(deployment, lost_id, placements, self.store).run(progress, dry_run=dry_run)
+        finally:
+            placements.close()
 
     def close(self) -> None:
         """Does for the secrets stores what is left to do, for some seconds, and closes all. Nobody may be at work."""

@@ -128,15 +128,21 @@ def test_patience_ends(server: ScriptedServer, transport: RemoteTransport) -> No
     assert len(server.requests) == ATTEMPTS
 
 
-def test_a_change_that_may_have_been_made_is_not_repeated(server: ScriptedServer, transport: RemoteTransport) -> None:
-    """PATCH and a login are sent once."""
-    server.answers = [BUSY, BUSY]
-    with pytest.raises(Unavailable):
-        transport.call(operations.UPDATE, UpdateSecret(id="x", values={"k": SecretText(CANARY)}))
+def test_a_change_is_repeated_under_its_key(server: ScriptedServer, transport: RemoteTransport) -> None:
+    """A PATCH whose answer got lost, as when a replica ends, is sent again under one and the same key: it is made once."""
+    server.answers = [BUSY, Answer(200, SECRET)]
+    assert transport.call(operations.UPDATE, UpdateSecret(id="x", values={"k": SecretText(CANARY)})).version == 1
+    assert [request.method for request in server.requests] == ["PATCH", "PATCH"]
+    assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
+
+
+def test_a_login_is_not_repeated(server: ScriptedServer, transport: RemoteTransport) -> None:
+    """It is sent once: its answer is kept nowhere."""
+    server.answers = [BUSY]
     with pytest.raises(Unavailable):
         transport.call(of_user.LOGIN, Login(username="u", password=SecretText(CANARY)))
-    assert [request.method for request in server.requests] == ["PATCH", "POST"]
-    assert "authorization" not in server.requests[1].headers
+    assert [request.method for request in server.requests] == ["POST"]
+    assert "authorization" not in server.requests[0].headers
 
 
 def test_a_long_wait_is_left_to_the_caller(server: ScriptedServer, transport: RemoteTransport) -> None:
@@ -248,11 +254,14 @@ def test_a_lost_answer() -> None:
     try:
         transport = RemoteTransport(f"http://127.0.0.1:{port}", lambda: SecretText(TOKEN))
         with pytest.raises(Unavailable, match="may have been done"):
-            transport.call(operations.UPDATE, UpdateSecret(id="x", name="y"))
+            transport.call(of_user.LOGIN, Login(username="u", password=SecretText(CANARY)))
         assert len(calls) == 1
         with pytest.raises(Unavailable, match="broke"):
             get(transport)
         assert len(calls) == 1 + ATTEMPTS
+        with pytest.raises(Unavailable, match="may have been done"):
+            transport.call(operations.UPDATE, UpdateSecret(id="x", name="y"))
+        assert len(calls) == 1 + 2 * ATTEMPTS
     finally:
         stop()
 

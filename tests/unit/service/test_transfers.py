@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import time_machine
-from sqlalchemy import delete, update
+from sqlalchemy import delete, event, text, update
 
 from strongroom.config import Settings
-from strongroom.db.tables import copies, placements, sql_values
+from strongroom.db.tables import copies, deletions, placements, sql_values
 from strongroom.errors import Forbidden, InvalidInput, NotFound, Unavailable, UnderWay, ValuesCorrupt, ValuesMissing
 from strongroom.metadata import lease, placement
 from strongroom.models.info import GetInfo
@@ -21,6 +22,7 @@ from strongroom.operations import info as of_info
 from strongroom.operations import job as operations
 from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.memory import MemorySecretsStore, Shelf, Trouble
+from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.job import LEASE, LEASE_SECONDS
 from strongroom.service.reconciler import LEASE as RECONCILER
 from tests.canary import CANARY
@@ -246,6 +248,42 @@ def test_a_moved_secret_is_changed_and_deleted_while_its_former_store_is_away(wo
     assert clean(world)
 
 
+def test_what_was_moved_away_stands_in_nobodys_way(worlds: Worlds, primary: Shelf, backup: Shelf) -> None:
+    """While the store that it was moved from does not answer, or is not configured any more, the secret changes and goes."""
+    world = worlds(primary, backup)
+    changed, deleted = (world.alice.create(name, {"k": ONE}) for name in "ab")
+    assert back_up(world, delete_secrets=True).report.failed == 0
+    alone = worlds(backup)
+    for number in range(alone.service.deployment.settings.keep_versions + 2):
+        alone.alice.update(changed.id, {"k": str(number)})
+    alone.alice.delete(deleted.id)
+    alone.reconcile()
+    world = worlds(primary, backup)
+    assert restore(world).report.failed == 0
+    assert clean(world)
+
+
+def test_deleted_while_it_is_copied(postgresql_settings: Settings) -> None:
+    """Whoever deletes a secret, or changes it so that old versions go, waits for the copy, which then goes too."""
+    world = World(postgresql_settings, None)
+    made = world.alice.create("s", {"k": ONE})
+    database = world.service.deployment.database
+    waiting = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+    with ThreadPoolExecutor(1) as pool:
+        with database.write() as connection:
+            placement.ensure_store(connection, "elsewhere", "memory", 1)
+            assert placement.place(connection, (made.id, 1), "elsewhere", "x")
+            done = pool.submit(world.alice.delete, made.id)
+            while not done.done():
+                with database.read() as other:
+                    if other.execute(waiting).scalar_one():
+                        break
+        done.result(30)
+    assert world.count(placements) == 0
+    assert world.count(deletions) == 1
+    world.service.close()
+
+
 def test_a_restore_never_goes_back_in_time(world: World) -> None:
     """What was written since stays, wherever it lies."""
     made = world.alice.create("s", {"k": ONE})
@@ -330,6 +368,58 @@ def test_verification_of_the_database_itself(worlds: Worlds, backup: Shelf) -> N
     assert values_of(world.alice.get(made["corrupt"].id)) == {"k": "corrupt"}
     assert verify(world, deep=True, repair=True).report.failures == []
     assert clean(world)
+
+
+@pytest.mark.parametrize("into_sql", [False, True])
+def test_what_is_deleted_while_one_looks_is_not_extra(worlds: Worlds, primary: Shelf, into_sql: bool) -> None:
+    """A secret that goes between the look at the store and that at the index is nothing to wonder about."""
+    gone: list[str] = []
+
+    def go() -> None:
+        while gone:
+            world.alice.delete(gone.pop())
+            world.reconcile(0)
+
+    class Late(MemorySecretsStore):
+        def scan(self, *, seconds: float) -> Iterator[Any]:
+            for page in super().scan(seconds=seconds):
+                go()
+                yield page
+
+    class LateSql(SqlSecretsStore):
+        def scan(self, connection: Any, after: str, limit: int) -> list[Any]:
+            found = super().scan(connection, after, limit)
+            go()
+            return found
+
+    world = worlds(None if into_sql else primary, kind=Late)
+    world.service.jobs._transfers._sql = LateSql(world.service.deployment.keys)
+    gone.append(world.alice.create("s", {"k": ONE}).id)
+    world.alice.create("t", {"k": ONE})
+    job = verify(world, deep=True)
+    assert (job.report.done, job.report.failures, gone) == (1, [], [])
+
+
+def test_what_is_placed_while_one_looks_is_not_extra(postgresql_settings: Settings) -> None:
+    """A put that is claimed between two looks at the index is known all the time."""
+    world = World(postgresql_settings, None)
+    made = world.alice.create("s", {"k": ONE})
+    database, pair = world.service.deployment.database, ("elsewhere", "x")
+    with database.write() as connection:
+        placement.ensure_store(connection, "elsewhere", "memory", 1)
+        placement.announce(connection, [pair], 1)
+
+    def land(*_: object) -> None:
+        with database.write() as other:
+            if placement.claim(other, [pair]):
+                assert placement.place(other, (made.id, 1), *pair)
+
+    with database.read() as connection:
+        event.listen(connection, "after_cursor_execute", land)
+        assert placement.named_locators(connection, pair[0], [pair[1]]) == {"x"}
+        event.remove(connection, "after_cursor_execute", land)
+    assert world.count(placements, placements.c.locator == "x") == 1
+    world.service.close()
 
 
 def test_what_cannot_be_mended_is_said(worlds: Worlds, primary: Shelf) -> None:

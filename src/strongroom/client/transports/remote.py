@@ -116,7 +116,7 @@ class RemoteTransport:
                 raise Unauthenticated(f"you are not logged in at {self.url}", hint=f"strongroom login {self.url}")
             headers["Authorization"] = f"Bearer {token.reveal()}"
         harmless = operation.repeatable is Repeat.HARMLESS
-        if operation.method == "POST" and operation.repeatable is Repeat.WITH_KEY:
+        if operation.repeatable is Repeat.WITH_KEY:
             headers["Idempotency-Key"] = secrets.token_urlsafe(24)
             harmless = True
         return self._decode(operation, *self._send(operation.method, target, headers, body, harmless=harmless))

@@ -1,0 +1,71 @@
+"""`strongroom server recover`, from the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from strongroom.client import Client
+from strongroom.config import PREFIX
+from tests.canary import CANARY
+from tests.fakes.folder_store import ROOT, folder_variables
+
+from .conftest import CommandLine
+
+
+@pytest.fixture
+def lost(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch, allow_values_in: Callable[[Path], Path]) -> str:
+    """The id of a deployment with three secrets whose database is gone; its store is configured, and a new database."""
+    monkeypatch.syspath_prepend(ROOT)
+    for name, text in folder_variables(allow_values_in(tmp_path / "values")).items():
+        monkeypatch.setenv(f"{PREFIX}{name}", text)
+    with Client() as client:
+        for name in ("a", "b"):
+            client.create_secret(name, {"k": f"{CANARY}-{name}"})
+        client.create_secret("c", {"k": f"{CANARY}-c"}, scope="user")
+        lost_id = client.info().deployment_id
+    monkeypatch.setenv(f"{PREFIX}CONFIG_PATH", str(tmp_path / "new"))
+    return lost_id
+
+
+def test_shapes_and_exit_status(strongroom: CommandLine, lost: str) -> None:
+    """The report is that of every job; 1 if anything could not be restored, 0 when nothing is left to do."""
+    tried = strongroom("server", "recover", "--deployment", lost, "--dry-run", "-o", "json")
+    assert (tried.code, tried.data["done"], tried.data["failed"]) == (1, 2, 1)
+    assert strongroom("secret", "list", "-o", "json").data["items"] == []
+    done = strongroom("server", "recover", "--deployment", lost, "-o", "json")
+    assert (done.code, done.data) == (1, tried.data)
+    assert set(done.data) == {"done", "failed", "skipped", "failures"}
+    (failure,) = done.data["failures"]
+    assert (set(failure), failure["name"]) == ({"name", "id", "error"}, "c")
+    again = strongroom("server", "recover", "--deployment", lost, "-o", "json")
+    assert (again.code, again.data) == (0, {"done": 0, "failed": 0, "skipped": 3, "failures": []})
+    assert strongroom("secret", "get", "a", "--key", "k").out == f"{CANARY}-a"
+    assert strongroom("server", "status", "-o", "json").data["deployment_id"] == lost
+
+
+def test_a_store_that_cannot_list_deployments(strongroom: CommandLine, lost: str) -> None:
+    """It says where the id stands."""
+    found = strongroom("server", "recover")
+    assert (found.code, found.out) == (0, "")
+    assert found.err.startswith("folder:values cannot list deployments; the id stands in the names and tags of what it holds.\n")
+    assert strongroom("server", "recover", "-o", "json").data == [{"store": "folder:values", "deployments": None}]
+
+
+def test_values_in_the_database_itself(strongroom: CommandLine) -> None:
+    """There is no store to recover from, and what to do."""
+    for words in ((), ("--deployment", "01a2024b-0000-7000-8000-00000000abcd")):
+        outcome = strongroom("server", "recover", *words)
+        assert (outcome.code, outcome.out) == (1, "")
+        assert outcome.err.startswith("Error: the values are in the lost database itself")
+        assert "hint: restore the database from its backup" in outcome.err
+
+
+def test_a_database_in_use(strongroom: CommandLine, lost: str) -> None:
+    """Nothing is mixed."""
+    strongroom("secret", "create", "mine", "--k=hunter22")
+    outcome = strongroom("server", "recover", "--deployment", lost)
+    assert (outcome.code, outcome.err.count("Error: this database has 1 secret of its own")) == (1, 1)
+    assert [each["name"] for each in strongroom("secret", "list", "-o", "json").data["items"]] == ["mine"]

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from strongroom.errors import StrongroomError, Unavailable
+from strongroom.errors import StoreForbidden, StrongroomError, Unavailable
 from strongroom.secrets_stores.base import SecretsStore
 from strongroom.secrets_stores.guarded import Breaker, GuardedStore
 from strongroom.secrets_stores.memory import Shelf
@@ -25,6 +25,7 @@ class Mode(enum.Enum):
     DOWN = "does nothing, and says so"
     HUNG = "does not answer; what it was asked for is perhaps done later"
     FLAKY = "sometimes so, sometimes so"
+    LOCKED = "refuses everything"
     DEAF = "does what it is asked, and its answers are lost"
 
 
@@ -54,6 +55,8 @@ class UnsteadyShelf(Shelf):
             if scheduler.rng.random() < 0.5 and moment > scheduler.monotonic():
                 self._late.append((moment, lambda: effect(self._items)))
             raise Unavailable("the shelf did not answer in time; what was asked may have been done")
+        if mode is Mode.LOCKED:
+            raise StoreForbidden("the shelf is locked")
         if mode is Mode.DOWN:
             raise Unavailable("the shelf is out of reach; nothing was done")
         done = effect(self._items)

@@ -48,8 +48,9 @@ class Result:
 class Simulation:
     """One schedule. `breakage` changes each service, to see whether the checks notice."""
 
-    def __init__(self, seed: int, settings: Settings, breakage: Breakage = lambda _: None) -> None:
-        """The settings of an embedded store of this schedule's own."""
+    def __init__(self, seed: int, settings: Settings, breakage: Breakage = lambda _: None, *, stops: float = 0.5) -> None:
+        """The settings of an embedded store of this schedule's own. `stops`: how often processes are, for each fault of a store."""
+        self._stops = stops
         self.scheduler = Scheduler(seed)
         self.rng = self.scheduler.rng
         layout = self.rng.choice([*LAYOUTS, "two shelves"])
@@ -57,7 +58,7 @@ class Simulation:
         self.history, self._board, self._counts = History(), Board(), self.result.counts
         self._shelves = [UnsteadyShelf(f"shelf{number}", self.scheduler) for number in range(sum(LAYOUTS[layout]))]
         self._layout, self._breakage = LAYOUTS[layout], breakage
-        self._settings = replace(settings, keep_versions=KEPT)
+        self._settings = replace(settings, keep_versions=self.rng.choice([1, 2, KEPT]))
         self._services: list[Service] = []
         self._opened: list[Service] = []
         self._people: list[Person] = []
@@ -152,10 +153,10 @@ class Simulation:
             if rng.random() < 0.3:  # what the next one knows by heart is gone, too
                 self._services[number] = self._new_service()
                 self._people[number] = Person(self._services[number], self._people[number].actor)
-        if rng.random() < faults / 2:
+        if rng.random() < faults * self._stops:
             self._stopped[rng.choice(self._processes)] = step + rng.randint(20, 200)
             self._counts["stops"] += 1
-            self.scheduler.shift(rng.choice([1, 30, 90]))
+            self.scheduler.shift(rng.choice([1, 30, 90, 90]))
         if rng.random() < faults / 3:
             self.scheduler.shift(rng.choice([1, 5, 22, 90]))
 

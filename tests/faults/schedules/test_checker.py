@@ -210,6 +210,15 @@ def test_an_answer_of_two_moments(story: Story, version: int) -> None:
     assert len(story.objections) == (version == 1)
 
 
+def test_a_version_is_made_once(story: Story) -> None:
+    """A rename shows a version that was there before: it may be listed with what was replaced in between."""
+    story.end(story.begin("create", changes={BORN: "c"}, name="t"), 1, name="t", secret="another")
+    renaming = story.begin("update", new_name="u", secret="another")
+    story.history.end(story.history.begin(1, "list"), OK, Seen(ID, "s", 1), Seen("another", "t", 1))
+    story.end(renaming, 1, name="u", secret="another")
+    assert story.objections == []
+
+
 def test_missing_values(story: Story) -> None:
     """That no store has the values of a secret is an objection, unless it is being deleted."""
     story.tell("read", REFUSED, "values_missing")

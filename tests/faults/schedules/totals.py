@@ -55,12 +55,12 @@ class Playground:
         self._folder, self._template = folder, folder / "template"
         Service(self._settings(self._template)).close()
 
-    def play(self, seed: int, breakage: Breakage = lambda _: None) -> Result:
-        """The schedule of this seed."""
+    def play(self, seed: int, breakage: Breakage = lambda _: None, *, stops: float = 0.5) -> Result:
+        """The schedule of this seed; see `Simulation`."""
         place = self._folder / f"seed{seed}"
         shutil.copytree(self._template, place)
         try:
-            return Simulation(seed, self._settings(place), breakage).run()
+            return Simulation(seed, self._settings(place), breakage, stops=stops).run()
         finally:
             shutil.rmtree(place)
 

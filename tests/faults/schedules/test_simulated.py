@@ -9,7 +9,7 @@ import pytest
 from tests.faults.schedules.broken import BREAKAGES
 from tests.faults.schedules.totals import Playground, Totals, playground
 
-SCHEDULES = 8
+SCHEDULES = 6
 """For each of the tests; `make faults` plays more."""
 
 UNTIL_NOTICED = 120

@@ -40,7 +40,7 @@ from tests.servers.strongroom import PASSWORD, StrongroomServer
 
 PRIMARY, BACKUP = "SECRETS_STORE", "BACKUP_SECRETS_STORE"
 Options = Mapping[str, str]
-PAUSE_SECONDS = 0.02
+PAUSE_SECONDS = 0.05
 """Between two calls of one person, so that there is something left of the machine for the servers."""
 
 
@@ -135,6 +135,11 @@ class People:
         wanted = self.calls + 50
         while self.calls < wanted and not self.failures:
             self._ended.wait(0.02)
+
+    @staticmethod
+    def pause() -> None:
+        """A moment in which the servers may do something."""
+        threading.Event().wait(0.2)
 
     def _write(self, writer: int) -> None:
         """Makes, changes and deletes secrets of its own, and reads each back."""
@@ -273,7 +278,7 @@ def test_from_vault_to_aws(replicas: Replicas, vault: Options, aws: AwsServer, o
     assert replicas.run("secret", "restore", "--delete-secrets").failed == 0
     with replicas.client() as client:
         while any(store.to_delete or store.behind for store in client.info().stores):
-            pass
+            people.pause()
         assert everything_in(openbao, vault["prefix"]) == []
         with people.at_work():
             people.progress()

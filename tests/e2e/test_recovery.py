@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,9 +13,9 @@ import pytest
 from strongroom.client import Client
 from strongroom.config import PREFIX
 from tests.canary import CANARY
-from tests.fakes.folder_store import ROOT, folder_variables
+from tests.fakes.folder_store import ROOT, folder_variables, python_path
 
-from .conftest import CommandLine
+from .conftest import BIN, CommandLine
 
 
 @pytest.fixture
@@ -44,6 +47,28 @@ def test_shapes_and_exit_status(strongroom: CommandLine, lost: str) -> None:
     assert (again.code, again.data) == (0, {"done": 0, "failed": 0, "skipped": 3, "failures": []})
     assert strongroom("secret", "get", "a", "--key", "k").out == f"{CANARY}-a"
     assert strongroom("server", "status", "-o", "json").data["deployment_id"] == lost
+
+
+def test_interrupted_and_run_again(process: CommandLine, lost: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C says that what was restored stays; run again, it does the rest."""
+    monkeypatch.setenv("PYTHONPATH", python_path())
+    gate = tmp_path / "gate"
+    gate.touch()
+    monkeypatch.setenv(f"{PREFIX}SECRETS_STORE_GATE", str(gate))
+    command = [BIN / "strongroom", "server", "recover", "--deployment", lost]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not Path(f"{gate}.get").exists():
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(0.02)
+            break
+    child.send_signal(signal.SIGINT)
+    gate.unlink()
+    out, err = child.communicate(timeout=30)
+    assert (child.returncode, out) == (1, "")
+    assert err.strip() == "Error: interrupted; what was restored stays\nhint: run it again to go on"
+    done = process("server", "recover", "--deployment", lost, "-o", "json")
+    assert done.data["done"] + done.data["failed"] + done.data["skipped"] == 3
+    assert process("secret", "get", "a", "--key", "k").out == f"{CANARY}-a"
 
 
 def test_a_store_that_cannot_list_deployments(strongroom: CommandLine, lost: str) -> None:

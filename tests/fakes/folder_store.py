@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class FolderStoreConfiguration(SecretsStoreConfiguration):
-    """Where the files are. While there is a file `gate`, puts are drafted and go no further."""
+    """Where the files are. While there is a file `gate`, puts are drafted and go no further, and gets leave a file `gate.get`."""
 
     folder: str
     gate: str = ""
@@ -51,10 +51,7 @@ class FolderStore(BaseSecretsStore):
         draft = self._folder / f".{uuid.uuid4()}"
         draft.write_text(json.dumps({"values": dict(values), "about": asdict(about), "written": datetime.now(UTC).isoformat()}))
         try:
-            end = time.monotonic() + seconds
-            while self.config.gate and Path(self.config.gate).exists():
-                if time.monotonic() > end:
-                    raise TimeoutError
+            self._wait(seconds)
             os.link(draft, self._folder / locator)
         except FileExistsError:
             if self.get(locator, seconds=seconds) != values:
@@ -62,7 +59,16 @@ class FolderStore(BaseSecretsStore):
         finally:
             draft.unlink()
 
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while self.config.gate and Path(self.config.gate).exists():
+            if time.monotonic() > end:
+                raise TimeoutError
+
     def get(self, locator: str, *, seconds: float) -> dict[str, str]:
+        if self.config.gate and Path(self.config.gate).exists():
+            Path(f"{self.config.gate}.get").touch()
+            self._wait(seconds)
         try:
             text = (self._folder / locator).read_text()
         except FileNotFoundError:

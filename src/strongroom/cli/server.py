@@ -66,6 +66,7 @@ def recover(lost_id: str | None, dry_run: bool, output: str | None) -> None:
     from strongroom.cli.transfer import show_report
     from strongroom.client import administration
     from strongroom.config import read_settings
+    from strongroom.errors import JobFailed
 
     if lost_id is None:
         _list_deployments(administration.list_deployments(read_settings()), output)
@@ -76,7 +77,10 @@ def recover(lost_id: str | None, dry_run: bool, output: str | None) -> None:
             bar.length = max(total, 1)
             bar.update(done - bar.pos)
 
-        report = administration.recover(read_settings(), lost_id, progress, dry_run=dry_run)
+        try:
+            report = administration.recover(read_settings(), lost_id, progress, dry_run=dry_run)
+        except KeyboardInterrupt:
+            raise JobFailed("interrupted; what was restored stays", hint="run it again to go on") from None
     show_report(report, "Would recover" if dry_run else "Recovered", output)
 
 

@@ -8,7 +8,15 @@ from typing import Any, Protocol
 import urllib3
 
 from strongroom.client import Client
-from strongroom.errors import StrongroomError, Unauthenticated, Unavailable, UnderWay
+from strongroom.errors import (
+    AlreadyExists,
+    InvalidInput,
+    StaleVersion,
+    StrongroomError,
+    Unauthenticated,
+    Unavailable,
+    UnderWay,
+)
 from strongroom.models.reference import Reference, ReferenceStatus, ResolveReferences
 from strongroom.models.secret import Secret
 from strongroom.operations import secret as operations
@@ -104,7 +112,10 @@ class InProcess:
 
 
 class ByClient:
-    """The client library, which sends calls again. Whatever it could not get done may have happened."""
+    """The client library, which sends calls again. Whatever it could not get done may have happened.
+
+    So may what is refused because of the state it meets: a call that is sent again may meet its own work (decision 0012).
+    """
 
     repeats = True
 
@@ -147,7 +158,7 @@ class ByClient:
     def _ask(self, call: Any) -> Any:
         try:
             return call()
-        except (Unavailable, UnderWay, Unauthenticated) as error:
+        except (Unavailable, UnderWay, Unauthenticated, AlreadyExists, StaleVersion, InvalidInput) as error:
             raise Told(Outcome.UNKNOWN, error.code) from None
         except StrongroomError as error:
             raise Told(Outcome.REFUSED, error.code) from None

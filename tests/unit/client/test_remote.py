@@ -130,10 +130,18 @@ def test_patience_ends(server: ScriptedServer, transport: RemoteTransport) -> No
 
 def test_a_change_is_repeated_under_its_key(server: ScriptedServer, transport: RemoteTransport) -> None:
     """A PATCH whose answer got lost, as when a replica ends, is sent again under one and the same key: it is made once."""
-    server.answers = [BUSY, Answer(200, SECRET)]
+    server.answers = [Answer(502, None, {"Retry-After": "0"}), Answer(200, SECRET)]
     assert transport.call(operations.UPDATE, UpdateSecret(id="x", values={"k": SecretText(CANARY)})).version == 1
     assert [request.method for request in server.requests] == ["PATCH", "PATCH"]
     assert len({request.headers["idempotency-key"] for request in server.requests}) == 1
+
+
+def test_a_change_that_a_server_gave_up_is_not_sent_again(server: ScriptedServer, transport: RemoteTransport) -> None:
+    """It may have been made, and somebody else may have made another one since."""
+    server.answers = [BUSY]
+    with pytest.raises(Unavailable):
+        transport.call(operations.UPDATE, UpdateSecret(id="x", description="y"))
+    assert [request.method for request in server.requests] == ["PATCH"]
 
 
 def test_a_login_is_not_repeated(server: ScriptedServer, transport: RemoteTransport) -> None:

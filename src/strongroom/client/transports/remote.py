@@ -157,7 +157,9 @@ class RemoteTransport:
                 failure: Exception = error
             else:
                 wait = _wait_before_next(answer, attempt)
-                if wait is None or last or not harmless:
+                # A server that lost its database while it changed something forgets the key: others may have changed it since.
+                is_open = method == "PATCH" and answer.status == 503
+                if wait is None or last or not harmless or is_open:
                     return answer, lost
                 time.sleep(wait)
                 continue

@@ -6,6 +6,7 @@ import base64
 import itertools
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from sqlalchemy import inspect, text
 from strongroom.client import Client
 from strongroom.client.login_state import LoginState, write_login
 from strongroom.config import PREFIX, Settings, read_settings
+from strongroom.db import identifiers
 from strongroom.db.engine import Database
 from strongroom.redaction import SecretText
 from strongroom.secrets_stores.base import Introspective
@@ -51,6 +53,14 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _ids_of_today() -> Iterator[None]:
+    """Ids that a test made in a future of its own do not keep those of the next tests there."""
+    yield
+    if identifiers._last >> 12 > time.time() * 1000 + 1000:
+        identifiers._last = 0
 
 
 @pytest.fixture(scope="session")

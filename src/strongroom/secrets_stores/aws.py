@@ -41,7 +41,7 @@ from strongroom.connectors.aws import Answer, AwsConnection
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.identifiers import new_id
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable, ValuesCorrupt, ValuesMissing
-from strongroom.secrets_stores.base import MAX_LOCATOR_LENGTH, About, Capabilities, Found, check_size
+from strongroom.secrets_stores.base import About, Capabilities, Found, check_size, checked_store_id
 from strongroom.secrets_stores.packing import pack, unpack
 
 _MAX_BYTES = 65_536
@@ -111,9 +111,8 @@ class AwsSecretsStore:
             )
         _check_tags(options.tags)
         account = f"{options.account_id}." if options.account_id else ""
-        store_id = options.name or f"aws://{account}{connection.region}{connection.place and '.' + connection.place}/{options.prefix}"
-        if len(store_id) > MAX_LOCATOR_LENGTH or not (store_id.isascii() and store_id.isprintable()):
-            raise ConfigurationError("the address or name of this store is too long, or not ASCII", hint="give the store a 'name'")
+        place = f"{account}{connection.region}{connection.place and '.' + connection.place}"
+        store_id = checked_store_id(options.name or f"aws://{place}/{options.prefix}")
         self._connection, self._options, self._deployment_id, self._store_id = connection, options, deployment_id, store_id
 
     def __repr__(self) -> str:

@@ -33,7 +33,7 @@ from strongroom.connectors.azure import Answer, AzureConnection
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.identifiers import new_id
 from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable, ValuesCorrupt, ValuesMissing, printable
-from strongroom.secrets_stores.base import MAX_LOCATOR_LENGTH, About, Capabilities, Found, check_size
+from strongroom.secrets_stores.base import About, Capabilities, Found, check_size, checked_store_id
 
 _CAPABILITIES = Capabilities(max_bytes=25_600, counts_json=True)
 _PAGE = "25"
@@ -81,9 +81,7 @@ class AzureSecretsStore:
                 hint="Key Vault does not tell small letters from capitals",
             )
         _check_tags(options.tags)
-        store_id = options.name or f"azure://{connection.host}/{options.prefix}"
-        if len(store_id) > MAX_LOCATOR_LENGTH or not (store_id.isascii() and store_id.isprintable()):
-            raise ConfigurationError("the address of this vault is too long, or not ASCII", hint="give the store a 'name'")
+        store_id = checked_store_id(options.name or f"azure://{connection.host}/{options.prefix}")
         self._connection, self._options, self._store_id = connection, options, store_id
         self._deployment = _without_dashes("deployment", deployment_id)
         self._turns = _Turns()

@@ -23,7 +23,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
-from strongroom.errors import StoreForbidden, StrongroomError, TooLarge, Unavailable, ValuesCorrupt, ValuesMissing
+from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, TooLarge, Unavailable, ValuesCorrupt, ValuesMissing
 
 STORE_ERRORS = (ValuesMissing, StoreForbidden, Unavailable, ValuesCorrupt)
 """All that a call of a store may raise, but for `TooLarge` of a put."""
@@ -150,6 +150,13 @@ class Introspective(Protocol):
     @property
     def policy(self) -> str:
         """The least that has to be allowed at this location, in the back end's own words, to be copied. No back end is asked."""
+
+
+def checked_store_id(store_id: str) -> str:
+    """The id itself if the index can keep it, else `ConfigurationError`."""
+    if not (0 < len(store_id) <= MAX_LOCATOR_LENGTH and store_id.isascii() and store_id.isprintable()):
+        raise ConfigurationError("the address or name of the store is too long, or not ASCII", hint="give the store another 'name'")
+    return store_id
 
 
 def size_of(values: Mapping[str, str]) -> int:

@@ -25,7 +25,7 @@ from strongroom.connectors.gcp import Answer, GcpConnection
 from strongroom.connectors.gcp_methods import import_google
 from strongroom.db.identifiers import new_id
 from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable, ValuesCorrupt, ValuesMissing
-from strongroom.secrets_stores.base import MAX_LOCATOR_LENGTH, About, Capabilities, Found, check_size
+from strongroom.secrets_stores.base import MAX_LOCATOR_LENGTH, About, Capabilities, Found, check_size, checked_store_id
 from strongroom.secrets_stores.packing import pack, unpack
 
 _PAGE = 500
@@ -77,9 +77,7 @@ class GcpSecretsStore:
         _check(options, deployment_id)
         google = ".googleapis.com"  # one and the same service, whatever way leads there
         place = "" if connection.host.endswith(google) else f"{connection.address}/"
-        store_id = options.name or f"gcp://{place}projects/{connection.project_id}/secrets/{options.prefix}"
-        if len(store_id) > MAX_LOCATOR_LENGTH or not (store_id.isascii() and store_id.isprintable()):
-            raise ConfigurationError("the store's name is too long, or not ASCII", hint="give it another 'name'")
+        store_id = checked_store_id(options.name or f"gcp://{place}projects/{connection.project_id}/secrets/{options.prefix}")
         self._types = _types()
         self._checksum = import_google("google_crc32c").value
         self._connection, self._deployment_id, self._store_id, self._options = connection, deployment_id, store_id, options

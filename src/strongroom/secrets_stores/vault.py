@@ -24,7 +24,7 @@ from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.vault import Answer, VaultConnection
 from strongroom.db.identifiers import new_id
 from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable, ValuesCorrupt, ValuesMissing
-from strongroom.secrets_stores.base import MAX_LOCATOR_LENGTH, About, Capabilities, Found, check_size
+from strongroom.secrets_stores.base import About, Capabilities, Found, check_size, checked_store_id
 
 _PAGE = 100
 _CAPABILITIES = Capabilities(max_bytes=65_536)
@@ -62,9 +62,7 @@ class VaultSecretsStore:
             if not _SEGMENTS.fullmatch(text):
                 raise ConfigurationError(f"'{option}' is to be made of letters, digits, '_' and '-', with '/' between")
         namespace = f"?namespace={connection.namespace}" if connection.namespace else ""
-        store_id = name or f"vault://{urlsplit(connection.address).netloc}/{mount_point}/{prefix}{namespace}"
-        if len(store_id) > MAX_LOCATOR_LENGTH or not (store_id.isascii() and store_id.isprintable()):
-            raise ConfigurationError("the address of this Vault is too long, or not ASCII", hint="give the store a 'name'")
+        store_id = checked_store_id(name or f"vault://{urlsplit(connection.address).netloc}/{mount_point}/{prefix}{namespace}")
         self._connection, self._deployment_id, self._store_id = connection, deployment_id, store_id
         self._mount, self._data, self._metadata = mount_point, f"{mount_point}/data/{prefix}", f"{mount_point}/metadata/{prefix}"
         self._mount_is_right = False

@@ -23,6 +23,7 @@ COMPONENT_GROUPS = {
     "model-deployer": "model deployers",
     "model-registry": "model registries",
     "orchestrator": "orchestrators",
+    "secrets-manager": "secrets managers",
     "service-connector": "service connectors",
     "step-operator": "step operators",
 }
@@ -57,6 +58,10 @@ main = LazyGroup(
         ),
         "run": ("strongroom.cli.run:run", "Look at what pipelines did."),
         "secret": ("strongroom.cli.secret:secret", "Create, read, change and delete secrets."),
+        "secrets-manager": (
+            "strongroom.cli.secrets_manager:secrets_manager",
+            "Deprecated: secrets in a component of the stack. Use 'secret' instead.",
+        ),
         "server": ("strongroom.cli.server:server", "Administer the store that this machine runs."),
         "service-connector": (
             "strongroom.cli.service_connector:service_connector",

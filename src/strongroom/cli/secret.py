@@ -25,6 +25,15 @@ from strongroom.cli.output import (
     write,
 )
 from strongroom.cli.prompts import confirm
+from strongroom.cli.secret_options import (
+    VALUES_HELP,
+    UpdateCommand,
+    env_file_option,
+    interactive_option,
+    keys_to_remove,
+    read_values,
+    values_option,
+)
 from strongroom.cli.secret_prompts import ask_changed_keys, ask_new_keys, refuse_taken, secret_texts
 from strongroom.cli.transfer import backup, restore, verify
 
@@ -57,28 +66,17 @@ def _name_argument(completes: bool = True) -> Callable[[Any], Any]:
 
 
 _scope_option = click.option("--scope", type=_SCOPES, help="Look in this scope only.")
-_interactive_option = click.option("-i", "--interactive", is_flag=True, help="Ask for keys and (hidden) values.")
-_values_option = click.option("-v", "--values", "document", metavar="JSON|YAML|@FILE|-", help="Keys and values as a mapping.")
-_env_file_option = click.option("--from-env-file", "env_file", metavar="FILE", help="Keys and values from a .env file.")
 _description_option = click.option("--description", help="A text that says what the secret is for.")
 _expires_option = click.option("--expires-at", metavar="TIME", help="When it stops being valid, in ISO 8601 with a zone.")
-
-_VALUES_HELP = """
-    \b
-    --KEY=VALUE    the value itself (visible in the shell's history and in process lists)
-    --KEY=@PATH    the content of a file, as it is
-    --KEY=@@TEXT   a value that starts with @
-    --KEY=-        standard input
-"""
 
 
 @secret.command("create", cls=KeyValueCommand)
 @click.argument("name")
 @click.option("--scope", type=_SCOPES, help="Who sees it: the workspace, or you alone.  [default: workspace]")
 @click.option("--private", is_flag=True, help="The same as --scope user.")
-@_interactive_option
-@_values_option
-@_env_file_option
+@interactive_option
+@values_option
+@env_file_option
 @_description_option
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label to find it by; may be repeated.")
 @_expires_option
@@ -105,7 +103,7 @@ def create(
     from strongroom.models.secret import check_name, check_values
 
     check_name(name)
-    values = _read(pairs, document, env_file)
+    values = read_values(pairs, document, env_file)
     for key, value in values.items():
         if value is None:
             raise HintedUsageError(f"the value of '{key}' is null", "give a value, or leave the key out")
@@ -128,7 +126,7 @@ def create(
     _show(made, output)
 
 
-create.help = f"{create.help}\n{_VALUES_HELP}"
+create.help = f"{create.help}\n{VALUES_HELP}"
 
 
 @secret.command("list")
@@ -234,36 +232,14 @@ def describe(name: str, scope: str | None, output: str | None) -> None:
     _show_versions(list(versions))
 
 
-class UpdateCommand(KeyValueCommand):
-    """Takes several keys behind one `-r`, once the secret is named: `update NAME -r KEY KEY`."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        own = [parameter for parameter in self.get_params(ctx) if isinstance(parameter, click.Option)]
-        with_value = {name for option in own if not option.is_flag for name in option.opts}
-        words: list[str] = []
-        named = removing = False
-        expecting = ""
-        for word in args:
-            if expecting:
-                removing, expecting = named and expecting in ("-r", "--remove-keys"), ""
-            elif word.startswith("-") and word != "-":
-                expecting, removing = word if word in with_value else "", False
-            elif removing:
-                words.append("-r")
-            else:
-                named = True
-            words.append(word)
-        return super().parse_args(ctx, words)
-
-
 @secret.command("update", cls=UpdateCommand)
 @_name_argument()
 @_scope_option
 @click.option("--new-scope", type=_SCOPES, help="Move it to this scope.")
-@_interactive_option
+@interactive_option
 @click.option("-r", "--remove-keys", "removed", multiple=True, metavar="KEY ...", help="Remove these keys.")
-@_values_option
-@_env_file_option
+@values_option
+@env_file_option
 @_description_option
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Set a label (KEY= removes it); may be repeated.")
 @_expires_option
@@ -291,12 +267,12 @@ def update(
     given = (pairs, document, env_file, interactive, removed, new_scope, description is not None, labels, expires_at)
     if not any(given):
         raise HintedUsageError("there is nothing to change", "give --KEY=VALUE, -v, --from-env-file, -i, -r or --new-scope")
-    values = _read(pairs, document, env_file)
-    keys_to_remove = _keys_to_remove(removed, values)
+    values = read_values(pairs, document, env_file)
+    to_remove = keys_to_remove(removed, values)
     with open_client() as client:
         known = client.get_secret_metadata_exactly(name, scope=scope) if interactive or labels else None
         if interactive and known is not None:
-            ask_changed_keys(known, values, keys_to_remove)
+            ask_changed_keys(known.keys, values, to_remove)
         new_labels = None
         if labels and known is not None:
             merged = {**known.labels, **_labels(labels)}
@@ -305,7 +281,7 @@ def update(
             name,
             scope=scope,
             add_or_update_values={key: value for key, value in values.items() if value is not None},
-            remove_values=keys_to_remove,
+            remove_values=to_remove,
             new_scope=new_scope,
             description=description,
             labels=new_labels,
@@ -316,7 +292,7 @@ def update(
     _show(changed, output)
 
 
-update.help = f"{update.help}\n{_VALUES_HELP}"
+update.help = f"{update.help}\n{VALUES_HELP}"
 
 
 @secret.command("rename")
@@ -430,26 +406,6 @@ def _say_references(client: Client, name: str) -> None:
 
     for place in references_to(client, name):
         say(f"note: {place.owner} refers to '{name}': its {place.attribute} is {place.reference}")
-
-
-def _read(pairs: list[tuple[str, str]], document: str | None, env_file: str | None) -> dict[str, str | None]:
-    from strongroom.cli.values import ValueReader
-
-    reader = ValueReader()
-    if document is not None:
-        reader.add_document(document)
-    if env_file is not None:
-        reader.add_env_file(env_file)
-    reader.add_pairs(pairs)
-    return reader.values
-
-
-def _keys_to_remove(removed: tuple[str, ...], values: dict[str, str | None]) -> list[str]:
-    keys = [key for word in removed for key in word.split(",")]
-    for key in keys:
-        if key in values or keys.count(key) > 1:
-            raise HintedUsageError(f"the key '{key}' is to be changed twice", "set it or remove it, once")
-    return keys + [key for key, value in values.items() if value is None]
 
 
 def _labels(labels: tuple[str, ...]) -> dict[str, str]:

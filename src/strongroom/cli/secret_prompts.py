@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from strongroom.cli.output import say
@@ -9,7 +10,6 @@ from strongroom.cli.prompts import ask_hidden, ask_until_good, confirm
 
 if TYPE_CHECKING:
     from strongroom.client import Client
-    from strongroom.models.secret import Secret
     from strongroom.redaction import SecretText
 
 
@@ -41,15 +41,15 @@ def ask_new_keys(values: dict[str, str | None], existing: tuple[str, ...] = ()) 
             return
 
 
-def ask_changed_keys(known: Secret, values: dict[str, str | None], removed: list[str]) -> None:
+def ask_changed_keys(known: Sequence[str], values: dict[str, str | None], removed: list[str]) -> None:
     """Asks for a new value of each key that is not changed already, then for new keys."""
-    for key in known.keys:
+    for key in known:
         if key not in values and key not in removed:
             answer = ask_value(f"New value of '{key}' (hidden, Enter keeps it)")
             if answer:
                 values[key] = answer
     if confirm("Add a key?"):
-        ask_new_keys(values, (*known.keys, *removed))
+        ask_new_keys(values, (*known, *removed))
 
 
 def ask_value(question: str) -> str:

@@ -37,6 +37,7 @@ _OPTIONS = {
     "experiment-tracker": "-e",
     "model-deployer": "-d",
     "model-registry": "-r",
+    "secrets-manager": "-x",
     "step-operator": "-s",
 }
 # click hands over the names of options without their hyphens
@@ -95,6 +96,7 @@ _output_long = click.option("--output", type=click.Choice(["table", "json", "yam
 @_output_long
 def register(name: str, activate: bool, output: str | None, **components: str | None) -> None:
     """Register a stack of existing components; it needs an orchestrator and an artifact store."""
+    _warn_of_secrets_manager(components)
     with open_client() as client:
         made = client.create_stack(name, {kind: part for kind, part in components.items() if part}, activate=activate)
     say(f"Registered stack '{made.name}'{', your active one now' if activate else ''}.")
@@ -187,6 +189,7 @@ def update(name: str, removed: tuple[str, ...], output: str | None, **components
             raise HintedUsageError("a component is both put in and taken out", "give its type once")
     if not changes and not removed:
         raise HintedUsageError("there is nothing to change", "give -o, -a, -e, ... or --remove")
+    _warn_of_secrets_manager(components)
     with open_client() as client:
         changed = client.update_stack(name, components={**changes, **dict.fromkeys(removed)})
     say(f"Updated stack '{changed.name}'.")
@@ -232,6 +235,7 @@ def validate(name: str | None, level: str | None, output: str | None) -> None:
     """
     from strongroom.config import ValidationLevel
     from strongroom.stacks.resolution import places_in_stack
+    from strongroom.stacks.stack import find_manager
     from strongroom.stacks.validation import unresolved
     from strongroom.stacks.validation import validate as find_problems
 
@@ -239,7 +243,7 @@ def validate(name: str | None, level: str | None, output: str | None) -> None:
         found = client.get_stack(name)
         places = places_in_stack(found)
         chosen = client.settings.secret_validation_level if level is None else ValidationLevel(level)
-        problems = find_problems(client, places, chosen)
+        problems = find_problems(client, places, chosen, open_manager=lambda: find_manager(client, found))
     rows = [
         {"owner": problem.owner, "attribute": problem.attribute, "reference": problem.reference, "reason": problem.reason}
         for problem in problems
@@ -266,14 +270,17 @@ def validate(name: str | None, level: str | None, output: str | None) -> None:
 def register_secrets(name: str | None, skip_existing: bool) -> None:
     """Ask for the values of all secrets that a stack refers to (Enter keeps one that exists), then store them.
 
-    Nothing is stored before all questions are answered. New secrets are visible in the workspace.
+    Nothing is stored before all questions are answered. New secrets are visible in the workspace; if the stack has a secrets
+    manager, they go there.
     """
     from strongroom.cli.secret_prompts import ask_value
     from strongroom.stacks.registration import register_answers, wanted_secrets
+    from strongroom.stacks.stack import find_manager
 
     with open_client() as client:
         found = client.get_stack(name)
-        wanted = wanted_secrets(client, found)
+        manager = find_manager(client, found)
+        wanted = wanted_secrets(client, found, manager)
         if not wanted:
             say(f"Stack '{found.name}' refers to no secret.")
             return
@@ -291,13 +298,18 @@ def register_secrets(name: str | None, skip_existing: bool) -> None:
                     secret.answers[key] = answer
         stored = 0
         try:
-            for line in register_answers(client, wanted):
+            for line in register_answers(client, wanted, manager):
                 say(line)
                 stored += 1
         except KeyboardInterrupt:
             raise click.ClickException("interrupted; only what is said above was stored") from None
     if not stored:
         say(f"Nothing was changed: stack '{found.name}' has all the secrets that it refers to.")
+
+
+def _warn_of_secrets_manager(components: dict[str, str | None]) -> None:
+    if components.get("secrets_manager"):
+        say("warning: secrets managers are deprecated; strongroom secret works without one in the stack")
 
 
 def _show(shown: Stack, output: str | None) -> None:

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from strongroom.errors import InvalidInput, printable
-from strongroom.models.reference import is_near_miss, parse_reference, walk_texts
+from strongroom.models.reference import find_references, is_near_miss, parse_reference, walk_texts
 from strongroom.redaction import MASK
 
 MAX_CONFIGURATION_BYTES = 65_536
@@ -33,6 +33,7 @@ class ComponentType(enum.StrEnum):
     MODEL_DEPLOYER = "model_deployer"
     MODEL_REGISTRY = "model_registry"
     ORCHESTRATOR = "orchestrator"
+    SECRETS_MANAGER = "secrets_manager"
     SERVICE_CONNECTOR = "service_connector"
     STEP_OPERATOR = "step_operator"
 
@@ -162,6 +163,11 @@ def check_configuration(flavor: Flavor, configuration: Mapping[str, Any]) -> dic
         for attribute in flavor.attributes
         if attribute.name in configuration
     }
+    if flavor.type is ComponentType.SECRETS_MANAGER and (found := next(find_references(checked), None)):
+        raise InvalidInput(
+            f"the attribute '{printable(found[0])}' is a reference, and a secrets manager takes none: it is where references lead",
+            hint="give the value itself, or use an authentication method that needs none",
+        )
     if len(msgspec.json.encode(checked)) > MAX_CONFIGURATION_BYTES:
         raise InvalidInput(f"the attributes take more than {MAX_CONFIGURATION_BYTES} bytes", hint="keep large texts in a secret")
     return checked
@@ -227,6 +233,10 @@ def masked(flavor: Flavor | None, configuration: Mapping[str, Any]) -> dict[str,
     return {name: item if name in open_names else hide(item) for name, item in configuration.items()}
 
 
+_REFER = "better create a secret and refer to it: {{name.key}}"
+_BETTER = {ComponentType.SECRETS_MANAGER: "better use an authentication method that finds its credentials by itself"}
+
+
 def configuration_warnings(flavor: Flavor, configuration: Mapping[str, Any]) -> list[str]:
     """What whoever registers this should know: plain text in sensitive attributes, and texts that are almost references."""
     found = []
@@ -237,7 +247,6 @@ def configuration_warnings(flavor: Flavor, configuration: Mapping[str, Any]) -> 
             found.append(f"the attribute '{shown}' looks like a reference but is plain text; a reference is written {{{{name.key}}}}")
         elif attribute is not None and attribute.sensitive and text and parse_reference(text) is None:
             found.append(
-                f"the attribute '{shown}' is sensitive and holds plain text, stored as it is; "
-                "better create a secret and refer to it: {{name.key}}"
+                f"the attribute '{shown}' is sensitive and holds plain text, stored as it is; " + _BETTER.get(flavor.type, _REFER)
             )
     return found

@@ -30,7 +30,7 @@ from strongroom.pipelines.result import PipelineRun
 from strongroom.redaction import Redacted, Redactor, SecretText, redact_exception, redacting
 from strongroom.stacks.orchestrator import Orchestrator, ShippedStep, Task
 from strongroom.stacks.resolution import Declared, Place, Resolver, places_in, places_in_stack
-from strongroom.stacks.stack import ActiveStack, within
+from strongroom.stacks.stack import ActiveStack, find_manager, within
 from strongroom.stacks.validation import unresolved, validate
 
 
@@ -73,7 +73,7 @@ def _prepare(
     shown = client.get_stack(pipeline.options.stack)
     places = [*places_in_stack(shown), *_places_in_settings(pipeline, graph)]
     declared = list(_declared(pipeline, graph))
-    problems = validate(client, places, declared=declared)
+    problems = validate(client, places, declared=declared, open_manager=lambda: find_manager(client, shown))
     if problems:
         raise unresolved(shown.name, problems, "no step was started: ")
     _check_trackers(shown, graph)

@@ -31,14 +31,14 @@ from strongroom.secrets_stores.packing import pack, unpack
 _PAGE = 500
 _MAX_BYTES = 65_536
 _CAPABILITIES = Capabilities(max_bytes=_MAX_BYTES)
-_SERVICE = "/google.cloud.secretmanager.v1.SecretManagerService"
+SERVICE = "/google.cloud.secretmanager.v1.SecretManagerService"
 _OWN = "strongroom_"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9_-]{1,63}", re.ASCII)
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}", re.ASCII)
 _LOCATION = re.compile(r"[a-z][a-z0-9-]+", re.ASCII)
 _KEY = re.compile(r"projects/[^/]+/locations/([a-z0-9-]+|\{location\})/keyRings/[^/]+/cryptoKeys/[^/]+", re.ASCII)
-_RIGHTS = {
+RIGHTS = {
     "CreateSecret": "secretmanager.secrets.create",
     "DeleteSecret": "secretmanager.secrets.delete",
     "ListSecrets": "secretmanager.secrets.list",
@@ -78,7 +78,7 @@ class GcpSecretsStore:
         google = ".googleapis.com"  # one and the same service, whatever way leads there
         place = "" if connection.host.endswith(google) else f"{connection.address}/"
         store_id = checked_store_id(options.name or f"gcp://{place}projects/{connection.project_id}/secrets/{options.prefix}")
-        self._types = _types()
+        self._types = messages()
         self._checksum = import_google("google_crc32c").value
         self._connection, self._deployment_id, self._store_id, self._options = connection, deployment_id, store_id, options
         self._project = f"projects/{connection.project_id}"
@@ -170,7 +170,7 @@ class GcpSecretsStore:
     def policy(self) -> str:
         """See `Introspective`: a custom role, and how to grant it."""
         project = self._connection.project_id
-        rights = "".join(f"- {each}\n" for each in sorted(_RIGHTS.values()))
+        rights = "".join(f"- {each}\n" for each in sorted(RIGHTS.values()))
         return (
             f"# gcloud iam roles create strongroom --project={project} --file=role.yaml\n"
             f"# gcloud projects add-iam-policy-binding {project} --role=projects/{project}/roles/strongroom --member=MEMBER\n"
@@ -186,7 +186,7 @@ class GcpSecretsStore:
 
     def _ask(self, method: str, deadline: Deadline, **fields: Any) -> Answer:
         request, answer = self._types[method]
-        return self._connection.ask(f"{_SERVICE}/{method}", request(**fields), answer, deadline, right=_RIGHTS[method])
+        return self._connection.ask(f"{SERVICE}/{method}", request(**fields), answer, deadline, right=RIGHTS[method])
 
     def _name(self, locator: str) -> str:
         """Google's name; a locator that this store did not make leads nowhere, least of all to somebody else's secrets."""
@@ -288,7 +288,7 @@ def _check(options: Options, deployment_id: str) -> None:
         raise ConfigurationError("these are too many 'labels'", hint="Google takes 64, and strongroom needs 5")
 
 
-def _types() -> Mapping[str, tuple[Any, Any]]:
+def messages() -> Mapping[str, tuple[Any, Any]]:
     """The messages of each method: of the request, and of the answer."""
     service = import_google("google.cloud.secretmanager_v1.types.service")
     resources = import_google("google.cloud.secretmanager_v1.types.resources")

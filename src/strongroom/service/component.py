@@ -43,6 +43,7 @@ from strongroom.models.flavor import (
 from strongroom.models.page import Page, check_page, offset_of
 from strongroom.service.connector import CONNECTOR, candidates, check_connector, connector_named, lock_named_connector
 from strongroom.service.deployment import Deployment
+from strongroom.service.secrets_manager import check_secrets_manager
 
 _MAX_ATTRIBUTES = 200
 
@@ -66,7 +67,7 @@ class ComponentService:
         with name_taken(request.type, name, actor), self._database.write() as connection:
             flavor = flavor_of(connection, actor, request.type, request.flavor)
             configuration = check_configuration(flavor, request.configuration)
-            _check_connectors(connection, actor, flavor, configuration)
+            _check_rules(connection, actor, flavor, component_id, configuration)
             index.insert_component(
                 connection,
                 id=component_id,
@@ -132,7 +133,7 @@ class ComponentService:
                     )
                 del attributes[name]
             configuration = check_configuration(flavor, {**attributes, **request.configuration})
-            _check_connectors(connection, actor, flavor, configuration)
+            _check_rules(connection, actor, flavor, row.id, configuration)
             if new_name != row.name:
                 _check_unnamed(connection, actor, row, "renamed")
             columns = {} if request.name is UNSET else {"name": new_name}
@@ -274,10 +275,12 @@ def shown_component(row: ComponentRow, flavor: Flavor | None, warnings: Sequence
     )
 
 
-def _check_connectors(connection: Connection, actor: Actor, flavor: Flavor, configuration: dict[str, Any]) -> None:
-    """What goes for a service connector, or for a component that names one. `InvalidInput`."""
+def _check_rules(connection: Connection, actor: Actor, flavor: Flavor, component_id: str, configuration: dict[str, Any]) -> None:
+    """What goes for the type: for a service connector or a component that names one, for a secrets manager. `InvalidInput`."""
     if flavor.type is CONNECTOR:
         check_connector(flavor, configuration)
+    if flavor.type is ComponentType.SECRETS_MANAGER:
+        check_secrets_manager(flavor, component_id, configuration)
     name = connector_named(flavor, configuration)
     if name is not None:
         lock_named_connector(connection, actor, flavor, name)

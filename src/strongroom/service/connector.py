@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -36,20 +36,25 @@ def check_connector(flavor: Flavor, configuration: Mapping[str, Any]) -> None:
             )
     if find_builtin(CONNECTOR, flavor.name) is None:
         return
-    connector = importlib.import_module(f"strongroom.connectors.{flavor.name}")
     # References stand for what nobody here knows: no rule of the code looks at them, but that a credential is given or not.
     open_ones = {name for name, value in configuration.items() if _refers(value) and not _is_sensitive(flavor, name)}
-    options = {
-        name: _one_way_of_writing(value) if _is_sensitive(flavor, name) else value
-        for name, value in configuration.items()
-        if name != METHOD
-    }
+    options = {name: _one_way_of_writing(value) if _is_sensitive(flavor, name) else value for name, value in configuration.items()}
+    check_login(flavor, options, open_ones)
+
+
+def check_login(flavor: Flavor, options: Mapping[str, Any], open_ones: Collection[str] = ()) -> None:
+    """`InvalidInput` unless the options are those of the service's endpoint and of the authentication method.
+
+    No rule of the code looks at those that are open.
+    """
+    connector, what = importlib.import_module(f"strongroom.connectors.{flavor.name}"), f"the {flavor.name} {flavor.type.words}"
+    given = {name: value for name, value in options.items() if name != METHOD}
     try:
-        name = configuration.get(METHOD) or connector.DEFAULT_METHOD
-        types = [find_method(f"the {flavor.name} service connector", connector.METHODS, name), connector.Endpoint]
-        parts = fit(f"the {flavor.name} service connector with the authentication method {name}", types, options)
+        name = options.get(METHOD) or connector.DEFAULT_METHOD
+        types = [find_method(what, connector.METHODS, name), connector.Endpoint]
+        parts = fit(f"{what} with the authentication method {name}", types, given)
         for type_, part in zip(types, parts, strict=True):
-            if not open_ones & part.keys():
+            if not part.keys() & open_ones:
                 type_(**part)
     except ConfigurationError as error:
         failure = InvalidInput(error.message, hint=error.hint)

@@ -8,6 +8,7 @@ from strongroom.stacks.container_registry import ContainerRegistry
 from strongroom.stacks.experiment_tracker import ExperimentTracker
 from strongroom.stacks.model_registry import ModelRegistry
 from strongroom.stacks.other_types import ModelDeployer, StepOperator
+from strongroom.stacks.secrets_manager import ManagedSecret, SecretsManager
 
 __all__ = [
     "Alerter",
@@ -20,7 +21,9 @@ __all__ = [
     "ContainerRegistry",
     "ExperimentTracker",
     "FsspecArtifactStore",
+    "ManagedSecret",
     "ModelDeployer",
     "ModelRegistry",
+    "SecretsManager",
     "StepOperator",
 ]

@@ -23,6 +23,7 @@ from strongroom.models.stack import Stack, StackUse
 
 if TYPE_CHECKING:
     from strongroom.client import Client
+    from strongroom.stacks.secrets_manager import SecretsManager
 
 
 @dataclass(frozen=True)
@@ -67,24 +68,31 @@ def reason(item: CheckedReference | ResolvedReference) -> str:
 
 
 Use = Callable[[ResolvedReference], None]
+OpenManager = Callable[[], "SecretsManager | None"]
 
 
 class Resolver:
     """Holds the values of a fixed set of references, read together when the first of them is used. Thread-safe.
 
-    `on_use` hears of each reference whose value is handed out, before that happens.
+    What the centralized store has no secret for is looked up in the stack's secrets manager, if it has one. `on_use` hears of each
+    reference whose value is handed out, before that happens.
     """
 
     def __init__(self, client: Client, places: Sequence[Place], *, run_id: str | None = None, on_use: Use | None = None) -> None:
         self._client, self._run_id, self._on_use = client, run_id, on_use
         self._places = list(places)
         self._lock = threading.Lock()
+        self._open_manager: OpenManager | None = None
         self._items: dict[Reference, ResolvedReference] | None = None
 
     @property
     def has_read(self) -> bool:
         """Whether it has asked for the values, and needs nobody any more."""
         return self._items is not None
+
+    def fall_back_to(self, open_manager: OpenManager) -> None:
+        """From now on this gives the secrets manager, whose own attributes are no references. It is opened if it is needed."""
+        self._open_manager = open_manager
 
     def resolve(self, tree: Any) -> Any:
         """The tree with all references in it replaced by their values. `Unresolved` when one of them has none."""
@@ -102,7 +110,7 @@ class Resolver:
             if self._items is None:
                 wanted = list(dict.fromkeys(place.reference for place in self._places))
                 resolved = self._client.resolve_references(wanted, run_id=self._run_id)
-                self._items = dict(zip(wanted, resolved.items, strict=True))
+                self._items = dict(zip(wanted, resolved.items, strict=True)) | self._managed(wanted, resolved.items)
             item = self._items[reference]
         if item.value is UNSET:
             where = [f"{place.owner}, {place.attribute}" for place in self._places if place.reference == reference]
@@ -112,3 +120,18 @@ class Resolver:
         if self._on_use is not None:
             self._on_use(item)
         return item.value.reveal()
+
+    def _managed(self, wanted: Sequence[Reference], items: Sequence[ResolvedReference]) -> dict[Reference, ResolvedReference]:
+        """What the secrets manager has for references whose secret the centralized store does not have."""
+        absent = [reference for reference, item in zip(wanted, items, strict=True) if item.status is ReferenceStatus.NO_SECRET]
+        return manager_items(self._open_manager, absent)
+
+
+def manager_items(open_manager: OpenManager | None, absent: Sequence[Reference]) -> dict[Reference, ResolvedReference]:
+    """What a secrets manager says of references whose secret the centralized store does not have, of those that it knows."""
+    manager = open_manager() if open_manager is not None and absent else None
+    if manager is None:
+        return {}
+    from strongroom.stacks.secrets_manager import looked_up
+
+    return {reference: item for reference, item in looked_up(manager, absent).items() if item.status is not ReferenceStatus.NO_SECRET}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from strongroom.errors import NotFound, printable
 from strongroom.models.flavor import STACK_TYPES, ComponentType
-from strongroom.models.stack import ComponentUse, StackUse
+from strongroom.models.stack import ComponentUse, Stack, StackUse
 from strongroom.stacks.component import Component, Config, load_class
 from strongroom.stacks.resolution import Resolver, places_in, places_in_stack
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from strongroom.stacks.container_registry import ContainerRegistry
     from strongroom.stacks.experiment_tracker import ExperimentTracker
     from strongroom.stacks.model_registry import ModelRegistry
+    from strongroom.stacks.secrets_manager import SecretsManager
     from strongroom.stacks.service_connector import ServiceConnector
 
 
@@ -35,6 +36,7 @@ class ActiveStack:
         container_registry: ContainerRegistry | None
         experiment_tracker: ExperimentTracker | None
         model_registry: ModelRegistry | None
+        secrets_manager: SecretsManager | None
 
     def __init__(self, client: Client, use: StackUse, resolver: Resolver) -> None:
         self.id, self.name, self._use = use.id, use.name, use
@@ -43,6 +45,8 @@ class ActiveStack:
         self._components: dict[ComponentType, Component] = {}
         self._connector_uses = {connector.name: connector for connector in use.connectors}
         self._connectors: dict[str, ServiceConnector] = {}
+        if ComponentType.SECRETS_MANAGER in self._uses:
+            resolver.fall_back_to(lambda: self.secrets_manager)
 
     def component(self, component_type: ComponentType) -> Component | None:
         """The component of this type, made when it is first asked for. `ConfigurationError` when its class cannot be loaded."""
@@ -115,6 +119,13 @@ def open_connector(client: Client, name: str) -> ServiceConnector:
     use = ComponentUse(id=found.id, name=found.name, type=found.type, flavor=flavor, configuration=found.configuration)
     resolver = Resolver(client, places_in(f"{found.type.words} '{found.name}'", found.configuration))
     return cast("ServiceConnector", load_class(flavor)(use, Config(flavor, use.configuration, resolver), client.settings))
+
+
+def find_manager(client: Client, stack: Stack) -> SecretsManager | None:
+    """The stack's secrets manager at work, if it has one. `Forbidden` for who may not use stacks."""
+    if all(component.type is not ComponentType.SECRETS_MANAGER for component in stack.components):
+        return None
+    return open_stack(client, stack.name).secrets_manager
 
 
 def open_stack(client: Client, name: str | None = None) -> ActiveStack:

@@ -1,6 +1,7 @@
 """Validation: whether all references of a stack and of settings would resolve, told all at once and before anything runs.
 
-It asks what `resolve` would ask, reads no value, and needs no right to read any.
+It asks what `resolve` would ask, reads no value, and needs no right to read any. Only what the stack's secrets manager has must be
+read there: it knows no other way to say which keys there are.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ from typing import TYPE_CHECKING
 
 from strongroom.config import ValidationLevel
 from strongroom.errors import Unresolved
-from strongroom.models.reference import CheckedReference, Reference, ReferenceStatus
-from strongroom.stacks.resolution import Declared, Place, reason
+from strongroom.models.reference import CheckedReference, Reference, ReferenceStatus, ResolvedReference
+from strongroom.stacks.resolution import Declared, OpenManager, Place, manager_items, reason
 
 if TYPE_CHECKING:
     from strongroom.client import Client
 
 _BAD = {
     ValidationLevel.NONE: frozenset[ReferenceStatus](),
-    ValidationLevel.SECRET_EXISTS: frozenset({ReferenceStatus.NO_SECRET}),
-    ValidationLevel.SECRET_AND_KEY_EXISTS: frozenset({ReferenceStatus.NO_SECRET, ReferenceStatus.NO_KEY}),
+    ValidationLevel.SECRET_EXISTS: frozenset({ReferenceStatus.NO_SECRET, ReferenceStatus.UNREADABLE}),
+    ValidationLevel.SECRET_AND_KEY_EXISTS: frozenset({ReferenceStatus.NO_SECRET, ReferenceStatus.NO_KEY, ReferenceStatus.UNREADABLE}),
 }
+
+
+Item = CheckedReference | ResolvedReference
 
 
 @dataclass(frozen=True)
@@ -48,14 +52,20 @@ class _Question:
     shown: str
     in_stack: bool
     whole: bool = False
+    is_declared: bool = False
 
 
 def validate(
-    client: Client, places: Sequence[Place], level: ValidationLevel | None = None, declared: Sequence[Declared] = ()
+    client: Client,
+    places: Sequence[Place],
+    level: ValidationLevel | None = None,
+    declared: Sequence[Declared] = (),
+    open_manager: OpenManager | None = None,
 ) -> list[Problem]:
     """All problems, in the order of the places and of what is declared. With the level NONE nothing is asked.
 
-    The level is that of the settings unless one is given.
+    The level is that of the settings unless one is given. References, not what is declared, may lead to a secrets manager; that is
+    opened if it is needed.
     """
     level = client.settings.secret_validation_level if level is None else level
     if level is ValidationLevel.NONE or not (places or declared):
@@ -63,14 +73,21 @@ def validate(
     questions = [*map(_of_place, places), *map(_of_declared, declared)]
     references = list(dict.fromkeys(question.reference for question in questions))
     checked = client.check_references(references)
-    items = dict(zip(references, checked.items, strict=True))
-    statuses = {question: _status(question, items[question.reference]) for question in questions}
+    items: dict[Reference, Item] = dict(zip(references, checked.items, strict=True))
+    referred = {place.reference: None for place in places}
+    managed = manager_items(open_manager, [each for each in referred if items[each].status is ReferenceStatus.NO_SECRET])
+
+    def item_of(question: _Question) -> Item:
+        is_reference = not question.is_declared and question.reference in managed
+        return managed[question.reference] if is_reference else items[question.reference]
+
+    statuses = {question: _status(question, item_of(question)) for question in questions}
 
     def problem(question: _Question, said: str, remedy: str) -> Problem:
         return Problem(question.owner, question.attribute, question.shown, said, remedy)
 
     problems = [
-        problem(question, reason(items[question.reference]), _remedy(question, items[question.reference]))
+        problem(question, reason(item_of(question)), _remedy(question, item_of(question)))
         for question, status in statuses.items()
         if status in _BAD[level]
     ]
@@ -78,7 +95,7 @@ def validate(
         problems += [
             problem(question, "you may see this secret but not read its values", _ASK)
             for question, status in statuses.items()
-            if status is ReferenceStatus.OK
+            if status is ReferenceStatus.OK and item_of(question) is items[question.reference]
         ]
     return problems
 
@@ -92,10 +109,10 @@ def _of_declared(declared: Declared) -> _Question:
     need = declared.need
     whole = need.key is None
     # No secret has an empty key: asked for one, the index tells whether the secret is there.
-    return _Question(Reference(need.name, need.key or ""), declared.owner, "secrets", str(need), False, whole)
+    return _Question(Reference(need.name, need.key or ""), declared.owner, "secrets", str(need), False, whole, is_declared=True)
 
 
-def _status(question: _Question, item: CheckedReference) -> ReferenceStatus:
+def _status(question: _Question, item: Item) -> ReferenceStatus:
     return ReferenceStatus.OK if question.whole and item.status is ReferenceStatus.NO_KEY else item.status
 
 
@@ -114,7 +131,9 @@ def unresolved(stack: str, problems: Sequence[Problem], consequence: str = "") -
 _ASK = "ask an administrator of the workspace for a role that reads values"
 
 
-def _remedy(question: _Question, item: CheckedReference) -> str:
+def _remedy(question: _Question, item: Item) -> str:
+    if item.status is ReferenceStatus.UNREADABLE:
+        return "see that the secrets manager can be read from here"
     if question.in_stack:
         return ""
     verb = "create" if item.status is ReferenceStatus.NO_SECRET else "update"

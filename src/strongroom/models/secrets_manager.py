@@ -1,0 +1,131 @@
+"""Secrets managers, deprecated components that keep secrets by themselves: how far these are seen, and what they are called.
+
+    none        the place itself: `NAME`; whoever looks there sees it, under the same name
+    global      `<prefix>/global/NAME`: for all secrets managers with this prefix
+    component   `<prefix>/component/<id of the component>/NAME`: for this one alone
+    namespace   `<prefix>/namespace/<namespace>/NAME`: for all that have this namespace
+
+Where names cannot have slashes, hyphens stand for them. Then neither a namespace nor the id has a hyphen, and a name in the scope
+`none` does not begin as one of the others, so that no two scopes ever meet.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from strongroom.errors import InvalidInput
+from strongroom.models.secret import check_name
+
+DEFAULT_PREFIX = "strongroom"
+
+
+class ManagerScope(enum.StrEnum):
+    """How far the secrets of a secrets manager are seen."""
+
+    COMPONENT = "component"
+    GLOBAL = "global"
+    NAMESPACE = "namespace"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class NameRules:
+    """What a back end takes for a name. `names` and `namespaces` are patterns, `words` says the first one to people."""
+
+    separator: str
+    names: str
+    words: str
+    namespaces: str
+    max_length: int
+
+
+NAME_RULES: Mapping[str, NameRules] = {
+    "aws": NameRules("/", r"[A-Za-z0-9_-]+", "letters, digits, '_' and '-'", r"[A-Za-z0-9_-]+", 512),
+    "azure": NameRules("-", r"[A-Za-z0-9-]+", "letters, digits and '-'", r"[a-z0-9]+", 127),
+    "gcp": NameRules("-", r"[A-Za-z0-9_-]+", "letters, digits, '_' and '-'", r"[A-Za-z0-9_]+", 255),
+    "vault": NameRules("/", r"[A-Za-z0-9_-]+", "letters, digits, '_' and '-'", r"[A-Za-z0-9_-]+", 512),
+}
+"""By flavor, those that have scopes. Key Vault takes no '_', and does not tell capitals from small letters."""
+
+_PREFIX = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class ScopedNames:
+    """How the secrets of one secrets manager are called in its back end."""
+
+    rules: NameRules
+    prefix: str
+    scope: ManagerScope
+    inner: str
+    """The namespace, or the component's id."""
+
+    @property
+    def start(self) -> str:
+        """What all names begin with; empty for the scope `none`."""
+        if self.scope is ManagerScope.NONE:
+            return ""
+        parts = [self.prefix, self.scope.value, *([self.inner] if self.inner else [])]
+        return "".join(f"{part}{self.rules.separator}" for part in parts)
+
+    def of(self, name: str) -> str:
+        """The back end's name of a secret. `InvalidInput` for a name that it does not take."""
+        check_name(name)
+        if not re.fullmatch(self.rules.names, name, re.ASCII):
+            raise InvalidInput(f"this secrets manager takes {self.rules.words} in a name", hint="choose another name")
+        full = self.start + name
+        if len(full) > self.rules.max_length:
+            longest = self.rules.max_length - len(self.start)
+            raise InvalidInput(f"the name is too long: this secrets manager takes at most {longest} characters")
+        if self.scope is ManagerScope.NONE and self._looks_scoped(name):
+            raise InvalidInput(f"names that begin with '{self.prefix}-' and a scope belong to that scope", hint="choose another name")
+        return full
+
+    def find(self, name: str) -> str | None:
+        """The same, or None where no secret can have this name."""
+        try:
+            return self.of(name)
+        except InvalidInput:
+            return None
+
+    def name_in(self, full: str) -> str | None:
+        """The name of the secret that the back end calls so; None for what is none of this scope."""
+        name = full.removeprefix(self.start)
+        if not full.startswith(self.start) or not re.fullmatch(self.rules.names, name, re.ASCII) or name == "name":
+            return None
+        return None if self.scope is ManagerScope.NONE and self._looks_scoped(name) else name
+
+    def _looks_scoped(self, name: str) -> bool:
+        scopes = "|".join(each.value for each in ManagerScope)
+        return self.rules.separator == "-" and re.match(rf"{self.prefix}-({scopes})-", name) is not None
+
+
+def scoped_names(flavor: str, component_id: str, configuration: Mapping[str, Any]) -> ScopedNames:
+    """What the attributes of a component say of a built-in flavor with scopes. `InvalidInput` if they do not fit together."""
+    rules = NAME_RULES[flavor]
+    scope, namespace = scope_of(configuration.get("scope"), ManagerScope.COMPONENT), configuration.get("namespace") or ""
+    prefix = configuration.get("prefix") or DEFAULT_PREFIX
+    if not _PREFIX.fullmatch(prefix):
+        raise InvalidInput("the attribute 'prefix' takes up to 40 small letters, digits and '_', and begins with a letter")
+    if scope is ManagerScope.NAMESPACE:
+        if not namespace:
+            raise InvalidInput("the scope 'namespace' needs a namespace", hint="give --namespace=...")
+        if not re.fullmatch(rules.namespaces, namespace, re.ASCII) or len(namespace) > 63:
+            shown = rules.namespaces.removesuffix("+")
+            raise InvalidInput(f"the attribute 'namespace' takes up to 63 characters of {shown} for the flavor {flavor}")
+    elif namespace:
+        raise InvalidInput(f"a namespace has no meaning in the scope '{scope}'", hint="give --scope=namespace")
+    inner = {ManagerScope.NAMESPACE: namespace, ManagerScope.COMPONENT: component_id.replace("-", "")}.get(scope, "")
+    return ScopedNames(rules, prefix, scope, inner)
+
+
+def scope_of(given: object, default: ManagerScope) -> ManagerScope:
+    """The scope of this name. `InvalidInput`."""
+    try:
+        return ManagerScope(str(given)) if given else default
+    except ValueError:
+        raise InvalidInput("there is no such scope of a secrets manager", hint=f"one of: {', '.join(ManagerScope)}") from None

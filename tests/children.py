@@ -17,8 +17,11 @@ from strongroom.config import PREFIX, Settings
 from strongroom.crypto.key_source import KeyFile
 from strongroom.errors import AlreadyExists, StrongroomError
 from strongroom.metadata.deployment import find_deployment
+from strongroom.models.secret import Scope
 from strongroom.pipelines import pipeline
+from strongroom.secrets_managers.migration import Migration, Standing
 from strongroom.service.wiring import Service
+from strongroom.stacks import SecretsManager
 from strongroom.steps import StepContext, step
 
 
@@ -206,3 +209,44 @@ def stay_in_a_step(connection: Connection, settings: Settings) -> None:
         second(stay(first()))
 
     staying()
+
+
+def _secrets_manager(settings: Settings) -> SecretsManager:
+    manager = Client(settings).active_stack.secrets_manager
+    assert manager is not None
+    return manager
+
+
+def manage_secrets(settings: Settings, text: str, writer: int, times: int) -> None:
+    """Adds keys to the secret `shared` of the secrets manager; registers secrets of its own, deletes half of them."""
+    manager = _secrets_manager(settings)
+    for number in range(times):
+        manager.change_secret("shared", {f"w{writer}-{number}": text})
+        manager.register_secret(f"w{writer}-{number}", {"k": text})
+        if number % 2:
+            manager.delete_secret(f"w{writer}-{number}")
+
+
+def count_in_manager(connection: Connection, settings: Settings) -> None:
+    """Counts without end in a secret of the secrets manager; reports each number once it is there."""
+    manager = _secrets_manager(settings)
+    number = int(manager.get_secret("counter").content["n"])
+    connection.send(number)
+    while True:
+        number += 1
+        manager.change_secret("counter", {"n": str(number)})
+        connection.send(number)
+
+
+def migrate_until_killed(connection: Connection, settings: Settings, names: list[str]) -> None:
+    """Migrates secrets of the secrets manager, overwrites and deletes; reports each."""
+    client = Client(settings)
+    manager = client.active_stack.secrets_manager
+    assert manager is not None
+    migration = Migration(client, manager, Scope.WORKSPACE)
+    for name in names or migration.names():
+        connection.send(name)
+        candidate = migration.look_at(name)
+        if candidate.standing is not Standing.SAME:
+            migration.put(candidate)
+        migration.delete(name)

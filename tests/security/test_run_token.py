@@ -95,7 +95,7 @@ def test_a_granted_key_is_given_alone(door: Door, owner: Somebody) -> None:
     references = [Reference(name, key) for key in ("a", "b", "later", "a")]
     for operation in (of_secret.RESOLVE, of_secret.CHECK):
         items = data_of(door.ask(operation, {"references": references}, bearer))["items"]
-        assert [item["status"] for item in items] == ["ok", "unreadable", "no_key", "ok"]
+        assert [item["status"] for item in items] == ["ok", "not_granted", "no_key", "ok"]
         assert not items[1].get("keys")
         assert items[1].get("secret_id") is None
 
@@ -119,7 +119,7 @@ def test_a_later_secret_of_the_name_is_not_covered(door: Door, owner: Somebody) 
     make_secret(door, owner, Scope.USER, secret.name)
     assert door.ask(of_secret.GET_BY_NAME, {"name": secret.name}, bearer).status == 403
     resolved = data_of(door.ask(of_secret.RESOLVE, {"references": [Reference(secret.name, "k")]}, bearer))["items"]
-    assert [item["status"] for item in resolved] == ["unreadable"]
+    assert [item["status"] for item in resolved] == ["not_granted"]
     assert door.ask(of_secret.GET, {"id": secret.id}, bearer).status == 200
     assert door.ask(of_secret.DELETE, {"id": secret.id}, owner).status in (200, 204)
     assert door.ask(of_secret.GET, {"id": secret.id}, bearer).status == 404

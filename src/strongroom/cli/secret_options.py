@@ -42,6 +42,7 @@ class UpdateCommand(KeyValueCommand):
 
 
 def read_values(pairs: list[tuple[str, str]], document: str | None, env_file: str | None) -> dict[str, str | None]:
+    """The values that a command line gives, in any of its ways; None removes a key."""
     from strongroom.cli.values import ValueReader
 
     reader = ValueReader()
@@ -54,6 +55,7 @@ def read_values(pairs: list[tuple[str, str]], document: str | None, env_file: st
 
 
 def keys_to_remove(removed: tuple[str, ...], values: dict[str, str | None]) -> list[str]:
+    """The keys that `-r` names, also several with commas between, and those whose value is None."""
     keys = [key for word in removed for key in word.split(",")]
     for key in keys:
         if key in values or keys.count(key) > 1:

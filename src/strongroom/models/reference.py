@@ -79,10 +79,11 @@ class Need(msgspec.Struct, frozen=True, order=True):
 
 
 class ReferenceStatus(enum.StrEnum):
-    """What a reference leads to."""
+    """What a reference leads to. `not_granted`: who asks is a run that may not know whether there is such a secret."""
 
     NO_KEY = "no_key"
     NO_SECRET = "no_secret"
+    NOT_GRANTED = "not_granted"
     OK = "ok"
     UNREADABLE = "unreadable"
 

@@ -110,7 +110,7 @@ class RunGate:
         checked = self._handlers[of_secret.CHECK.name](actor, CheckReferences(references=list(granted)))
         items = dict(zip(granted, checked.items, strict=True))
         refused = [
-            items.get(reference) or CheckedReference(name=reference.name, key=reference.key, status=ReferenceStatus.UNREADABLE)
+            items.get(reference) or CheckedReference(name=reference.name, key=reference.key, status=ReferenceStatus.NOT_GRANTED)
             for reference in request.references
         ]
         return CheckedReferences(items=refused, may_read=checked.may_read)
@@ -164,5 +164,5 @@ def _refusal() -> Forbidden:
 
 def _refused(reference: Reference) -> ResolvedReference:
     return ResolvedReference(
-        name=reference.name, key=reference.key, status=ReferenceStatus.UNREADABLE, message=f"{_NOT_GRANTED}; {_DECLARE}"
+        name=reference.name, key=reference.key, status=ReferenceStatus.NOT_GRANTED, message=f"{_NOT_GRANTED}; {_DECLARE}"
     )

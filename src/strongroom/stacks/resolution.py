@@ -67,6 +67,9 @@ def reason(item: CheckedReference | ResolvedReference) -> str:
     return message or f"secret '{item.name}' cannot be read"
 
 
+_ABSENT = (ReferenceStatus.NO_SECRET, ReferenceStatus.NOT_GRANTED)
+"""A run is granted what there is when it begins."""
+
 Use = Callable[[ResolvedReference], None]
 OpenManager = Callable[[], "SecretsManager | None"]
 
@@ -123,7 +126,7 @@ class Resolver:
 
     def _managed(self, wanted: Sequence[Reference], items: Sequence[ResolvedReference]) -> dict[Reference, ResolvedReference]:
         """What the secrets manager has for references whose secret the centralized store does not have."""
-        absent = [reference for reference, item in zip(wanted, items, strict=True) if item.status is ReferenceStatus.NO_SECRET]
+        absent = [reference for reference, item in zip(wanted, items, strict=True) if item.status in _ABSENT]
         return manager_items(self._open_manager, absent)
 
 

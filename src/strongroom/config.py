@@ -157,6 +157,23 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     )
 
 
+def adopt_variables(prefix: str) -> None:
+    """Sets our variables from those of another system that mean the same, for this process and its children; ours come before them.
+
+    What that system alone knows stays away.
+    """
+    for name, text in list(os.environ.items()):
+        own = name.removeprefix(prefix)
+        if not name.startswith(prefix) or not text:
+            continue
+        own = _SYNONYMS.get(own, own)
+        if own in VARIABLES or any(own.startswith(family) for family in STORES):
+            os.environ.setdefault(f"{PREFIX}{own}", text)
+
+
+_SYNONYMS = {"STORE_API_KEY": "API_KEY", "STORE_URL": "SERVER_URL"}
+
+
 def debug() -> bool:
     """Whether the user wants tracebacks (`STRONGROOM_DEBUG=1`)."""
     return os.environ.get(f"{PREFIX}DEBUG") not in (None, "", "0")

@@ -97,8 +97,9 @@ class FaultyLine:
         server.settimeout(None)
         with self._lock:
             self._open.add(server)
-        for each in (client, server):
-            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        with contextlib.suppress(OSError):  # it may have been ended meanwhile, and is found so below
+            for each in (client, server):
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
         self._pass(server, client, True)
 

@@ -60,7 +60,7 @@ main = LazyGroup(
         "secret": ("strongroom.cli.secret:secret", "Create, read, change and delete secrets."),
         "secrets-manager": (
             "strongroom.cli.secrets_manager:secrets_manager",
-            "Deprecated: secrets in a component of the stack. Use 'secret' instead.",
+            "Deprecated: keep secrets in a component of the stack, and move them to where 'secret' keeps them.",
         ),
         "server": ("strongroom.cli.server:server", "Administer the store that this machine runs."),
         "service-connector": (

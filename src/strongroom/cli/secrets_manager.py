@@ -35,7 +35,7 @@ _KIND = "secrets_manager"
 _NO_COMPONENT = "strongroom secret needs no component, and strongroom secrets-manager secret migrate moves there what you have"
 
 secrets_manager = component_group("secrets-manager")
-secrets_manager.help = "Deprecated: secrets in a component of the stack. Use strongroom secret instead."
+secrets_manager.help = "Deprecated: keep secrets in a component of the stack, and move them to where 'secret' keeps them."
 
 
 @secrets_manager.command("get")

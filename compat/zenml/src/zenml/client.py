@@ -1,0 +1,5 @@
+"""The client."""
+
+from strongroom.client import Client
+
+__all__ = ["Client"]

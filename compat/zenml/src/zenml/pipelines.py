@@ -1,0 +1,5 @@
+"""Pipelines."""
+
+from strongroom.pipelines import pipeline
+
+__all__ = ["pipeline"]

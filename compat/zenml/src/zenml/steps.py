@@ -1,0 +1,5 @@
+"""Steps."""
+
+from strongroom.steps import StepContext, step
+
+__all__ = ["StepContext", "step"]

@@ -27,7 +27,7 @@ from strongroom.errors import (
 )
 from strongroom.metadata import placement
 from strongroom.metadata.placement import PRESENT, Version
-from strongroom.metadata.secret import SecretRow
+from strongroom.metadata.secret import PlacementRow, SecretRow
 from strongroom.metadata.version import FIRST, VersionIndex, count_versions
 from strongroom.models.job import BackUpSecrets, JobFailure, JobReport, RestoreSecrets, VerifySecrets
 from strongroom.secrets_stores.sql import SqlSecretsStore
@@ -111,7 +111,20 @@ class Transfers:
             return
         primary, backup = self._pair()
         source, target = (primary, backup) if isinstance(request, BackUpSecrets) else (backup, primary)
-        for found in self._pages(state):
+        with closing(sqlite3.connect("")) as seen:  # in a file without a name, which goes by itself; it holds locators alone
+            self._transfer(request, state, step, source, target, _Listing(target, seen))
+
+    def _transfer(
+        self,
+        request: BackUpSecrets | RestoreSecrets,
+        state: State,
+        step: Step,
+        source: Configured,
+        target: Configured,
+        listing: _Listing,
+    ) -> None:
+        for page in self._pages(state):
+            found = self._without_lost(page, target, listing)
             outcomes = self._copies.copy(found, target, at_once=AT_ONCE, recall=True)
             errors = dict(zip(map(_version, found), outcomes, strict=True))
             if request.delete_secrets:
@@ -140,6 +153,20 @@ class Transfers:
                 return
             yield found
             state.after = _version(found[-1])
+
+    def _without_lost(self, found: list[SecretRow], target: Configured, listing: _Listing) -> list[SecretRow]:
+        """The versions as they are, once the index has forgotten what the target had and somebody took away there."""
+        places = [(row, place.locator) for row in found for place in row.placements if _is_at(place, target)]
+        suspects = [(row, locator) for row, locator in places if not listing.has(locator)]
+        there = self._placements.workers().map(lambda each: self._is_really_there(target, each[1]), suspects)
+        lost = [suspect for suspect, is_there in zip(suspects, there, strict=True) if not is_there]
+        if not lost:
+            return found
+        with self._database.write() as connection:
+            for row, locator in lost:
+                if placement.displace(connection, _version(row), target.store_id, locator):
+                    self._placements.release(connection, [(target.store_id, locator)])
+        return self._again(found)
 
     def _again(self, found: Sequence[SecretRow]) -> list[SecretRow]:
         """The rows as they are now; those that are gone are left out."""
@@ -283,9 +310,35 @@ class Transfers:
         return f"{wrong}, and not mended ({error.message})," if error else ""
 
 
+class _Listing:
+    """What a store holds, as it lists it: asked when somebody wants to know, kept in a table."""
+
+    def __init__(self, store: Configured, seen: sqlite3.Connection) -> None:
+        self._store, self._is_complete = store, False
+        self._seen: sqlite3.Connection | None = seen
+
+    def has(self, locator: str) -> bool:
+        """Whether the locator is listed. True also where nobody can tell: in the database itself, and without the right to list."""
+        if self._store.external is None:
+            return True
+        if not self._is_complete and self._seen is not None:
+            self._is_complete = True
+            self._seen.execute("CREATE TABLE seen (locator TEXT PRIMARY KEY) WITHOUT ROWID")
+            try:
+                for page in self._store.external.scan(seconds=max(self._store.timeout, 30)):
+                    self._seen.executemany("INSERT OR IGNORE INTO seen VALUES (?)", [(found.locator,) for found in page])
+            except StoreForbidden:
+                self._seen = None
+        return self._seen is None or self._seen.execute("SELECT 1 FROM seen WHERE locator = ?", (locator,)).fetchone() is not None
+
+
 def _version(row: SecretRow) -> Version:
     return row.id, row.number
 
 
 def _is_in(row: SecretRow, store: Configured) -> bool:
-    return any((each.store_id, each.state) == (store.store_id, PRESENT) for each in row.placements)
+    return any(_is_at(each, store) for each in row.placements)
+
+
+def _is_at(place: PlacementRow, store: Configured) -> bool:
+    return (place.store_id, place.state) == (store.store_id, PRESENT)

@@ -58,7 +58,7 @@ def test_the_lease_of_the_reconciler_is_given_back(tmp_path: Path, monkeypatch: 
     """After SIGTERM the next server makes the stores follow at once; it need not wait until a minute is over."""
     monkeypatch.setenv("PYTHONPATH", python_path())
     variables = {"CONFIG_PATH": str(tmp_path / "server"), **ADMIN, **folder_variables(tmp_path / "values")}
-    server = StrongroomServer(variables, "--workers", "2")
+    server = StrongroomServer(variables)
     leases = "SELECT count(*) FROM leases WHERE name = 'reconciler'"
     with closing(sqlite3.connect(tmp_path / "server" / "strongroom.db", timeout=30)) as database:
         try:

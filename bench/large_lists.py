@@ -124,12 +124,12 @@ class Server:
             port = free.getsockname()[1]
         command = [sys.executable, "-m", "strongroom", "server", "start", "--port", str(port)]
         self._process = subprocess.Popen(command, env=os.environ | variables, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
-        self._port, self._token = port, ""
+        self.port, self.token = port, ""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             try:
                 body = json.dumps({"username": "default", "password": PASSWORD})
-                self._token = self.ask("POST", "/api/v1/login", body)["access_token"]
+                self.token = self.ask("POST", "/api/v1/login", body)["access_token"]
             except ConnectionRefusedError:
                 time.sleep(0.1)
             else:
@@ -138,8 +138,8 @@ class Server:
 
     def ask(self, method: str, path: str, body: str | None = None) -> Any:
         """The body of an answer, on a connection of its own."""
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=120)
-        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self._token}"} if self._token else {})
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.token}"} if self.token else {})
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
         content = json.loads(answer.read())
@@ -151,8 +151,8 @@ class Server:
     def times(self, path: str, most: int = 30, seconds: float = 3) -> tuple[float, int]:
         """The median of so many requests at most, in milliseconds, and the total that they tell."""
         taken: list[float] = []
-        connection = HTTPConnection("127.0.0.1", self._port, timeout=120)
-        headers, end, total = {"Authorization": f"Bearer {self._token}"}, time.monotonic() + seconds, 0
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=120)
+        headers, end, total = {"Authorization": f"Bearer {self.token}"}, time.monotonic() + seconds, 0
         while len(taken) < 3 or (len(taken) < most and time.monotonic() < end):
             began = time.perf_counter()
             connection.request("GET", path, headers=headers)

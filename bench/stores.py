@@ -133,15 +133,22 @@ def back_up(number: int, url: str, token: str) -> None:
 @contextmanager
 def openbao() -> Iterator[tuple[str, str]]:
     """A server for development: its address, and a token that may do everything."""
+    with openbao_process() as (url, token, _):
+        yield url, token
+
+
+@contextmanager
+def openbao_process() -> Iterator[tuple[str, str, subprocess.Popen[bytes]]]:
+    """The same with its process."""
     port, token = free_port(), "bench"
     binary = str(Path(sys.executable).parent / "bao")
     words = ["server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={token}", f"-dev-listen-address=127.0.0.1:{port}"]
-    with running([binary, *words], port):
+    with running([binary, *words], port) as process:
         import hvac
 
         client = hvac.Client(f"http://127.0.0.1:{port}", token=token)
         wait_for(lambda: client.secrets.kv.v2.create_or_update_secret("ready", VALUES))
-        yield f"http://127.0.0.1:{port}", token
+        yield f"http://127.0.0.1:{port}", token, process
 
 
 @contextmanager
@@ -153,12 +160,12 @@ def moto() -> Iterator[str]:
 
 
 @contextmanager
-def running(command: list[str], port: int) -> Iterator[None]:
+def running(command: list[str], port: int) -> Iterator[subprocess.Popen[bytes]]:
     """A server that listens."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close())
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait(30)

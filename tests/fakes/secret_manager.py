@@ -233,9 +233,14 @@ class SecretManager:
 
     def _ListSecrets(self, request: service.ListSecretsRequest) -> service.ListSecretsResponse:
         wanted = re.fullmatch(r"labels\.([a-z_]+)=([a-z0-9_-]+)", request.filter)
-        if not wanted:
+        part = re.fullmatch(r"name:([A-Za-z0-9_-]+)", request.filter)
+        if not (wanted or part):
             raise Failure(grpc.StatusCode.INVALID_ARGUMENT, "the filter is not understood here")
-        names = sorted(name for name, kept in self._kept.items() if kept.secret.labels.get(wanted[1]) == wanted[2])
+        names = sorted(
+            name
+            for name, kept in self._kept.items()
+            if (wanted and kept.secret.labels.get(wanted[1]) == wanted[2]) or (part and part[1] in kept.secret.name)
+        )
         names = [name for name in names if name > request.page_token]
         most = min(request.page_size or self.page, self.page)
         return service.ListSecretsResponse(

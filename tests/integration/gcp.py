@@ -17,7 +17,7 @@ from strongroom.secrets_stores.gcp import GcpSecretsStore, Options, open_store
 from tests.canary import CANARY
 from tests.fakes.secret_manager import PROJECT, SecretManager
 
-ABOUT = About(deployment_id="d", secret_id="s", name="my_Secret", scope="workspace", workspace="Team Ä")
+ABOUT = About(deployment_id="d", secret_id="s", name="my_Secret", scope="workspace", workspace="Team Ä", version=7)
 VALUES = {"username": f"{CANARY}-user", "password": f"{CANARY}-é"}
 SECONDS = 20
 PRINCIPAL = "strongroom@example.com"

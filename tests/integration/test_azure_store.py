@@ -133,13 +133,13 @@ def test_other_tools_can_read_it(azure: Azure) -> None:
     store = store_of(azure, tags={"team": "ml"})
     secret_id = str(uuid4())
     locator = store.new_locator(secret_id)
-    about = About(deployment_id=str(uuid4()), secret_id=secret_id, name="n" * 255, scope="user", workspace="w" * 255)
+    about = About(deployment_id=str(uuid4()), secret_id=secret_id, name="n" * 255, scope="user", workspace="w" * 255, version=7)
     store.put(locator, VALUES, about, seconds=SECONDS)
     with bare_client(azure) as client:
         secret = client.get_secret(name_of(locator))
     assert json.loads(secret.value or "") == VALUES
     assert secret.properties.content_type == "application/json"
-    assert secret.properties.tags == {**vars(about), "locator": locator, "team": "ml"}
+    assert secret.properties.tags == {**vars(about), "version": "7", "locator": locator, "team": "ml"}
     assert locator.startswith(f"d-{secret_id.replace('-', '')}-")
 
 
@@ -462,7 +462,7 @@ ODD_OPTIONS: list[dict[str, Any]] = [
     {"name": "é"},
     {"name": "x" * 256},
     {"tags": {"locator": "x"}},
-    {"tags": {str(number): "x" for number in range(10)}},
+    {"tags": {str(number): "x" for number in range(9)}},
     {"tags": {"x": "y" * 257}},
     {"deployment_id": "a/b"},
     {"deployment_id": "x" * 33},
@@ -492,7 +492,7 @@ def test_options_are_texts(azure: Azure) -> None:
 
 def test_the_longest_names_fit(azure: Azure) -> None:
     """The longest prefix leaves room for three ids in the 127 characters of Key Vault."""
-    store = store_of(azure, prefix="x" * 28, deployment_id=str(uuid4()), tags={str(number): "y" * 256 for number in range(9)})
+    store = store_of(azure, prefix="x" * 28, deployment_id=str(uuid4()), tags={str(number): "y" * 256 for number in range(8)})
     locator = store.new_locator(str(uuid4()))
     store.put(locator, VALUES, ABOUT, seconds=SECONDS)
     assert store.get(locator, seconds=SECONDS) == VALUES

@@ -72,10 +72,11 @@ def test_other_tools_can_read_it(google: SecretManager, gcp_store: GcpSecretsSto
     secret = client.get_secret(name=name_of(locator))
     assert dict(secret.annotations) == {
         "strongroom_deployment_id": "d", "strongroom_secret_id": "s", "strongroom_name": "my_Secret",
-        "strongroom_scope": "workspace", "strongroom_workspace": "Team Ä",
+        "strongroom_scope": "workspace", "strongroom_workspace": "Team Ä", "strongroom_version": "7",
     }  # fmt: skip
-    labels = {"strongroom_deployment_id": "d", "strongroom_secret_id": "s", "strongroom_scope": "workspace"}
-    assert dict(secret.labels) == labels
+    assert dict(secret.labels) == {
+        "strongroom_deployment_id": "d", "strongroom_secret_id": "s", "strongroom_scope": "workspace", "strongroom_version": "7",
+    }  # fmt: skip
     assert "automatic" in secret.replication
     assert not secret.expire_time
     assert not secret.version_destroy_ttl

@@ -64,6 +64,7 @@ def test_values_are_plain_json_for_other_tools(vault_settings: Settings, openbao
     assert found["data"] == {"user": "é", "password": "x"}
     assert found["metadata"]["custom_metadata"] == {
         "deployment_id": deployment.strip("/"), "secret_id": secret.id, "name": "db", "scope": "workspace", "workspace": "default",
+        "version": "1",
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from tests.canary import CANARY
 from tests.fakes.relay import Fault, Relay
 from tests.servers.openbao import DurableOpenBaoServer, OpenBaoServer
 
-ABOUT = About(deployment_id="d", secret_id="s", name="my_secret", scope="workspace", workspace="default")
+ABOUT = About(deployment_id="d", secret_id="s", name="my_secret", scope="workspace", workspace="default", version=7)
 VALUES = {"username": f"{CANARY}-user", "password": f"{CANARY}-é"}
 SECONDS = 20
 
@@ -120,6 +120,7 @@ def test_other_tools_can_read_it(place: Place) -> None:
     assert found["data"]["data"] == VALUES
     assert found["data"]["metadata"]["custom_metadata"] == {
         "deployment_id": "d", "secret_id": "s", "name": "my_secret", "scope": "workspace", "workspace": "default",
+        "version": "7",
     }  # fmt: skip
 
 

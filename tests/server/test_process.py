@@ -6,8 +6,10 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,7 @@ from strongroom.errors import ServerUnknown
 from strongroom.redaction import SecretText
 from tests.callers import Caller
 from tests.canary import CANARY
+from tests.fakes.folder_store import folder_variables, python_path
 from tests.servers.strongroom import PASSWORD, StrongroomServer, free_port
 
 ADMIN = {"ADMIN_USERNAME": "root", "ADMIN_PASSWORD": PASSWORD}
@@ -49,6 +52,23 @@ def test_what_is_being_answered_is_finished(tmp_path: Path) -> None:
     settings = read_settings({"STRONGROOM_CONFIG_PATH": str(tmp_path / "server")})
     with Client(settings) as client:
         assert client.get_secret("s").secret_values == {"k": CANARY}
+
+
+def test_the_lease_of_the_reconciler_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After SIGTERM the next server makes the stores follow at once; it need not wait until a minute is over."""
+    monkeypatch.setenv("PYTHONPATH", python_path())
+    variables = {"CONFIG_PATH": str(tmp_path / "server"), **ADMIN, **folder_variables(tmp_path / "values")}
+    server = StrongroomServer(variables)
+    leases = "SELECT count(*) FROM leases WHERE name = 'reconciler'"
+    with closing(sqlite3.connect(tmp_path / "server" / "strongroom.db", timeout=30)) as database:
+        try:
+            while database.execute(leases).fetchone() == (0,):
+                assert server.process.poll() is None
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(30) == 0
+            assert database.execute(leases).fetchone() == (0,)
+        finally:
+            server.stop()
 
 
 def _wait_until_refused(port: int) -> None:

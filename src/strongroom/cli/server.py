@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,22 +68,37 @@ def recover(lost_id: str | None, dry_run: bool, output: str | None) -> None:
     from strongroom.cli.transfer import show_report
     from strongroom.client import administration
     from strongroom.config import read_settings
-    from strongroom.errors import JobFailed
 
     if lost_id is None:
         _list_deployments(administration.list_deployments(read_settings()), output)
         return
-    with click.progressbar(length=1, label="Recovering", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+    left = "nothing was changed" if dry_run else "what was restored stays"
+    with _interruptible(left), _bar("Recovering") as progress:
+        report = administration.recover(read_settings(), lost_id, progress, dry_run=dry_run)
+    show_report(report, "Would recover" if dry_run else "Recovered", output)
+
+
+@contextmanager
+def _bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar, on a terminal; it is told what is done, of how much."""
+    with click.progressbar(length=1, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.length = max(total, 1)
             bar.update(done - bar.pos)
 
-        try:
-            report = administration.recover(read_settings(), lost_id, progress, dry_run=dry_run)
-        except KeyboardInterrupt:
-            raise JobFailed("interrupted; what was restored stays", hint="run it again to go on") from None
-    show_report(report, "Would recover" if dry_run else "Recovered", output)
+        yield progress
+
+
+@contextmanager
+def _interruptible(left: str) -> Iterator[None]:
+    """Says on Ctrl-C what is left of the work, which goes on when it is run again."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        from strongroom.errors import JobFailed
+
+        raise JobFailed(f"interrupted; {left}", hint="run it again to go on") from None
 
 
 def _list_deployments(found: dict[str, list[str] | None], output: str | None) -> None:
@@ -141,12 +158,10 @@ def rotate_key(to: str | None, output: str | None) -> None:
     from strongroom.client.administration import rotate_key as rotate
     from strongroom.config import read_settings
 
-    with click.progressbar(length=1, label="Wrapping data keys anew", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.length = max(total, 1)
-            bar.update(done - bar.pos)
-
+    with (
+        _interruptible("what was wrapped anew so far stays, and everything can be read"),
+        _bar("Wrapping data keys anew") as progress,
+    ):
         rotation = rotate(read_settings(), to, progress)
     if output:
         show_fields({"key_id": rotation.key_id, "rewrapped": rotation.rewrapped, "retired": rotation.retired}, output)

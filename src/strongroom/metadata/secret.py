@@ -248,7 +248,7 @@ class SecretIndex:
         labels: Mapping[str, str],
         expires_at: int | None,
         now: int,
-        versions: int = 1,
+        last_version: int = 1,
         updated: int | None = None,
     ) -> None:
         """Adds a secret whose first versions are to follow, the last one the current one.
@@ -267,8 +267,8 @@ class SecretIndex:
                     "created_by_id": user_id,
                     "description": description,
                     "labels": _encode(labels),
-                    "current_version": versions,
-                    "last_version": versions,
+                    "current_version": last_version,
+                    "last_version": last_version,
                     "created": now,
                     "updated": now if updated is None else updated,
                     "expires_at": expires_at,

@@ -24,6 +24,9 @@ deletion, in any process, and whoever deletes may be killed at any point. What w
 A kill elsewhere leaves a live secret without labels: created or restored, and then not put to. The delete of that put's locator, and
 scans, schedule it. A restore that comes late, when the label that it was for is gone again, is undone by the look that follows it.
 
+Tags say whose a secret is, as of its first put. They belong to the secret, so they cannot tell the number of a version: a label more
+would take from the 20, and a number in the label would have to be known to whoever reads.
+
 The policy that it needs is `AwsSecretsStore.policy`.
 """
 
@@ -33,7 +36,7 @@ import json
 import re
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -41,12 +44,12 @@ from strongroom.connectors.aws import Answer, AwsConnection
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.identifiers import new_id
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable, ValuesCorrupt, ValuesMissing
-from strongroom.secrets_stores.base import About, Capabilities, Found, check_size, checked_store_id
+from strongroom.secrets_stores.base import About, Capabilities, Found, about_of, check_size, checked_store_id, texts_of
 from strongroom.secrets_stores.packing import pack, unpack
 
 _MAX_BYTES = 65_536
 _LABELS = 20
-_CAPABILITIES = Capabilities(max_bytes=_MAX_BYTES, max_versions=12)
+_CAPABILITIES = Capabilities(max_bytes=_MAX_BYTES, max_versions=12, scan_numbers=False)
 _LABEL = "strongroom-"
 _TAG = "strongroom:"
 _ROUNDS = 6
@@ -212,32 +215,20 @@ class AwsSecretsStore:
         AWS says of its list that it may lack changes of the last five minutes.
         """
         deadline = Deadline(seconds)
-        below = f"{self._options.prefix}/{self._deployment_id}/"
-        more: dict[str, str] = {}
-        while True:
-            answer = self._connection.ask(
-                "secretsmanager",
-                "list_secrets",
-                deadline,
-                at=f"{below}*",
-                gives="SecretList",
-                Filters=[{"Key": "name", "Values": [below]}],
-                IncludePlannedDeletion=True,
-                MaxResults=_PAGE,
-                **more,
-            )
-            if answer.code is not None:
-                raise self._refusal(answer, f"{below}*")
-            page: list[Found] = []
-            for secret in answer.data["SecretList"]:
-                if str(secret["Name"]).startswith(below):
-                    page += self._described(secret, deadline)
+        for secrets in self._listed(f"{self._options.prefix}/{self._deployment_id}/", deadline):
+            page = [found for secret in secrets for found in self._described(secret, deadline)]
             for start in range(0, len(page), _LARGEST_PAGE):
                 yield page[start : start + _LARGEST_PAGE]
-            if not answer.data.get("NextToken"):
-                return
-            more = {"NextToken": answer.data["NextToken"]}
-            deadline.restart()
+
+    def deployments(self, *, seconds: float) -> list[str]:
+        """A call for every 100 secrets below the prefix, whosever they are. See `ListsDeployments`."""
+        below, found = f"{self._options.prefix}/", set[str]()
+        for secrets in self._listed(below, Deadline(seconds)):
+            for secret in secrets:
+                locator = str(secret["Name"]).removeprefix(below)
+                if any(_LOCATOR.fullmatch(f"{locator}/{each}") for each in _state(secret, "SecretVersionsToStages").attempts()):
+                    found.add(locator.partition("/")[0])
+        return sorted(found)
 
     def identity(self, *, seconds: float) -> str:
         """See `Introspective`."""
@@ -279,7 +270,7 @@ class AwsSecretsStore:
 
     def _create(self, name: str, about: About, deadline: Deadline) -> None:
         """Makes the secret, without a value, unless it is there."""
-        tags = {f"{_TAG}{key}": text for key, text in asdict(about).items()} | self._options.tags
+        tags = {f"{_TAG}{key}": text for key, text in texts_of(replace(about, version=None)).items()} | self._options.tags
         parameters: dict[str, Any] = {"Tags": [{"Key": key, "Value": text} for key, text in tags.items()]}
         if self._options.kms_key_id:
             parameters["KmsKeyId"] = self._options.kms_key_id
@@ -408,6 +399,29 @@ class AwsSecretsStore:
             raise self._refusal(answer, name)
         return _state(answer.data, "VersionIdsToStages")
 
+    def _listed(self, below: str, deadline: Deadline) -> Iterator[list[Mapping[str, Any]]]:
+        """The secrets whose names begin so, in pages; the deadline begins anew with each."""
+        more: dict[str, str] = {}
+        while True:
+            answer = self._connection.ask(
+                "secretsmanager",
+                "list_secrets",
+                deadline,
+                at=f"{below}*",
+                gives="SecretList",
+                Filters=[{"Key": "name", "Values": [below]}],
+                IncludePlannedDeletion=True,
+                MaxResults=_PAGE,
+                **more,
+            )
+            if answer.code is not None:
+                raise self._refusal(answer, f"{below}*")
+            yield [secret for secret in answer.data["SecretList"] if str(secret["Name"]).startswith(below)]
+            if not answer.data.get("NextToken"):
+                return
+            more = {"NextToken": answer.data["NextToken"]}
+            deadline.restart()
+
     def _described(self, secret: Mapping[str, Any], deadline: Deadline) -> list[Found]:
         """What is kept in a secret of a list. Mends what a kill left: what is scheduled with labels, or live without."""
         name, state = str(secret["Name"]), _state(secret, "SecretVersionsToStages")
@@ -416,7 +430,8 @@ class AwsSecretsStore:
         is_abandoned = not attempts and changed is not None and datetime.now(UTC) - changed > _ABANDONED
         if state.scheduled == bool(attempts) and (attempts or is_abandoned):
             self._settle(name, None, deadline)
-        about = _about(secret.get("Tags", ()))
+        tags = {each["Key"]: each.get("Value", "") for each in secret.get("Tags", ())}
+        about = about_of({key.removeprefix(_TAG): text for key, text in tags.items() if key.startswith(_TAG)})
         locator = name.removeprefix(f"{self._options.prefix}/")
         found = (Found(locator=f"{locator}/{each}", about=about, written=_time_of(each)) for each in attempts)
         return [each for each in found if _LOCATOR.fullmatch(each.locator)]
@@ -461,14 +476,6 @@ def _values(locator: str, data: Mapping[str, Any]) -> dict[str, str]:
         except ValuesCorrupt:
             pass
     raise ValuesCorrupt(f"what lies at {locator} of AWS is not what strongroom writes")
-
-
-def _about(tags: Sequence[Mapping[str, str]]) -> About | None:
-    written = {each["Key"].removeprefix(_TAG): each.get("Value", "") for each in tags if each["Key"].startswith(_TAG)}
-    try:
-        return About(**{each: written[each] for each in About.__dataclass_fields__})
-    except KeyError:
-        return None
 
 
 def _check_tags(tags: Mapping[str, str]) -> None:

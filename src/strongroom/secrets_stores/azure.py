@@ -20,10 +20,11 @@ from __future__ import annotations
 import re
 import threading
 import time
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -33,7 +34,7 @@ from strongroom.connectors.azure import Answer, AzureConnection
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.identifiers import new_id
 from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable, ValuesCorrupt, ValuesMissing, printable
-from strongroom.secrets_stores.base import About, Capabilities, Found, check_size, checked_store_id
+from strongroom.secrets_stores.base import About, Capabilities, Found, about_of, check_size, checked_store_id, texts_of
 
 _CAPABILITIES = Capabilities(max_bytes=25_600, counts_json=True)
 _PAGE = "25"
@@ -117,7 +118,7 @@ class AzureSecretsStore:
             body = {
                 "value": msgspec.json.encode(values).decode(),
                 "contentType": "application/json",
-                "tags": {**self._options.tags, **asdict(about), "locator": locator},
+                "tags": {**self._options.tags, **texts_of(about), "locator": locator},
             }
             answer = self._connection.ask("PUT", path, deadline, right="set", body=body)
         if answer.status == 409 and answer.code in ("ObjectIsDeletedButRecoverable", "ObjectIsBeingDeleted"):
@@ -148,12 +149,20 @@ class AzureSecretsStore:
 
     def scan(self, *, seconds: float) -> Iterator[Sequence[Found]]:
         """One request for 25 secrets of the vault, whosever they are; each may take so many seconds. See `SecretsStore.scan`."""
-        query: dict[str, str] | None = {"maxresults": _PAGE}
-        while query is not None:
-            answer = self._connection.ask("GET", "/secrets", Deadline(seconds), right="list", query=query)
-            items, query = self._page(answer)
+        for items in self._items(seconds):
             if found := [each for each in map(self._found, items) if each is not None]:
                 yield found
+
+    def deployments(self, *, seconds: float) -> list[str]:
+        """One request for 25 secrets of the vault, whosever they are. See `ListsDeployments`."""
+        prefix, found = f"{self._options.prefix}-", set[str]()
+        for items in self._items(seconds):
+            for item in items:
+                name = _last(item)
+                match = _LOCATOR.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
+                if match is not None:
+                    found.add(_deployment_of(match[1], _tags(item)))
+        return sorted(found)
 
     def identity(self, *, seconds: float) -> str:
         """See `Introspective`."""
@@ -232,6 +241,13 @@ class AzureSecretsStore:
             raise self._refusal(answer)
         return [each for each in items if isinstance(each, dict)], self._connection.next_page(answer.data.get("nextLink"))
 
+    def _items(self, seconds: float) -> Iterator[list[Mapping[str, Any]]]:
+        """All that is in the vault, in pages."""
+        query: dict[str, str] | None = {"maxresults": _PAGE}
+        while query is not None:
+            items, query = self._page(self._connection.ask("GET", "/secrets", Deadline(seconds), right="list", query=query))
+            yield items
+
     def _found(self, item: Mapping[str, Any]) -> Found | None:
         prefix, locator = f"{self._options.prefix}-", _last(item)
         if not locator.startswith(prefix):
@@ -240,7 +256,7 @@ class AzureSecretsStore:
         match = _LOCATOR.fullmatch(locator)
         if match is None or match[1] != self._deployment:
             return None
-        return Found(locator=locator, about=_about(item), written=datetime.fromtimestamp(_created(item), UTC))
+        return Found(locator=locator, about=about_of(_tags(item)), written=datetime.fromtimestamp(_created(item), UTC))
 
     def _purge(self, path: str, deadline: Deadline, patience: Deadline) -> bool:
         """For good. Key Vault goes on deleting for seconds after it has answered, and purges only then; False if it is not that far.
@@ -358,14 +374,6 @@ def _values(data: Mapping[str, Any]) -> dict[str, str] | None:
         return None
 
 
-def _about(item: Mapping[str, Any]) -> About | None:
-    tags = _tags(item)
-    try:
-        return About(**{each: str(tags[each]) for each in About.__dataclass_fields__})
-    except KeyError:
-        return None
-
-
 def _without_dashes(whose: str, identifier: str) -> str:
     """An id as a part of a name, which has room for three of them."""
     if _UUID.fullmatch(identifier):
@@ -373,6 +381,14 @@ def _without_dashes(whose: str, identifier: str) -> str:
     if not re.fullmatch(r"[a-z0-9]{1,32}", identifier, re.ASCII):
         raise ConfigurationError(f"the {whose}'s id is to be a UUID, or made of at most 32 small letters and digits")
     return identifier
+
+
+def _deployment_of(name: str, tags: Mapping[str, Any]) -> str:
+    """The deployment's id with its dashes, of which names have none."""
+    told = str(tags.get("deployment_id"))
+    if told.replace("-", "") == name:
+        return told
+    return str(uuid.UUID(name)) if re.fullmatch("[0-9a-f]{32}", name) else name
 
 
 def _check_tags(tags: Mapping[str, str]) -> None:

@@ -16,8 +16,9 @@ Errors of drivers are wrapped at the store's edge. No error, and no error's cont
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -31,16 +32,23 @@ STORE_ERRORS = (ValuesMissing, StoreForbidden, Unavailable, ValuesCorrupt)
 MAX_LOCATOR_LENGTH = 255
 """Of a locator, and of a store's id: both are ASCII, and columns of the index."""
 
+_NUMBER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
+
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """Whose values these are, written beside them so that a store explains itself. As of the put: a renamed secret keeps it."""
+    """Whose values these are, written beside them so that a store explains itself. As of the put: a renamed secret keeps it.
+
+    `version` says which version of the secret they are; None if whoever put them did not know. A copy knows it. A write knows the
+    number that it hopes for: if it is acknowledged, it has that one; if not, another write may have it, with other values.
+    """
 
     deployment_id: str
     secret_id: str
     name: str
     scope: str
     workspace: str
+    version: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +81,9 @@ class Capabilities:
 
     scan_describes: bool = True
     """Whether a scan gives `about` and `written`."""
+
+    scan_numbers: bool = True
+    """Whether that `about` has the `version` of the put."""
 
 
 class SecretsStore(Protocol):
@@ -137,7 +148,11 @@ class ListsDeployments(Protocol):
     """A store that can tell which deployments put values there, for whoever has lost a database."""
 
     def deployments(self, *, seconds: float) -> list[str]:
-        """Their ids, in order. Errors as of any call."""
+        """Their ids, in order. Errors as of any call.
+
+        Where all has to be listed for it, page by page, each answer of the back end may take so many seconds. Needs no more memory
+        than a page.
+        """
 
 
 @runtime_checkable
@@ -150,6 +165,21 @@ class Introspective(Protocol):
     @property
     def policy(self) -> str:
         """The least that has to be allowed at this location, in the back end's own words, to be copied. No back end is asked."""
+
+
+def texts_of(about: About) -> dict[str, str]:
+    """What an `About` says, for back ends that keep texts under names. What it does not know is left out."""
+    return {name: str(told) for name, told in asdict(about).items() if told is not None}
+
+
+def about_of(texts: Mapping[str, object]) -> About | None:
+    """The `About` that was written so; None if anything but the version is missing, as what was put before has none."""
+    number = str(texts.get("version", ""))
+    try:
+        told = {name: str(texts[name]) for name in About.__dataclass_fields__ if name != "version"}
+    except KeyError:
+        return None
+    return About(**told, version=int(number) if _NUMBER.fullmatch(number) else None)
 
 
 def checked_store_id(store_id: str) -> str:

@@ -18,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 from uuid import uuid4
 
@@ -281,6 +281,17 @@ class SecretsStoreConformance:
         for each in found[::3]:
             store.delete(each.locator, seconds=SECONDS)
         assert {each.locator for each in _all(store)} == {each.locator for each in found} - {each.locator for each in found[::3]}
+
+    def test_a_scan_tells_versions(self, store: SecretsStore, about: About) -> None:
+        """The number of a version comes back with the description, unless the store says that it cannot keep it; so does none."""
+        if not store.capabilities.scan_describes:
+            pytest.skip("the store does not describe what a scan finds")
+        puts = {store.new_locator(about.secret_id): replace(about, version=number) for number in (1, 10, None, 2_000_000_000)}
+        for locator, each in puts.items():
+            store.put(locator, self.values(), each, seconds=SECONDS)
+        numbers = store.capabilities.scan_numbers
+        wanted = {locator: each if numbers else replace(each, version=None) for locator, each in puts.items()}
+        assert {each.locator: each.about for each in _all(store)} == wanted
 
     def test_a_scan_finds_only_what_belongs_to_the_deployment(
         self, store: SecretsStore, about: About, harness: Harness, opened: ExitStack

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Any
 
@@ -25,7 +25,16 @@ from strongroom.connectors.gcp import Answer, GcpConnection
 from strongroom.connectors.gcp_methods import import_google
 from strongroom.db.identifiers import new_id
 from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable, ValuesCorrupt, ValuesMissing
-from strongroom.secrets_stores.base import MAX_LOCATOR_LENGTH, About, Capabilities, Found, check_size, checked_store_id
+from strongroom.secrets_stores.base import (
+    MAX_LOCATOR_LENGTH,
+    About,
+    Capabilities,
+    Found,
+    about_of,
+    check_size,
+    checked_store_id,
+    texts_of,
+)
 from strongroom.secrets_stores.packing import pack, unpack
 
 _PAGE = 500
@@ -142,19 +151,20 @@ class GcpSecretsStore:
 
         Google's lists are "eventually consistent": what was just put may be missing, and what was just deleted still be there.
         """
-        deadline, token = Deadline(seconds), ""
-        chosen = f"labels.{_OWN}deployment_id={self._deployment_id}"
-        while True:
-            answer = self._ask("ListSecrets", deadline, parent=self._project, filter=chosen, page_size=_PAGE, page_token=token)
-            if answer.status != "OK":
-                raise self._refusal(answer)
-            page = [found for each in answer.message.secrets if (found := self._found(each)) is not None]
+        for secrets in self._listed(f"labels.{_OWN}deployment_id={self._deployment_id}", Deadline(seconds)):
+            page = [found for each in secrets if (found := self._found(each)) is not None]
             if page:
                 yield page
-            token = answer.message.next_page_token
-            if not token:
-                return
-            deadline.restart()
+
+    def deployments(self, *, seconds: float) -> list[str]:
+        """One request for up to 500 secrets whose names have the prefix in them, whosever they are. See `ListsDeployments`."""
+        prefix, found = self._options.prefix, set[str]()
+        for secrets in self._listed(f"name:{prefix}", Deadline(seconds)):
+            for each in secrets:
+                deployment_id = each.labels.get(f"{_OWN}deployment_id", "")
+                if deployment_id and each.name.rpartition("/")[2].startswith(f"{prefix}-{deployment_id}-"):
+                    found.add(deployment_id)
+        return sorted(found)
 
     def identity(self, *, seconds: float) -> str:
         """See `Introspective`. Lists one secret, because Google looks at a credential only when it is used."""
@@ -188,6 +198,19 @@ class GcpSecretsStore:
         request, answer = self._types[method]
         return self._connection.ask(f"{SERVICE}/{method}", request(**fields), answer, deadline, right=RIGHTS[method])
 
+    def _listed(self, chosen: str, deadline: Deadline) -> Iterator[Sequence[Any]]:
+        """The secrets that the filter chooses, in pages; the deadline begins anew with each."""
+        token = ""
+        while True:
+            answer = self._ask("ListSecrets", deadline, parent=self._project, filter=chosen, page_size=_PAGE, page_token=token)
+            if answer.status != "OK":
+                raise self._refusal(answer)
+            yield answer.message.secrets
+            token = answer.message.next_page_token
+            if not token:
+                return
+            deadline.restart()
+
     def _name(self, locator: str) -> str:
         """Google's name; a locator that this store did not make leads nowhere, least of all to somebody else's secrets."""
         if len(locator) > MAX_LOCATOR_LENGTH or not self._locator.fullmatch(locator):
@@ -196,7 +219,7 @@ class GcpSecretsStore:
 
     def _described(self, about: About) -> Any:
         """Whose the values are: exactly, in annotations, and in labels as far as those can say it, to be searched for."""
-        written = {f"{_OWN}{name}": text for name, text in asdict(about).items()}
+        written = {f"{_OWN}{name}": text for name, text in texts_of(about).items()}
         secret = type(self._secret)()
         secret.CopyFrom(self._secret)
         secret.annotations.update(written)
@@ -208,10 +231,8 @@ class GcpSecretsStore:
         locator = secret.name.rpartition("/")[2]
         if not self._locator.fullmatch(locator):
             return None  # it lies at another prefix
-        about = None
-        with contextlib.suppress(KeyError):
-            about = About(**{each: dict(secret.annotations)[f"{_OWN}{each}"] for each in About.__dataclass_fields__})
-        return Found(locator=locator, about=about, written=secret.create_time.ToDatetime(tzinfo=UTC))
+        told = {name.removeprefix(_OWN): text for name, text in secret.annotations.items() if name.startswith(_OWN)}
+        return Found(locator=locator, about=about_of(told), written=secret.create_time.ToDatetime(tzinfo=UTC))
 
     def _read(self, locator: str, deadline: Deadline) -> dict[str, str]:
         answer = self._ask("AccessSecretVersion", deadline, name=f"{self._name(locator)}/versions/1")
@@ -285,7 +306,7 @@ def _check(options: Options, deployment_id: str) -> None:
                 "a label of 'labels' will not do", hint="lower case letters, digits, '_' and '-'; up to 63 of each"
             )
     if len(options.labels) > 64 - len(About.__dataclass_fields__):
-        raise ConfigurationError("these are too many 'labels'", hint="Google takes 64, and strongroom needs 5")
+        raise ConfigurationError("these are too many 'labels'", hint="Google takes 64, and strongroom needs 6")
 
 
 def messages() -> Mapping[str, tuple[Any, Any]]:

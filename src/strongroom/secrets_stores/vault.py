@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.vault import Answer, VaultConnection
 from strongroom.db.identifiers import new_id
 from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable, ValuesCorrupt, ValuesMissing
-from strongroom.secrets_stores.base import About, Capabilities, Found, check_size, checked_store_id
+from strongroom.secrets_stores.base import About, Capabilities, Found, about_of, check_size, checked_store_id, texts_of
 
 _PAGE = 100
 _CAPABILITIES = Capabilities(max_bytes=65_536)
@@ -98,7 +97,7 @@ class VaultSecretsStore:
                 raise
         else:
             self._check_written(answer, locator, values, deadline)
-        described = {"custom_metadata": asdict(about)}
+        described = {"custom_metadata": texts_of(about)}
         answer = self._connection.ask("post", f"{self._metadata}/{_path(locator)}", deadline, right="update", body=described)
         if answer.status not in (200, 204):
             raise self._refusal(answer)
@@ -230,7 +229,9 @@ class VaultSecretsStore:
         if answer.status != 200:
             raise self._refusal(answer)
         data = answer.data["data"]
-        return Found(locator=locator, about=_about(data.get("custom_metadata")), written=datetime.fromisoformat(data["created_time"]))
+        return Found(
+            locator=locator, about=about_of(data.get("custom_metadata") or {}), written=datetime.fromisoformat(data["created_time"])
+        )
 
     def _refusal(self, answer: Answer) -> StoreForbidden | Unavailable:
         """What an answer means that no request of this store is meant to get."""
@@ -248,10 +249,3 @@ def _path(locator: str) -> str:
     if not _LOCATOR.fullmatch(locator):
         raise ValuesMissing("a locator that is none of this store's leads to no values")
     return locator
-
-
-def _about(written: Mapping[str, Any] | None) -> About | None:
-    try:
-        return About(**{each: str((written or {})[each]) for each in About.__dataclass_fields__})
-    except KeyError:
-        return None

@@ -45,6 +45,23 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 _decode = msgspec.json.Decoder(Facts).decode
 
 
+def facts_of_administration(operation: str, actor: Actor, target: str, target_id: str, outcome: str) -> Facts:
+    """What is to be recorded of something that is no `Operation`: whoever holds database and key did it, without a server."""
+    return Facts(
+        moment=now(),
+        workspace=_text(actor.workspace),
+        actor=_text(actor.name),
+        actor_id=actor.user_id,
+        token_id=None,
+        operation=operation,
+        target=_text(target),
+        target_id=target_id,
+        version=None,
+        outcome=outcome,
+        address="",
+    )
+
+
 def facts_of(operation: Operation[Any, Any], actor: Actor, request: Any, outcome: Any) -> list[Facts]:
     """What is to be recorded of a call: one event, or one for each secret that was resolved. `outcome` is the response or the error.
 

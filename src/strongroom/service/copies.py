@@ -136,7 +136,14 @@ class Copies:
 
     def _about(self, row: SecretRow) -> About:
         scope = Scope.USER if row.private_to else Scope.WORKSPACE
-        return About(deployment_id=self._deployment_id, secret_id=row.id, name=row.name, scope=scope, workspace=row.workspace)
+        return About(
+            deployment_id=self._deployment_id,
+            secret_id=row.id,
+            name=row.name,
+            scope=scope,
+            workspace=row.workspace,
+            version=row.number,
+        )
 
 
 def _version(row: SecretRow) -> Version:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from strongroom.connectors.deadline import Deadline
@@ -82,11 +83,13 @@ class Reconciler:
             self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread, after the call that it makes at the moment, and gives the lease back."""
+        """Ends the thread, after the call that it makes at the moment, and gives the lease back; without a database it runs out."""
         self._ended.set()
         self._placements.work_left.set()
         if self._thread is not None:
             self._thread.join()
+            with suppress(StrongroomError):
+                self.give_lease_back()
 
     def give_lease_back(self) -> None:
         """So that another process need not wait until its time is over."""

@@ -1,8 +1,15 @@
 """A lost database, made anew from a secrets store that describes what it holds.
 
-The store tells of each locator whose it is, by the names of its put. Of each secret the versions are put in the order of their
-attempts; the newest one is current. What the index alone knew is lost: owners, descriptions, labels, expiry, users, roles, stacks,
-and which version was current after a roll-back.
+The store tells of each locator whose it is, by the names of its put. The newest version of each secret is current. What the index
+alone knew is lost: owners, descriptions, labels, expiry, users, roles, stacks, and which version was current after a roll-back.
+
+Versions are in the order of their numbers, as far as the store tells these, and keep them. So a copy that was made late is where it
+belongs, and a write that was never acknowledged is not the newest version if another one has followed. What has no number (put by a
+former release, or in `aws`) is in the order of the attempts among the others: after those that were written before it for certain.
+
+What cannot be told: of two values with one number, which are those that were acknowledged. Two writers hoped for it, and one of them
+lost; the loser's are deleted as soon as a store lets us. Both come back, in the order of their attempts, so later versions may get
+greater numbers than they had. Nor can be told that values with the greatest number were not acknowledged.
 
 A secret is restored as a whole, in one transaction. So it can be cut off anywhere and run again: what is there is skipped.
 """
@@ -26,13 +33,13 @@ from strongroom.errors import InvalidInput, UnderWay, ValuesCorrupt, ValuesMissi
 from strongroom.metadata import deployment as deployments
 from strongroom.metadata import lease
 from strongroom.metadata.identity import find_workspace, insert_workspace, put_member
-from strongroom.metadata.placement import named_locators
+from strongroom.metadata.placement import Pair, named_locators, to_delete
 from strongroom.metadata.secret import SecretIndex
 from strongroom.metadata.stack import create_defaults
 from strongroom.metadata.version import count_versions, existing
 from strongroom.models.filter import to_microseconds
 from strongroom.models.job import JobFailure, JobReport
-from strongroom.models.secret import Scope, check_name, check_values
+from strongroom.models.secret import MAX_VERSION, Scope, check_name, check_values
 from strongroom.redaction import SecretText
 from strongroom.secrets_stores.base import About, Found
 from strongroom.secrets_stores.sql import SqlSecretsStore
@@ -41,6 +48,9 @@ from strongroom.service.encryption_keys import reseal_digest_key
 from strongroom.service.placements import Configured, Placements
 from strongroom.service.transfers import MOST_FAILURES
 
+OPERATION = "deployment.recover"
+"""As the audit trail calls it."""
+
 LEASE = "recovery"
 """Its row stays, and names the deployment that was recovered: so whoever runs it again may."""
 
@@ -48,7 +58,7 @@ _BATCH = 64
 _SECONDS = 30.0
 """How long a page of a scan may take, at least."""
 
-_ATTEMPT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\Z")
+_ATTEMPT = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}-?7[0-9a-f]{3}-?[89ab][0-9a-f]{3}-?[0-9a-f]{12}\Z")  # `azure` has no room for dashes
 _SUFFIX = 12
 
 
@@ -57,20 +67,31 @@ class _Version:
     """Values as they were found, in one store or in several: store id to locator."""
 
     at: int
+    """When it was written at the latest."""
+
+    number: int | None
     values: dict[str, str] = field(repr=False)
     digest: bytes
-    about: About
     placed: dict[str, str]
 
 
 @dataclass
 class _Lost:
-    """A secret as the stores tell of it, its oldest version first, and what was found to be wrong with it."""
+    """A secret as the stores tell of it, its oldest version first, and what was found to be wrong with it.
+
+    `about` is of the last attempt, which knew the secret's latest name: also a copy of an older version does. `spare` is where the
+    same values of the same version lie once more.
+    """
 
     id: str
-    name: str
+    about: About | None
     versions: list[_Version]
+    spare: list[Pair]
     troubles: list[str]
+
+    @property
+    def name(self) -> str:
+        return "" if self.about is None else self.about.name
 
 
 class Recovery:
@@ -82,6 +103,8 @@ class Recovery:
         self._lost_id, self._placements, self._index = check_id(lost_id), placements, SecretIndex(sql)
         self._stores = [each for each in placements.stores if each.external is not None]
         self._workspaces: dict[str, str] = {}
+        self.has_begun = False
+        """Whether it may have changed anything."""
         self._done = self._failed = self._skipped = 0
         self._failures: list[JobFailure] = []
         self._taken: set[tuple[str, str]] = set()
@@ -103,6 +126,7 @@ class Recovery:
             if not total:
                 raise nothing_found(self._stores, self._lost_id)
             if not dry_run:
+                self.has_begun = True
                 self._adopt()
             looked_at = 0
             for secret_ids in _batches(notes):
@@ -114,6 +138,11 @@ class Recovery:
                     self._restore(lost, dry_run=dry_run)
                 looked_at += len(secret_ids)
                 progress(looked_at, total)
+        return self.report
+
+    @property
+    def report(self) -> JobReport:
+        """What it did so far."""
         return JobReport(done=self._done, failed=self._failed, skipped=self._skipped, failures=self._failures)
 
     def _check_database(self) -> None:
@@ -159,10 +188,15 @@ class Recovery:
                 notes.execute("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?)", (*row, found.locator in known))
 
     def _look_at(self, secret_id: str, found: Sequence[tuple[int, int, str, About]]) -> _Lost:
-        """Reads all that was found of a secret, the oldest first. Copies are told from versions by their digests."""
-        lost = _Lost(secret_id, found[-1][3].name if found else "", [], [])
-        for at, number, locator, about in found:
-            store = self._stores[number]
+        """Reads all that was found of a secret. Copies are told from versions by their digests, and by numbers if they have any.
+
+        Those without a number come first, in the order of their attempts; then the others, the newest first. So of several that have
+        the values of a copy, the latest one is taken.
+        """
+        latest = max(found, key=lambda each: (each[0], each[2]), default=None)
+        lost = _Lost(secret_id, latest[3] if latest else None, [], [], [])
+        for at, place, locator, about in sorted(found, key=_numberless_first):
+            store = self._stores[place]
             assert store.external is not None
             try:
                 values = store.external.get(locator, seconds=store.timeout)
@@ -172,12 +206,17 @@ class Recovery:
             except (ValuesCorrupt, InvalidInput):
                 lost.troubles.append(f"{locator} in {store.store_id} is damaged")
                 continue
-            digest = self._placements.digest(values)
-            copied = (each for each in reversed(lost.versions) if each.digest == digest and store.store_id not in each.placed)
-            if (version := next(copied, None)) is not None:
-                version.placed[store.store_id] = locator
+            digest, number = self._placements.digest(values), _number(about)
+            same = [each for each in lost.versions if each.digest == digest and (number is None or each.number in (number, None))]
+            elsewhere = [each for each in same if store.store_id not in each.placed]
+            if elsewhere:
+                version = max(elsewhere, key=lambda each: (each.number == number, each.at))
+                version.placed[store.store_id], version.number, version.at = locator, number, min(version.at, at)
+            elif number is not None and any(each.number == number for each in same):
+                lost.spare.append((store.store_id, locator))
             else:
-                lost.versions.append(_Version(at, values, digest, about, {store.store_id: locator}))
+                lost.versions.append(_Version(at, number, values, digest, {store.store_id: locator}))
+        lost.versions = _in_order(lost.versions)
         return lost
 
     def _restore(self, lost: _Lost, *, dry_run: bool) -> None:
@@ -186,7 +225,8 @@ class Recovery:
                 self._fail(lost.name, lost.id, trouble)
             self._failed += bool(lost.troubles)
             return
-        about, actor = lost.versions[-1].about, self._deployment.local_actor
+        about, actor = lost.about, self._deployment.local_actor
+        assert about is not None, "where there are versions, something was read"
         is_private = about.scope == Scope.USER
         suffix = f"-{lost.id.replace('-', '')[-_SUFFIX:]}"
         name = _name(about.name)
@@ -236,20 +276,21 @@ class Recovery:
                 labels={},
                 expires_at=None,
                 now=created,
-                versions=len(lost.versions),
+                last_version=lost.versions[-1].number or 1,
                 updated=max(created, lost.versions[-1].at),
             )
-            for number, version in enumerate(lost.versions, 1):
+            for version in lost.versions:
                 self._index.add_version(
                     connection,
                     secret_id=lost.id,
-                    number=number,
+                    number=version.number or 1,
                     keys=list(version.values),
                     digest=version.digest,
                     user_id=user_id,
                     placed=version.placed,
                     now=version.at or moment,
                 )
+            to_delete(connection, lost.spare, moment)
 
     def _workspace(self, name: str) -> str:
         """The workspace of this name, made if need be; whoever recovers administers it."""
@@ -331,6 +372,34 @@ def _found_of(notes: sqlite3.Connection, secret_id: str) -> list[tuple[int, int,
         "SELECT at, store, locator, about FROM found WHERE secret = ? AND NOT known ORDER BY at, locator", (secret_id,)
     )
     return [(at, store, locator, About(**msgspec.json.decode(about))) for at, store, locator, about in rows]
+
+
+def _numberless_first(found: tuple[int, int, str, About]) -> tuple[bool, int, int, str]:
+    at, _, locator, about = found
+    return about.version is not None, -(about.version or 0), at, locator
+
+
+def _in_order(versions: Sequence[_Version]) -> list[_Version]:
+    """The oldest first, all with a number: their own, unless one before them has it.
+
+    Whatever was written before another version was written before any of that one's attempts began, and before those of all later
+    ones: by this bound those without a number are put among those that have one.
+    """
+    numbered = sorted((each for each in versions if each.number is not None), key=lambda each: (each.number, each.at))
+    bound = 0
+    for each in reversed(numbered):
+        bound = each.at = min(filter(None, (bound, each.at)), default=0)
+    numberless = sorted((each for each in versions if each.number is None), key=lambda each: each.at)
+    merged = sorted([*numberless, *numbered], key=lambda each: each.at)
+    number = 0
+    for each in merged:
+        number = each.number = max(number + 1, each.number or 0)
+    return merged
+
+
+def _number(about: About) -> int | None:
+    """The number of the version, unless no secret can have so many."""
+    return about.version if about.version is not None and 0 < about.version < MAX_VERSION // 2 else None
 
 
 def _moment(found: Found) -> int:

@@ -92,7 +92,7 @@ class SecretService:
         expires_at = None if request.expires_at is None else _moment(request.expires_at)
         if not self._placements.are_local:  # before anything is put
             self._check_free(actor, private_to, name)
-        landed = self._placements.put(values, self._about(secret_id, name, request.scope, actor.workspace))
+        landed = self._placements.put(values, self._about(secret_id, name, request.scope, actor.workspace, 1))
 
         def write() -> None:
             sealed = self._placements.seal(landed, secret_id, 1)
@@ -289,7 +289,8 @@ class SecretService:
         moved, landed = False, None
         if values is not None:
             scope = Scope.USER if changes.get("private_to", known.private_to) else Scope.WORKSPACE
-            landed = self._placements.put(values, self._about(known.id, changes.get("name", known.name), scope, known.workspace))
+            about = self._about(known.id, changes.get("name", known.name), scope, known.workspace, number)
+            landed = self._placements.put(values, about)
 
         def write() -> None:
             nonlocal moved
@@ -396,8 +397,11 @@ class SecretService:
                     self._placements.abandon(landed)
             raise
 
-    def _about(self, secret_id: str, name: str, scope: Scope, workspace: str) -> About:
-        return About(deployment_id=self._deployment_id, secret_id=secret_id, name=name, scope=scope, workspace=workspace)
+    def _about(self, secret_id: str, name: str, scope: Scope, workspace: str, version: int) -> About:
+        """Of values that will be this version if nobody else is faster."""
+        return About(
+            deployment_id=self._deployment_id, secret_id=secret_id, name=name, scope=scope, workspace=workspace, version=version
+        )
 
     def _read(self, actor: Actor, row: SecretRow, version: int | None) -> Secret:
         """The secret with the values of this version, or of the current one if it has moved on meanwhile."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
+from strongroom.errors import StrongroomError
 from strongroom.metadata.version import VersionIndex
 from strongroom.models.job import JobReport
 from strongroom.models.workspace import ActivateWorkspace, Workspace
@@ -20,7 +21,7 @@ from strongroom.operations import stack as of_stack
 from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.secrets_stores.sql import SqlSecretsStore
-from strongroom.service.audit import AuditLog, AuditService
+from strongroom.service.audit import OK, AuditLog, AuditService, facts_of_administration
 from strongroom.service.component import ComponentService
 from strongroom.service.copies import Copies
 from strongroom.service.deployment import Deployment, local_actor, open_deployment
@@ -31,6 +32,7 @@ from strongroom.service.info import InfoService
 from strongroom.service.job import JobService
 from strongroom.service.placements import Configured, Placements
 from strongroom.service.reconciler import Reconciler
+from strongroom.service.recovery import OPERATION as RECOVERY
 from strongroom.service.recovery import Recovery, check_id, list_deployments
 from strongroom.service.reference import ReferenceService
 from strongroom.service.reply import ReplyService
@@ -182,14 +184,33 @@ class Service:
         return list_deployments(self.placements.stores)
 
     def recover(self, lost_id: str, progress: Callable[[int, int], object], *, dry_run: bool = False) -> JobReport:
-        """Makes the secrets of a lost database anew in this one; see `Recovery.run`. The deployment is to be opened anew then."""
+        """Makes the secrets of a lost database anew in this one; see `Recovery.run`. The deployment is to be opened anew then.
+
+        However it ends, one event tells how many were restored, unless nothing was to change.
+        """
         deployment = self.deployment
         stores = self._open_stores(self._opened_with, check_id(lost_id))
         placements = Placements(deployment.database, self.store, deployment.digest_key, lost_id, stores)
+        outcome = "internal"
         try:
-            return Recovery(deployment, lost_id, placements, self.store).run(progress, dry_run=dry_run)
+            recovery = Recovery(deployment, lost_id, placements, self.store)
+            try:
+                report = recovery.run(progress, dry_run=dry_run)
+                outcome = OK
+            except StrongroomError as error:
+                outcome = error.code
+                raise
+            except KeyboardInterrupt:
+                outcome = "interrupted"
+                raise
+            finally:
+                if recovery.has_begun:
+                    did = recovery.report
+                    counts = f"{did.done} restored, {did.failed} failed, {did.skipped} skipped"
+                    self.trail.record([facts_of_administration(RECOVERY, self.local_actor, counts, lost_id, outcome)])
         finally:
             placements.close()
+        return report
 
     def close(self) -> None:
         """Does for the secrets stores what is left to do, for some seconds, and closes all. Nobody may be at work."""

@@ -191,7 +191,7 @@ def test_values_that_were_exchanged_in_the_store_are_not_given(world: World, ali
     store = MemorySecretsStore(world.service.deployment.id, shelf)
     (found,) = next(store.scan(seconds=1))
     assert found.about == About(
-        deployment_id=world.service.deployment.id, secret_id=made.id, name="s", scope="workspace", workspace="default"
+        deployment_id=world.service.deployment.id, secret_id=made.id, name="s", scope="workspace", workspace="default", version=1
     )
     store.delete(found.locator, seconds=1)
     with pytest.raises(ValuesMissing):

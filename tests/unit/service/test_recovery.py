@@ -117,8 +117,8 @@ def workspace_id(person: Person, name: str) -> str:
 
 
 def test_the_audit_trail_of_the_new_database_stays_whole(worlds: Worlds, shelf: Shelf) -> None:
-    """Its key is another form of the digest key, which outlives the change of the deployment's id."""
-    from strongroom.models.audit_event import VerifyAudit
+    """Its key is another form of the digest key, which outlives the change of the deployment's id. A recovery is one event."""
+    from strongroom.models.audit_event import ListAuditEvents, VerifyAudit
     from strongroom.operations import audit
 
     lost = worlds(shelf)
@@ -126,10 +126,23 @@ def test_the_audit_trail_of_the_new_database_stays_whole(worlds: Worlds, shelf: 
     world = worlds(shelf)
     gone = world.alice.create("t", {"k": ONE})
     world.alice.delete(gone.id)
+    recover(world, lost, dry_run=True)
+    lost_id = lost.service.deployment.id
     recover(world, lost)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        world.service.recover(lost_id, stop)
     root = again(worlds, world, shelf)
     report = root.ask(audit.VERIFY, VerifyAudit())
-    assert (report.valid, report.events) == (True, 2)
+    assert (report.valid, report.events) == (True, 4)
+    events = root.ask(audit.LIST, ListAuditEvents(operation="deployment.recover")).items
+    assert [(each.target, each.target_id, each.outcome) for each in events] == [
+        ("0 restored, 0 failed, 1 skipped", lost_id, "interrupted"),
+        ("1 restored, 0 failed, 0 skipped", lost_id, "ok"),
+    ]
 
 
 def test_a_dry_run_changes_nothing(worlds: Worlds, shelf: Shelf) -> None:
@@ -374,3 +387,119 @@ def test_a_store_that_fails_in_the_middle(worlds: Worlds, shelf: Shelf) -> None:
     report = recover(world, lost)
     assert report.failed == 0
     assert again(worlds, world, shelf).list().total == 20
+
+
+def forget_numbers(shelf: Shelf, *secret_ids: str) -> None:
+    """Makes descriptions what a former release wrote."""
+    with shelf._lock:
+        for locator, item in shelf._items.items():
+            if item.about.secret_id in secret_ids:
+                shelf._items[locator] = replace(item, about=replace(item.about, version=None))
+
+
+def add(world: World, shelf: Shelf, about: About, value: str) -> str:
+    """Puts values behind the index's back; the locator."""
+    store = MemorySecretsStore(world.service.deployment.id, shelf)
+    locator = store.new_locator(about.secret_id)
+    store.put(locator, {"k": value}, about, seconds=1)
+    return locator
+
+
+def about_of(world: World, secret: Any, number: int | None) -> About:
+    """What a put says of a version."""
+    return About(
+        deployment_id=world.service.deployment.id,
+        secret_id=secret.id,
+        name=secret.name,
+        scope="workspace",
+        workspace="default",
+        version=number,
+    )
+
+
+def history(root: Person, secret_id: str) -> dict[int, str]:
+    """Number to value."""
+    return {each.version: values_of(root.get(secret_id, each.version))["k"] for each in reversed(root.versions(secret_id).items)}
+
+
+def test_a_copy_of_an_old_version_is_not_the_newest(worlds: Worlds, shelf: Shelf) -> None:
+    """From the backup store alone, to which older versions were copied after newer ones were written; names are the latest."""
+    backup = Shelf("backup")
+    lost = worlds(shelf)
+    made = lost.alice.create("s", {"k": ONE})
+    lost.alice.update(made.id, {"k": TWO})
+    both = worlds(shelf, backup, on=lost)
+    alice = replace(lost.alice, service=both.service)
+    alice.update(made.id, {"k": THREE})
+    alice.update(made.id, name="renamed")
+    both.service.reconciler._survey()
+    both.reconcile(0)
+    assert both.on(backup) == 3
+    world = worlds(backup)
+    assert recover(world, both) == JobReport(done=1)
+    root = again(worlds, world, backup)
+    assert (root.get_by_name("renamed").version, history(root, made.id)) == (3, {1: ONE, 2: TWO, 3: THREE})
+    created = [each.created for each in root.versions(made.id).items]
+    assert created == sorted(created, reverse=True)
+    assert is_whole(root)
+
+
+def test_versions_keep_their_numbers(worlds: Worlds, shelf: Shelf) -> None:
+    """Whoever asks for version 7 gets what was version 7, also when older ones were pruned; the next one is the next number."""
+    lost = worlds(shelf)
+    made = lost.alice.create("s", {"k": "v1"})
+    for number in range(2, 15):
+        lost.alice.update(made.id, {"k": f"v{number}"})
+    lost.reconcile()
+    world = worlds(shelf)
+    recover(world, lost)
+    root = again(worlds, world, shelf)
+    assert history(root, made.id) == {number: f"v{number}" for number in range(5, 15)}
+    assert root.update(made.id, {"k": ONE}).version == 15
+    assert is_whole(root)
+
+
+def test_versions_without_numbers_are_in_the_order_of_their_attempts(worlds: Worlds, shelf: Shelf) -> None:
+    """Those of a former release, with and without later ones that have numbers."""
+    lost = worlds(shelf)
+    old, mixed = (lost.alice.create(name, {"k": ONE}) for name in ("old", "mixed"))
+    for secret in (old, mixed):
+        lost.alice.update(secret.id, {"k": TWO})
+        lost.alice.update(secret.id, {"k": ONE})
+    forget_numbers(shelf, old.id, mixed.id)
+    lost.alice.update(mixed.id, {"k": THREE})
+    backup = Shelf("backup")
+    both = worlds(shelf, backup, on=lost)
+    both.service.reconciler._survey()
+    both.reconcile(0)
+    world = worlds(shelf, backup)
+    assert recover(world, both) == JobReport(done=2)
+    root = again(worlds, world, shelf, backup)
+    assert history(root, old.id) == {1: ONE, 2: TWO, 3: ONE}
+    assert history(root, mixed.id) == {1: ONE, 2: TWO, 3: ONE, 4: THREE}
+    assert all(len(version.placements) == 2 for each in (old, mixed) for version in root.versions(each.id).items)
+    assert is_whole(root)
+
+
+def test_writes_that_lost(worlds: Worlds, shelf: Shelf) -> None:
+    """What hoped for the number of another version is never the newest one when a later one is there; nothing is thrown away.
+
+    The same values of the same version at two locators are one version.
+    """
+    lost = worlds(shelf)
+    made = lost.alice.create("s", {"k": ONE})
+    lost.alice.update(made.id, {"k": TWO})
+    lost.alice.update(made.id, {"k": THREE})
+    late = lost.alice.get_by_name("s")
+    add(lost, shelf, about_of(lost, late, 2), "late")
+    add(lost, shelf, about_of(lost, late, 3), THREE)
+    add(lost, shelf, about_of(lost, late, 2_000_000_000), "no such number")
+    add(lost, shelf, about_of(lost, late, -1), "nor this one")
+    forget_numbers(shelf)
+    world = worlds(shelf)
+    assert recover(world, lost) == JobReport(done=1)
+    root = again(worlds, world, shelf)
+    assert history(root, made.id) == {1: ONE, 2: TWO, 3: "late", 4: THREE, 5: "no such number", 6: "nor this one"}
+    root.service.reconciler.run(5)
+    assert is_whole(root)
+    assert sum(map(len, MemorySecretsStore(lost.service.deployment.id, shelf).scan(seconds=1))) == 6

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: help demo test check faults bench lock clean
+.PHONY: help demo test check faults bench release lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/'
@@ -43,6 +43,14 @@ faults: $(VENV)/test ## Play random schedules of faults: SECONDS=600 for how lon
 bench: $(VENV)/runtime ## Compare with other tools, side by side (installs them; slow)
 	@bench/run
 
+$(VENV)/release: requirements/release.txt
+	@$(PYTHON) -m venv $@
+	@$@/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements/release.txt
+	@touch $@
+
+release: $(VENV)/release ## Build both distributions into dist, try them, write changelog, SBOM and checksums (DRAFT=1: change nothing here)
+	@$(VENV)/release/bin/python release/build.py $(if $(DRAFT),--draft)
+
 # The tests are resolved first: they need all the extras at once, and one version of everything has to suit them and the runtime.
 lock: $(VENV)/test ## Renew the pinned requirements from pyproject.toml
 	@cd $(CURDIR) && for set in test runtime server; do case $$set in \
@@ -50,6 +58,7 @@ lock: $(VENV)/test ## Renew the pinned requirements from pyproject.toml
 	    runtime) groups="--group build -c requirements/test.txt" ;; \
 	    server) groups="--extra server --extra postgresql -c requirements/test.txt" ;; esac; \
 	  $(COMPILE) pyproject.toml $$groups -o requirements/$$set.txt; done
+	@cd $(CURDIR) && $(COMPILE) --group release --group build -o requirements/release.txt
 	@cd $(CURDIR) && for set in tests/requirements/*.in; do $(COMPILE) $$set -o $${set%.in}.txt; done
 
 clean: ## Remove what was made here

@@ -35,17 +35,21 @@ class Totals:
     schedules: int = 0
     broken: list[Result] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    kinds: Counter[str] = field(default_factory=Counter)
+    """How many schedules there were of each make."""
 
     def add(self, result: Result) -> None:
         """One more."""
         self.schedules += 1
         self.counts += result.counts
+        self.kinds[result.kind] += 1
         if result.violations:
             self.broken.append(result)
 
     def __str__(self) -> str:
         told = ", ".join(f"{name} {self.counts[name]}" for name in _SHOWN)
-        return f"{self.schedules} schedules, {told}, violations {sum(len(each.violations) for each in self.broken)}"
+        made = "".join(f"\n  {number} of {kind}" for kind, number in sorted(self.kinds.items()))
+        return f"{self.schedules} schedules, {told}, violations {sum(len(each.violations) for each in self.broken)}{made}"
 
 
 class Playground:

@@ -17,7 +17,8 @@ from pathlib import Path
 import msgspec
 
 from strongroom.errors import AlreadyExists, ConfigurationError, ValuesCorrupt
-from strongroom.models.secret import check_name
+from strongroom.models.secret import check_name, check_values
+from strongroom.redaction import SecretText
 from strongroom.stacks.secrets_manager import SecretsManager
 
 _Secrets = dict[str, dict[str, str]]
@@ -46,6 +47,7 @@ class LocalSecretsManager(SecretsManager):
     def register_secret(self, name: str, values: Mapping[str, str]) -> None:
         """See `SecretsManager`."""
         check_name(name)
+        _check(values)
         with self._changing() as secrets:
             if name in secrets:
                 raise AlreadyExists(
@@ -55,6 +57,7 @@ class LocalSecretsManager(SecretsManager):
 
     def update_secret(self, name: str, values: Mapping[str, str]) -> None:
         """See `SecretsManager`."""
+        _check(values)
         with self._changing() as secrets:
             if name not in secrets:
                 raise self.no_secret(name)
@@ -72,8 +75,10 @@ class LocalSecretsManager(SecretsManager):
         with self._changing() as secrets:
             if name not in secrets:
                 raise self.no_secret(name)
-            secrets[name] = self.merged(name, secrets[name], set_values, remove)
-            return list(secrets[name])
+            merged = self.merged(name, secrets[name], set_values, remove)
+            _check(merged)
+            secrets[name] = merged
+            return list(merged)
 
     @contextmanager
     def _changing(self) -> Iterator[_Secrets]:
@@ -139,3 +144,8 @@ class LocalSecretsManager(SecretsManager):
         return ConfigurationError(
             f"the file of {self.title} cannot be used: {error.strerror or type(error).__name__}", hint=f"look at {self.path}"
         )
+
+
+def _check(values: Mapping[str, str]) -> None:
+    """`InvalidInput` for what can be no secret's values."""
+    check_values({key: SecretText(text) for key, text in values.items()})

@@ -240,7 +240,6 @@ class Vault(Place):
         self.relay = Relay(server.port)
         self.rights = (
             f'path "{self.mount}/data/*" {{ capabilities = ["create", "read", "update"] }}\n'
-            f'path "{self.mount}/metadata" {{ capabilities = ["list"] }}\n'
             f'path "{self.mount}/metadata/*" {{ capabilities = ["create", "read", "update", "delete", "list"] }}'
         )
         token = server.new_token(self.rights)
@@ -294,6 +293,11 @@ class Managers:
         manager = self.client.active_stack.secrets_manager
         assert manager is not None
         return manager
+
+
+def contents(manager: SecretsManager) -> dict[str, dict[str, str]]:
+    """All that there is."""
+    return {name: manager.get_secret(name).content for name in manager.list_secrets()}
 
 
 def shows_nothing(error: BaseException | None) -> None:

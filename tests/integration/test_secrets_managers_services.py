@@ -7,6 +7,7 @@ import uuid
 from typing import Any
 
 import pytest
+from moto.server import ThreadedMotoServer
 
 from strongroom.client import Client
 from strongroom.errors import AlreadyExists, StoreForbidden, Unavailable
@@ -36,6 +37,28 @@ def test_the_least_rights_in_aws(client: Client, aws_place: Aws) -> None:
     document: dict[str, Any] = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
     with aws_place.server.policy(aws_place.credential, document):
         lives(Managers(client, "aws", aws_place.attributes))
+
+
+def test_another_emulator_of_aws(client: Client, aws_place: Aws) -> None:
+    """moto, which somebody else made by the same documents, understands what is asked, and lists what it should."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        url = "http://{}:{}".format(*server.get_host_and_port())
+        managers = Managers(client, "aws", {**aws_place.attributes, "endpoint_url": url, "sts_endpoint_url": url})
+        for scope in ("component", "none"):
+            manager = managers.add(scope, scope=scope)
+            manager.register_secret("s", VALUES)
+            manager.register_secret("t", VALUES)
+            with pytest.raises(AlreadyExists):
+                manager.register_secret("s", OTHERS)
+            manager.update_secret("s", OTHERS)
+            assert contents(manager) == {"s": OTHERS, "t": VALUES}
+            manager.delete_secret("s")
+            assert contents(manager) == {"t": VALUES}
+            assert manager.find_secret("s") is None
+    finally:
+        server.stop()
 
 
 def test_the_least_rights_in_azure(client: Client, azure_place: KeyVault) -> None:

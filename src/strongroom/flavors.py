@@ -138,6 +138,7 @@ _VAULT = (
 _SCOPES = (
     Attribute("scope", default="component", description="how far its secrets are seen: component, namespace, global or none"),
     _text("namespace", "in the scope namespace: its name"),
+    _text("component_id", "in the scope component: another component's id, as it stands in the names of secrets (default: its own)"),
     _text("prefix", "what the names of all its secrets begin with, but in the scope none (default: strongroom)"),
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -106,23 +106,28 @@ class SecretsManager:
             )
         if found is not None:
             raise Refusal("ResourceExistsException", f"The operation failed because the secret {name} already exists.")
-        if {"SecretString", "SecretBinary"} & set(parameters):
-            raise AssertionError("the fake creates secrets without a value")
+        content = _content(parameters)
         self._check_key(parameters.get("KmsKeyId"))
         now = datetime.now(UTC)
         secret = Secret(name, f"{self._arn}{name}-AbCdEf", now, now, tags, parameters.get("KmsKeyId"))
+        if content:
+            secret.versions[parameters["ClientRequestToken"]] = content
+            secret.move(_CURRENT, parameters["ClientRequestToken"])
         self.secrets[name] = secret
-        return _about(secret)
+        return _about(secret) | ({"VersionId": parameters["ClientRequestToken"]} if content else {})
+
+    def _tag_resource(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        secret, given = self._live(parameters), {each["Key"]: each for each in parameters["Tags"]}
+        secret.tags = [*({each["Key"]: each for each in secret.tags} | given).values()]
+        return {}
 
     def _put_secret_value(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
         secret, version = self._live(parameters), parameters["ClientRequestToken"]
         if not 32 <= len(version) <= 64:
             raise Refusal("InvalidParameterException", "ClientRequestToken must be 32-64 characters long.")
-        content = {key: parameters[key] for key in ("SecretString", "SecretBinary") if key in parameters}
+        content = _content(parameters)
         if len(content) != 1:
             raise Refusal("InvalidRequestException", "You must provide either SecretString or SecretBinary.")
-        if len(content.get("SecretString", "").encode()) > 65_536 or len(content.get("SecretBinary", "")) > 87_384:
-            raise Refusal("InvalidParameterException", "Member must have length less than or equal to 65536")
         self._check_key(secret.kms_key_id)
         if version in secret.versions:
             if secret.versions[version] != content:
@@ -170,13 +175,11 @@ class SecretsManager:
         return _listed(secret) | {"VersionIdsToStages": secret.stages()}
 
     def _list_secrets(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        (one,) = parameters["Filters"]
-        assert one["Key"] == "name"
         secrets = self.secrets if self._listed is None else self._listed
         found = [
             secret
             for secret in sorted(secrets.values(), key=lambda each: (each.created, each.name))
-            if secret.name.startswith(tuple(one["Values"])) and (not secret.deleted or parameters.get("IncludePlannedDeletion"))
+            if _passes(secret, parameters["Filters"]) and (not secret.deleted or parameters.get("IncludePlannedDeletion"))
         ]
         start = int(parameters.get("NextToken", "0"))
         end = start + parameters["MaxResults"]
@@ -237,6 +240,23 @@ class SecretsManager:
     def _check_key(self, key: str | None) -> None:
         if key in self.disabled_keys:
             raise Refusal("EncryptionFailure", "Secrets Manager can't encrypt the protected secret text using the provided KMS key.")
+
+
+def _content(parameters: Mapping[str, Any]) -> dict[str, str]:
+    content = {key: parameters[key] for key in ("SecretString", "SecretBinary") if key in parameters}
+    if len(content.get("SecretString", "").encode()) > 65_536 or len(content.get("SecretBinary", "")) > 87_384:
+        raise Refusal("InvalidParameterException", "Member must have length less than or equal to 65536")
+    return content
+
+
+def _passes(secret: Secret, filters: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether each of the filters fits: by the beginning of the name, of any tag's key, or of any tag's text."""
+    texts = {
+        "name": [secret.name],
+        "tag-key": [each["Key"] for each in secret.tags],
+        "tag-value": [each["Value"] for each in secret.tags],
+    }
+    return all(any(text.startswith(tuple(each["Values"])) for text in texts[each["Key"]]) for each in filters)
 
 
 def _about(secret: Secret) -> dict[str, Any]:

@@ -27,7 +27,7 @@ from tests.canary import CANARY
 from tests.fakes.loopback import Answer, LoopbackServer, Request
 
 TENANT = "11111111-1111-1111-1111-111111111111"
-RIGHTS = frozenset({"get", "set", "list", "delete", "purge"})
+RIGHTS = frozenset({"get", "set", "list", "delete", "purge", "recover"})
 _NAMES = ("127.0.0.1", "localhost", "myvault.vault.azure.net", "login.microsoftonline.com", "vault.elsewhere.example")
 _JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
@@ -197,7 +197,9 @@ class KeyVault(_Trouble):
         self.purge_protection = self.by_access_policy = False
         self.firewall: str | None = None
         self.busy_deleting = 0
+        self.busy_recovering = 0
         self._busy: dict[str, int] = {}
+        self._recovering: dict[str, tuple[int, list[_Version]]] = {}
         self._entra, self._lock = entra, threading.Lock()
         super().__init__(authority.tls)
         self.url = f"https://127.0.0.1:{self.port}"
@@ -248,11 +250,14 @@ class KeyVault(_Trouble):
                 return "set", lambda: self._put(name, json.loads(request.body), host)
             case "DELETE", ["secrets", name]:
                 return "delete", lambda: self._delete(name, host)
+            case "POST", ["deletedsecrets", name, "recover"]:
+                return "recover", lambda: self._recover(name, host)
             case "DELETE", ["deletedsecrets", name]:
                 return "purge", lambda: self._purge(name)
         return "get", lambda: _failure(400, "BadParameter", "no such operation")
 
     def _get(self, name: str, wanted: list[str], host: str) -> Answer:
+        self._go_on_recovering(name)
         versions = [each for each in self.secrets.get(name, []) if not wanted or each.version == wanted[0]]
         if not versions:
             return _failure(404, "SecretNotFound", f"A secret with (name/id) {name} was not found in this key vault.")
@@ -261,6 +266,8 @@ class KeyVault(_Trouble):
         return Answer(200, {**self._item(name, versions[-1], host, versions=True), "value": versions[-1].value})
 
     def _put(self, name: str, body: dict[str, Any], host: str) -> Answer:
+        if name in self._recovering:
+            return _failure(409, "Conflict", f"Secret {name} is currently being recovered.", "ObjectIsBeingRecovered")
         if name in self.deleted:
             inner = "ObjectIsBeingDeleted" if self._busy[name] else "ObjectIsDeletedButRecoverable"
             return _failure(409, "Conflict", f"Secret {name} is currently in a deleted but recoverable state.", inner)
@@ -279,6 +286,26 @@ class KeyVault(_Trouble):
         versions = self.deleted[name] = self.secrets.pop(name)
         self._busy[name] = self.busy_deleting
         return Answer(200, {**self._item(name, versions[-1], host), "recoveryId": f"{host}/deletedsecrets/{name}"})
+
+    def _recover(self, name: str, host: str) -> Answer:
+        if name not in self.deleted:
+            return _failure(404, "SecretNotFound", f"Deleted Secret not found: {name}")
+        if self._busy[name]:
+            self._busy[name] -= 1
+            return _failure(409, "Conflict", f"Secret {name} is currently being deleted.", "ObjectIsBeingDeleted")
+        versions = self.deleted.pop(name)
+        self._recovering[name] = (self.busy_recovering, versions)
+        answer = Answer(200, self._item(name, versions[-1], host, versions=True))
+        self._go_on_recovering(name)
+        return answer
+
+    def _go_on_recovering(self, name: str) -> None:
+        if name in self._recovering:
+            left, versions = self._recovering.pop(name)
+            if left:
+                self._recovering[name] = (left - 1, versions)
+            else:
+                self.secrets[name] = versions
 
     def _purge(self, name: str) -> Answer:
         if name not in self.deleted:

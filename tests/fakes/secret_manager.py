@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -144,6 +145,11 @@ class SecretManager:
         else:
             annotations[annotation] = text
 
+    def age(self, secret_id: str, seconds: int) -> None:
+        """It was made longer ago."""
+        created = self._kept[secret_id].secret._pb.create_time
+        created.seconds -= seconds
+
     def versions(self, secret_id: str) -> list[tuple[str, bytes]]:
         """The state and the data of each version."""
         return [(each.state.name, each.data) for each in self._kept[secret_id].versions]
@@ -220,6 +226,7 @@ class SecretManager:
         secret = resources.Secret(request.secret)
         secret.name = name
         secret._pb.create_time.GetCurrentTime()
+        secret.etag = f'"{uuid.uuid4().hex}"'
         self._kept[request.secret_id] = _Kept(secret)
         return secret
 
@@ -227,6 +234,8 @@ class SecretManager:
         return self._find(request.name).secret
 
     def _DeleteSecret(self, request: service.DeleteSecretRequest) -> empty_pb2.Empty:
+        if request.etag and request.etag != self._find(request.name).secret.etag:
+            raise Failure(grpc.StatusCode.ABORTED, "the etag is another one")
         self._find(request.name)
         del self._kept[request.name.split("/")[3]]
         return empty_pb2.Empty()

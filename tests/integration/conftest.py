@@ -6,6 +6,7 @@ Passwords and keys are on the servers what they are in the tests: they start wit
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from strongroom.secrets_stores.gcp import GcpSecretsStore, Options
     from tests.fakes.google_identity import GoogleIdentity
     from tests.fakes.secret_manager import SecretManager
+    from tests.integration.manager_places import Aws, Google, KeyVault, Place, Vault
+    from tests.servers.openbao import OpenBaoServer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -122,3 +125,53 @@ def client(local_settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setenv(f"{PREFIX}CONFIG_PATH", str(local_settings.folder))
     with Client() as client:
         yield client
+
+
+@pytest.fixture
+def aws_place() -> Iterator[Aws]:
+    """AWS, for secrets managers."""
+    from tests.integration.manager_places import Aws
+
+    yield from _ended(Aws())
+
+
+@pytest.fixture
+def azure_place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeyVault]:
+    """Key Vault, for secrets managers."""
+    from tests.integration.manager_places import KeyVault
+
+    yield from _ended(KeyVault(tmp_path_factory.mktemp("azure")))
+
+
+@pytest.fixture
+def gcp_place() -> Iterator[Google]:
+    """Google Secret Manager, for secrets managers."""
+    from tests.integration.manager_places import Google
+
+    yield from _ended(Google())
+
+
+@pytest.fixture
+def vault_place(openbao: OpenBaoServer) -> Iterator[Vault]:
+    """OpenBao, for secrets managers."""
+    from tests.integration.manager_places import Vault
+
+    yield from _ended(Vault(openbao))
+
+
+@pytest.fixture(params=["aws", "azure", "gcp", "vault"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """One service after the other, for secrets managers."""
+    found: Place = request.getfixturevalue(f"{request.param}_place")
+    return found
+
+
+@pytest.fixture
+def _credentials_stand_in_the_index(local_settings: Settings, allow_values_in: Callable[[Path], Path]) -> None:
+    """Attributes of secrets managers are no references: credentials stand in them in clear."""
+    allow_values_in(local_settings.folder)
+
+
+def _ended(place: Any) -> Iterator[Any]:
+    yield place
+    place.stop()

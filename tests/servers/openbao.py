@@ -78,6 +78,7 @@ class OpenBaoServer:
     def paused(self) -> Iterator[None]:
         """Meanwhile the process is stopped: connections stay open, and nothing answers."""
         os.kill(self._process.pid, signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # all of its threads
         try:
             yield
         finally:

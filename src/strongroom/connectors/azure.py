@@ -50,6 +50,7 @@ _ACTIONS = {
     "list": "readMetadata/action",
     "delete": "delete",
     "purge": "purge/action",
+    "recover": "recover/action",
 }
 
 

@@ -2,11 +2,11 @@
 
     none        the place itself: `NAME`; whoever looks there sees it, under the same name
     global      `<prefix>/global/NAME`: for all secrets managers with this prefix
-    component   `<prefix>/component/<id of the component>/NAME`: for this one alone
+    component   `<prefix>/component/<id of the component>/NAME`: for this one alone, unless another one names its id
     namespace   `<prefix>/namespace/<namespace>/NAME`: for all that have this namespace
 
-Where names cannot have slashes, hyphens stand for them. Then neither a namespace nor the id has a hyphen, and a name in the scope
-`none` does not begin as one of the others, so that no two scopes ever meet.
+Where names cannot have slashes, hyphens stand for them. Then a namespace has no hyphen, ids are of one length (those of other
+systems of another one, with hyphens), and a name in the scope `none` does not begin as one of the others; so no two scopes ever meet.
 """
 
 from __future__ import annotations
@@ -34,24 +34,41 @@ class ManagerScope(enum.StrEnum):
 
 @dataclass(frozen=True)
 class NameRules:
-    """What a back end takes for a name. `names` and `namespaces` are patterns, `words` says the first one to people."""
+    """What a back end takes for a name. `names`, `namespaces` and `prefixes` are patterns; the words say them to people."""
 
     separator: str
     names: str
     words: str
     namespaces: str
+    namespace_words: str
     max_length: int
+    prefixes: str = r"[a-z][a-z0-9_]{0,39}"
+    prefix_words: str = "small letters, digits and '_'"
 
+
+_ANY, _WORDS = r"[A-Za-z0-9_-]+", "letters, digits, '_' and '-'"
 
 NAME_RULES: Mapping[str, NameRules] = {
-    "aws": NameRules("/", r"[A-Za-z0-9_-]+", "letters, digits, '_' and '-'", r"[A-Za-z0-9_-]+", 512),
-    "azure": NameRules("-", r"[A-Za-z0-9-]+", "letters, digits and '-'", r"[a-z0-9]+", 127),
-    "gcp": NameRules("-", r"[A-Za-z0-9_-]+", "letters, digits, '_' and '-'", r"[A-Za-z0-9_]+", 255),
-    "vault": NameRules("/", r"[A-Za-z0-9_-]+", "letters, digits, '_' and '-'", r"[A-Za-z0-9_-]+", 512),
+    "aws": NameRules("/", _ANY, _WORDS, _ANY, _WORDS, 512),
+    "azure": NameRules(
+        "-",
+        r"[A-Za-z0-9-]+",
+        "letters, digits and '-'",
+        r"[a-z0-9]+",
+        "small letters and digits",
+        127,
+        r"[a-z][a-z0-9]{0,39}",
+        "small letters and digits",
+    ),
+    "gcp": NameRules("-", _ANY, _WORDS, r"[A-Za-z0-9_]+", "letters, digits and '_'", 255),
+    "vault": NameRules("/", _ANY, _WORDS, _ANY, _WORDS, 512),
 }
 """By flavor, those that have scopes. Key Vault takes no '_', and does not tell capitals from small letters."""
 
-_PREFIX = re.compile(r"[a-z][a-z0-9_]{0,39}", re.ASCII)
+OWN_ATTRIBUTES = frozenset({"scope", "namespace", "component_id", "prefix", "kms_key_id", "mount_point"})
+"""Attributes of these flavors that are none of the login's."""
+
+_ID = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -104,22 +121,34 @@ class ScopedNames:
         return self.rules.separator == "-" and re.match(rf"{self.prefix}-({scopes})-", name) is not None
 
 
-def scoped_names(flavor: str, component_id: str, configuration: Mapping[str, Any]) -> ScopedNames:
+def scoped_names(flavor: str, own_id: str, configuration: Mapping[str, Any]) -> ScopedNames:
     """What the attributes of a component say of a built-in flavor with scopes. `InvalidInput` if they do not fit together."""
     rules = NAME_RULES[flavor]
-    scope, namespace = scope_of(configuration.get("scope"), ManagerScope.COMPONENT), configuration.get("namespace") or ""
-    prefix = configuration.get("prefix") or DEFAULT_PREFIX
-    if not _PREFIX.fullmatch(prefix):
-        raise InvalidInput("the attribute 'prefix' takes up to 40 small letters, digits and '_', and begins with a letter")
+    scope, prefix = scope_of(configuration.get("scope"), ManagerScope.COMPONENT), configuration.get("prefix") or DEFAULT_PREFIX
+    namespace, component_id = configuration.get("namespace") or "", configuration.get("component_id") or ""
+    if not re.fullmatch(rules.prefixes, prefix, re.ASCII):
+        raise InvalidInput(
+            f"the attribute 'prefix' of the flavor {flavor} takes up to 40 {rules.prefix_words}, a letter first",
+            hint=f"leave it out for '{DEFAULT_PREFIX}'",
+        )
     if scope is ManagerScope.NAMESPACE:
         if not namespace:
             raise InvalidInput("the scope 'namespace' needs a namespace", hint="give --namespace=...")
         if not re.fullmatch(rules.namespaces, namespace, re.ASCII) or len(namespace) > 63:
-            shown = rules.namespaces.removesuffix("+")
-            raise InvalidInput(f"the attribute 'namespace' takes up to 63 characters of {shown} for the flavor {flavor}")
+            raise InvalidInput(
+                f"the attribute 'namespace' of the flavor {flavor} takes up to 63 {rules.namespace_words}",
+                hint="choose another namespace",
+            )
     elif namespace:
         raise InvalidInput(f"a namespace has no meaning in the scope '{scope}'", hint="give --scope=namespace")
-    inner = {ManagerScope.NAMESPACE: namespace, ManagerScope.COMPONENT: component_id.replace("-", "")}.get(scope, "")
+    if component_id and scope is not ManagerScope.COMPONENT:
+        raise InvalidInput(f"a component's id has no meaning in the scope '{scope}'", hint="give --scope=component")
+    if component_id and not _ID.fullmatch(component_id):
+        raise InvalidInput(
+            "the attribute 'component_id' is to be an id as it stands in the names of secrets", hint="leave it out for its own"
+        )
+    own = component_id or own_id.replace("-", "")
+    inner = {ManagerScope.NAMESPACE: namespace, ManagerScope.COMPONENT: own}.get(scope, "")
     return ScopedNames(rules, prefix, scope, inner)
 
 

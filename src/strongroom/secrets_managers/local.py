@@ -7,6 +7,7 @@ killed.
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import os
 import tempfile
@@ -17,11 +18,14 @@ from pathlib import Path
 import msgspec
 
 from strongroom.errors import AlreadyExists, ConfigurationError, ValuesCorrupt
-from strongroom.models.secret import check_name
+from strongroom.models.secret import check_name, check_values
+from strongroom.redaction import SecretText
 from strongroom.stacks.secrets_manager import SecretsManager
 
 _Secrets = dict[str, dict[str, str]]
 _FILE = "secrets.yaml"
+_SCHEMA = "zenml_schema_name"
+"""What another system writes among the values of its secrets; they are in base64 then."""
 
 
 class LocalSecretsManager(SecretsManager):
@@ -46,6 +50,7 @@ class LocalSecretsManager(SecretsManager):
     def register_secret(self, name: str, values: Mapping[str, str]) -> None:
         """See `SecretsManager`."""
         check_name(name)
+        _check(values)
         with self._changing() as secrets:
             if name in secrets:
                 raise AlreadyExists(
@@ -58,6 +63,7 @@ class LocalSecretsManager(SecretsManager):
         with self._changing() as secrets:
             if name not in secrets:
                 raise self.no_secret(name)
+            _check(values)
             secrets[name] = dict(values)
 
     def delete_secret(self, name: str) -> None:
@@ -72,8 +78,10 @@ class LocalSecretsManager(SecretsManager):
         with self._changing() as secrets:
             if name not in secrets:
                 raise self.no_secret(name)
-            secrets[name] = self.merged(name, secrets[name], set_values, remove)
-            return list(secrets[name])
+            merged = self.merged(name, secrets[name], set_values, remove)
+            _check(merged)
+            secrets[name] = merged
+            return list(merged)
 
     @contextmanager
     def _changing(self) -> Iterator[_Secrets]:
@@ -102,9 +110,22 @@ class LocalSecretsManager(SecretsManager):
         except OSError as error:
             raise self._refused(error) from None
         try:
-            return msgspec.json.decode(data, type=_Secrets)
-        except msgspec.DecodeError:
-            return self._from_yaml(data)
+            secrets = msgspec.json.decode(data, type=_Secrets)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            secrets = None
+        return {name: self._plain(values) for name, values in (self._from_yaml(data) if secrets is None else secrets).items()}
+
+    def _plain(self, values: dict[str, str]) -> dict[str, str]:
+        """The values of a secret that may be as another system writes it: in base64, with a key of its own."""
+        if _SCHEMA not in values:
+            return values
+        try:
+            return {key: base64.b64decode(text, validate=True).decode() for key, text in values.items() if key != _SCHEMA}
+        except ValueError:
+            pass  # that error may hold what stands there
+        raise ValuesCorrupt(
+            f"the file of {self.title} has a secret with a '{_SCHEMA}' and without base64", hint=f"look at {self.path}"
+        )
 
     def _from_yaml(self, data: bytes) -> _Secrets:
         """The same of a file that somebody wrote by hand."""
@@ -112,7 +133,7 @@ class LocalSecretsManager(SecretsManager):
 
         try:
             return msgspec.convert(yaml.load(data, yaml.BaseLoader) or {}, _Secrets)  # noqa: S506 - it knows texts only
-        except (yaml.YAMLError, msgspec.ValidationError):
+        except (yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError):
             pass  # those errors quote what stands there
         raise ValuesCorrupt(f"the file of {self.title} is no YAML of secrets with keys and texts", hint=f"look at {self.path}")
 
@@ -139,3 +160,8 @@ class LocalSecretsManager(SecretsManager):
         return ConfigurationError(
             f"the file of {self.title} cannot be used: {error.strerror or type(error).__name__}", hint=f"look at {self.path}"
         )
+
+
+def _check(values: Mapping[str, str]) -> None:
+    """`InvalidInput` for what can be no secret's values."""
+    check_values({key: SecretText(text) for key, text in values.items()})

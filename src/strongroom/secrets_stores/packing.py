@@ -41,7 +41,7 @@ def unpack(data: str | bytes) -> dict[str, str]:
                 return _from_messagepack(text)
         else:
             return _from_json(data)
-    except (zlib.error, msgspec.DecodeError):
+    except (zlib.error, msgspec.DecodeError, UnicodeDecodeError):  # the last one holds what lies there
         pass
     raise ValuesCorrupt("what lies there is not what strongroom writes")
 

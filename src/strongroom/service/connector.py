@@ -57,7 +57,8 @@ def check_login(flavor: Flavor, options: Mapping[str, Any], open_ones: Collectio
             if not part.keys() & open_ones:
                 type_(**part)
     except ConfigurationError as error:
-        failure = InvalidInput(error.message, hint=error.hint)
+        hint = error.hint or f"see what it takes: strongroom {flavor.type.command} flavor describe {flavor.name}"
+        failure = InvalidInput(error.message, hint=hint)
     else:
         return
     raise failure

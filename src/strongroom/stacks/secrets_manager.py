@@ -99,7 +99,10 @@ class SecretsManager(Component):
 
     def no_secret(self, name: str) -> NotFound:
         """The error for a secret that is not there, with names like it."""
-        near = difflib.get_close_matches(name, self.list_secrets(), _NEAR)
+        try:
+            near = difflib.get_close_matches(name, self.list_secrets(), _NEAR)
+        except StrongroomError:  # that it may not be listed does not change what is true
+            near = []
         hint = f"did you mean {' or '.join(near)}?" if near else "strongroom secrets-manager secret list"
         return NotFound(f"{self.title} has no secret '{printable(name)}'", hint=hint)
 

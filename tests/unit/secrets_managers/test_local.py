@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import random
@@ -109,6 +110,23 @@ def test_another_file_is_not_overwritten(manager: LocalSecretsManager) -> None:
                 call()
             assert not holds_canary(f"{caught.value} {caught.value.hint} {caught.value.__context__}")
         assert manager.path.read_text() == text
+
+
+def test_a_file_of_another_system(manager: LocalSecretsManager) -> None:
+    """Secrets that it wrote, in base64 and with a key of its own, are read as they were meant; others stay beside them."""
+    manager.register_secret("ours", VALUES)
+    theirs = {key: base64.b64encode(text.encode()).decode() for key, text in VALUES.items()}
+    document = {"theirs": {**theirs, "zenml_schema_name": "arbitrary"}, "ours": VALUES}
+    manager.path.write_text(yaml.safe_dump(document))
+    assert manager.get_secret("theirs").content == VALUES
+    assert manager.get_secret("ours").content == VALUES
+    manager.change_secret("theirs", {"more": f"{CANARY}-more"})
+    assert manager.get_secret("theirs").content == VALUES | {"more": f"{CANARY}-more"}
+    for bad in (f"{CANARY}!", base64.b64encode(b"\xff" + CANARY.encode()).decode(), "ä"):
+        manager.path.write_text(yaml.safe_dump({"theirs": {"a": bad, "zenml_schema_name": "arbitrary"}}))
+        with pytest.raises(ValuesCorrupt) as caught:
+            manager.get_secret("theirs")
+        assert not holds_canary(f"{caught.value!r}{caught.value.__context__!r}")
 
 
 def test_a_path_of_ones_own(local_client: Client, tmp_path: Path) -> None:

@@ -69,7 +69,9 @@ def test_what_does_not_fit_is_refused() -> None:
         pack(dense(7, ALPHABETS["ascii"], 1), 100)
 
 
-@pytest.mark.parametrize("data", ["", "[]", '{"a": 1}', b"\xff", b"strongroom-packed-1\0", b"strongroom-packed-1\0x"])
+@pytest.mark.parametrize(
+    "data", ["", "[]", '{"a": 1}', b"\xff", b'{"a": "\xff"}', b"strongroom-packed-1\0", b"strongroom-packed-1\0x"]
+)
 def test_what_is_not_ours_is_corrupt(data: str | bytes) -> None:
     """And so is what was cut off or went on, or unpacks to more than was ever packed."""
     with pytest.raises(ValuesCorrupt):

@@ -54,10 +54,11 @@ release: $(VENV)/release ## Build both distributions into dist, try them, write 
 # Of the binaries only the files are wanted, not what their packages would need to be imported.
 # The tests are resolved first: they need all the extras at once, and one version of everything has to suit them and the runtime.
 lock: $(VENV)/test ## Renew the pinned requirements from pyproject.toml
-	@cd $(CURDIR) && for set in test runtime server; do case $$set in \
+	@cd $(CURDIR) && for set in test runtime server aws azure gcp mysql vault; do case $$set in \
 	    test) groups="--all-extras --group build --group test" ;; \
 	    runtime) groups="--group build -c requirements/test.txt" ;; \
-	    server) groups="--extra server --extra postgresql -c requirements/test.txt" ;; esac; \
+	    server) groups="--extra server --extra postgresql -c requirements/test.txt" ;; \
+	    *) groups="--extra $$set -c requirements/test.txt" ;; esac; \
 	  $(COMPILE) pyproject.toml $$groups -o requirements/$$set.txt; done
 	@cd $(CURDIR) && $(COMPILE) --group release --group build -o requirements/release.txt
 	@cd $(CURDIR) && for set in tests/requirements/*.in; do \

@@ -262,17 +262,17 @@ REFUSED = {
     "an unknown value below": (merged(INLINE, {"server": {"prot": 8200}}), "prot"),
     "a typo in an option": (merged(INLINE, {"secretsStore": {"type": "vault", "vault_adr": "x"}}), "vault_adr"),
     "an option of another type": (merged(INLINE, {"secretsStore": {"type": "sql", "region": "x"}}), "region"),
-    "a typo in a type": (merged(INLINE, {"secretsStore": {"type": "vualt"}}), "secretsStore.type"),
+    "a typo in a type": (merged(INLINE, {"secretsStore": {"type": "vualt"}}), "type"),
     "a method of another type": (merged(INLINE, {"secretsStore": {"type": "aws", "auth_method": "app-role"}}), "auth_method"),
     "a number for an account": (merged(INLINE, {"secretsStore": {"type": "aws", "account_id": 123}}), "account_id"),
-    "a custom store without a class": (merged(INLINE, {"secretsStore": {"type": "custom"}}), "class_path is required"),
+    "a custom store without a class": (merged(INLINE, {"secretsStore": {"type": "custom"}}), "class_path"),
     "an unknown option in a Secret": (
         merged(INLINE, {"secretsStore": {"type": "vault", "existingSecrets": {"vault_tokn": {"name": "x", "key": "y"}}}}),
         "vault_tokn",
     ),
     "a place without a key": (
         merged(INLINE, {"secretsStore": {"type": "vault", "existingSecrets": {"vault_token": {"name": "x"}}}}),
-        "key is required",
+        "existingSecrets",
     ),
     "options of a backup without a type": (merged(INLINE, {"backupSecretsStore": {"region": "x"}}), "region"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -288,13 +289,39 @@ def test_values_that_do_not_go_together_are_refused(helm: Helm, why: str) -> Non
     assert not holds_canary(str(refusal.value))
 
 
-def test_the_schema_knows_the_options_of_the_code() -> None:
-    """`values.schema.json` is what `python deploy/helm/generate.py` would write now."""
-    spec = importlib.util.spec_from_file_location("generate_schema", ROOT / "deploy" / "helm" / "generate.py")
+def loaded(path: Path) -> Any:
+    """A script as a module."""
+    spec = importlib.util.spec_from_file_location("generate", path)
     assert spec is not None
     assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_reference_names_the_values(helm: Helm) -> None:
+    """What the reference says of variables and values of the chart is so: both ways, and by names that there are."""
+    import yaml
+
+    told: dict[str, str] = loaded(ROOT / "docs" / "generate.py").HELM
+    rendered = {
+        name.removeprefix(PREFIX)
+        for values in MATRIX.values()
+        for name in (each["name"] for each in helm.template(values).container["env"])
+        if name.startswith(PREFIX) and "SECRETS_STORE_" not in name
+    }
+    assert rendered == set(told)
+    defaults = yaml.safe_load((CHART / "values.yaml").read_text())
+    for text in told.values():
+        for path in re.findall(r"`([a-zA-Z.]+)`", text):
+            place = defaults
+            for part in path.split("."):
+                place = place[part]
+
+
+def test_the_schema_knows_the_options_of_the_code() -> None:
+    """`values.schema.json` is what `python deploy/helm/generate.py` would write now."""
+    generate = loaded(ROOT / "deploy" / "helm" / "generate.py")
     assert generate.SCHEMA.read_text() == generate.schema(), "run: python deploy/helm/generate.py"
 
 

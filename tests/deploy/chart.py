@@ -108,7 +108,7 @@ class Helm:
     def _run(self, *arguments: str, values: Values) -> str:
         done = subprocess.run(
             [self._program, *arguments],
-            input=json.dumps(values),
+            input=json.dumps(values, ensure_ascii=False).replace("\u2028", "\\u2028"),  # for YAML that one ends a line
             env={"HOME": str(self._home), "KUBECONFIG": str(self._home / "none")},
             capture_output=True,
             text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import tarfile
 from collections.abc import Mapping
@@ -229,6 +230,26 @@ def test_options_arrive_as_they_were_given(helm: Helm) -> None:
     assert helm.template(MATRIX["store-gcp"]).variables()[f"{PREFIX}SECRETS_STORE_REPLICATION"] == '["europe-west3","europe-west4"]'
 
 
+ODD_TEXTS = (
+    "$(HOSTNAME)", "{{ .Values.x }}", "'\"\\\\`<&>", "é😀\u2028", "two\nlines\n", "\ttab: #no comment", "yes", "null", "0755", " ",
+    "- a",
+)  # fmt: skip
+"""What YAML, Go's templates, shells or Kubernetes might take for something else."""
+
+
+@pytest.mark.parametrize("number", range(len(ODD_TEXTS)))
+def test_odd_texts_arrive_as_they_are(helm: Helm, number: int) -> None:
+    """Whatever stands in a sensitive value, it is neither interpreted nor changed on the way."""
+    text = CANARY + ODD_TEXTS[number] if number % 2 else ODD_TEXTS[number]
+    options = {"type": "vault", "auth_method": "userpass", "vault_addr": "https://v", "username": "u", "password": text}
+    variables = helm.template(merged(INLINE, {"admin": {"password": text}, "secretsStore": options})).variables()
+    assert variables[f"{PREFIX}ADMIN_PASSWORD"] == text
+    assert variables[f"{PREFIX}SECRETS_STORE_PASSWORD"] == text
+    nested = {"type": "vault", "auth_config": {"username": "u", "password": text}}
+    variables = helm.template(merged(INLINE, {"secretsStore": nested})).variables()
+    assert json.loads(variables[f"{PREFIX}SECRETS_STORE_AUTH_CONFIG"])["password"] == text
+
+
 @pytest.mark.parametrize("name", [name for name in MATRIX if name.startswith("store-")])
 def test_the_server_understands_each_environment(helm: Helm, name: str) -> None:
     """All variables are ones that there are, and the options make a store of the type (its credentials are not tried)."""
@@ -327,8 +348,6 @@ def test_the_schema_knows_the_options_of_the_code() -> None:
 
 def test_every_value_is_in_the_schema_and_has_a_default(helm: Helm) -> None:
     """The schema and values.yaml name the same values, so that neither promises what the other one lacks."""
-    import json
-
     import yaml
 
     schema = json.loads((CHART / "values.schema.json").read_text())

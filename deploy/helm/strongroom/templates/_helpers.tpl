@@ -184,6 +184,9 @@ STRONGROOM_{{ $family }}_{{ upper $option }}: {{ include "strongroom.text" $valu
 {{- if and .Values.ingress.enabled .Values.ingress.tls.enabled (not .Values.ingress.tls.secretName) -}}
 {{- fail "ingress.tls is enabled: set ingress.tls.secretName to a Secret of type kubernetes.io/tls" -}}
 {{- end -}}
+{{- if hasKey (include "strongroom.inline" . | fromYaml) "Error" -}}
+{{- fail "a value that goes into the Secret cannot be represented: look for characters that are no text" -}}
+{{- end -}}
 {{- if and .Values.extraCA.configMap .Values.extraCA.secret -}}
 {{- fail "set extraCA.configMap or extraCA.secret, not both" -}}
 {{- end -}}

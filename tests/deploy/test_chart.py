@@ -389,6 +389,7 @@ def test_a_release_holds_the_chart_and_nothing_else(helm: Helm, tmp_path: Path) 
     )
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f'appVersion: "{version}"' in (CHART / "Chart.yaml").read_text()
+    assert f"strongroom:${{IMAGE_TAG:-{version}}}" in (ROOT / "deploy" / "docker" / "compose.yaml").read_text()
 
 
 def _secrets_of_others(rendered: Rendered) -> dict[str, dict[str, str]]:

@@ -14,8 +14,8 @@ from typing import Any
 
 from tests.environments import build_environment
 
-KUBERNETES = ("1.27", "1.36")
-"""Versions of Kubernetes that the chart is checked against: an old one that is still met, and a new one."""
+KUBERNETES = ("1.25", "1.37")
+"""Versions of Kubernetes that the chart is checked against: the oldest that it takes, and the newest with schemas."""
 
 UNKNOWN_TO_KUBERNETES = {"ServiceMonitor"}
 """Kinds of others, which Kubernetes has no schema of."""

@@ -16,7 +16,7 @@ from strongroom.config import PREFIX, read_settings
 from strongroom.secrets_stores.opening import open_external
 from tests.canary import CANARY, holds_canary
 from tests.deploy.chart import CHART, ROOT, Helm, Refused, Rendered, merged, texts_in
-from tests.deploy.programs import complaints_of_kubernetes
+from tests.deploy.programs import KUBERNETES, complaints_of_kubernetes
 from tests.environments import NotBuilt
 
 INLINE = {
@@ -141,6 +141,11 @@ def test_the_chart_is_without_fault(helm: Helm, values: Mapping[str, Any]) -> No
         assert complaints_of_kubernetes(helm.template(values).resources) == ""
     except NotBuilt as error:
         pytest.skip(f"kubernetes-validate cannot be had: {error}")
+
+
+def test_the_oldest_kubernetes_is_the_one_that_is_checked() -> None:
+    """The chart refuses older ones than those that it was checked against."""
+    assert f'kubeVersion: ">={KUBERNETES[0]}.0-0"' in (CHART / "Chart.yaml").read_text()
 
 
 def test_what_kubernetes_would_refuse_is_found(helm: Helm) -> None:

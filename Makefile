@@ -51,15 +51,18 @@ $(VENV)/release: requirements/release.txt
 release: $(VENV)/release ## Build both distributions into dist, try them, write changelog, SBOM and checksums (DRAFT=1: change nothing here)
 	@$(VENV)/release/bin/python release/build.py $(if $(DRAFT),--draft)
 
+# Of the binaries only the files are wanted, not what their packages would need to be imported.
 # The tests are resolved first: they need all the extras at once, and one version of everything has to suit them and the runtime.
 lock: $(VENV)/test ## Renew the pinned requirements from pyproject.toml
-	@cd $(CURDIR) && for set in test runtime server; do case $$set in \
+	@cd $(CURDIR) && for set in test runtime server aws azure gcp mysql vault; do case $$set in \
 	    test) groups="--all-extras --group build --group test" ;; \
 	    runtime) groups="--group build -c requirements/test.txt" ;; \
-	    server) groups="--extra server --extra postgresql -c requirements/test.txt" ;; esac; \
+	    server) groups="--extra server --extra postgresql -c requirements/test.txt" ;; \
+	    *) groups="--extra $$set -c requirements/test.txt" ;; esac; \
 	  $(COMPILE) pyproject.toml $$groups -o requirements/$$set.txt; done
 	@cd $(CURDIR) && $(COMPILE) --group release --group build -o requirements/release.txt
-	@cd $(CURDIR) && for set in tests/requirements/*.in; do $(COMPILE) $$set -o $${set%.in}.txt; done
+	@cd $(CURDIR) && for set in tests/requirements/*.in; do \
+	  case $$set in */binaries.in) alone=--no-deps ;; *) alone= ;; esac; $(COMPILE) $$alone $$set -o $${set%.in}.txt; done
 
 clean: ## Remove what was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .hypothesis bench/.environments dist

@@ -10,7 +10,7 @@ import click
 
 from strongroom import errors
 from strongroom.cli.main import COMPONENT_GROUPS, main
-from strongroom.config import PREFIX, STORE_VARIABLES, VARIABLES
+from strongroom.config import PREFIX, STORE_VARIABLES, VARIABLES, Variable
 from strongroom.flavors import BUILTIN_FLAVORS
 
 _SHOWN = "experiment-tracker"
@@ -39,24 +39,51 @@ def command_line() -> str:
     return "\n".join(parts)
 
 
+HELM = {
+    "ADMIN_PASSWORD": "`admin.password`, `admin.existingSecret`",
+    "ADMIN_USERNAME": "`admin.username`, `admin.existingSecret`",
+    "CLIENT_TIMEOUT": "`server.clientTimeout`",
+    "CONFIG_PATH": "always `/var/lib/strongroom`",
+    "DATABASE_TIMEOUT": "`database.timeout`",
+    "DATABASE_URL": "`database.url`, `database.existingSecret`",
+    "ENCRYPTION_KEY": "`encryptionKey.value`, `encryptionKey.existingSecret`",
+    "KEEP_VERSIONS": "`server.keepVersions`",
+    "TRUSTED_PROXIES": "`server.trustedProxies`",
+}
+"""Values of the chart that set a variable. Others of a server go into `extraEnv`."""
+
+OF_CLIENTS = {"ACTIVE_STACK", "ACTIVE_WORKSPACE", "API_KEY", "AUDIT", "CA_CERT", "ENCRYPTION_KEY_STORE", "INSECURE"}
+OF_CLIENTS |= {"SECRET_VALIDATION_LEVEL", "SERVER_URL"}
+"""Variables that a server in a cluster has no use for."""
+
+
+def _row(name: str, variable: Variable, helm: str) -> str:
+    default = variable.default if " " in variable.default or not variable.default else f"`{variable.default}`"
+    example = f"`{variable.example}`" if variable.example else ""
+    return f"| `{PREFIX}{name}` | {variable.meaning} | {variable.kind} | {default} | {example} | {helm} |"
+
+
 def configuration() -> str:
     """Every variable."""
-    rows = "\n".join(f"| `{PREFIX}{name}` | {text} |" for name, text in VARIABLES.items())
-    stores = "\n".join(f"| `{PREFIX}SECRETS_STORE_{name}` | {text} |" for name, text in STORE_VARIABLES.items())
+    others = {name: "`extraEnv`" for name in VARIABLES if name not in OF_CLIENTS}
+    rows = "\n".join(_row(name, variable, ({**others, **HELM}).get(name, "")) for name, variable in VARIABLES.items())
+    stores = "\n".join(
+        _row(f"SECRETS_STORE_{name}", variable, f"`secretsStore.{name.lower()}`") for name, variable in STORE_VARIABLES.items()
+    )
     return f"""# Configuration
 
-Environment variables. An empty one counts as unset; an unknown one that starts with `{PREFIX}` is an error, so that a typo cannot silently mean the default.
+Environment variables. An empty one counts as unset; an unknown one that starts with `{PREFIX}` is an error, so that a typo cannot silently mean the default. The last column is the value of the [Helm chart](../guides/install-on-kubernetes.md); it is empty where a server in a cluster has no use for it.
 
-| variable | meaning |
-|---|---|
+| variable | meaning | takes | default | example | Helm |
+|---|---|---|---|---|---|
 {rows}
 
 ## Secrets stores
 
-The same for the backup store with `{PREFIX}BACKUP_SECRETS_STORE_`. Each type and each authentication method has more options: they are in the [guides](../guides/). An option is set by `{PREFIX}SECRETS_STORE_` and its name in upper case; those of the authentication method can as well stand in `AUTH_CONFIG`, all in one.
+The same for the backup store with `{PREFIX}BACKUP_SECRETS_STORE_`, in Helm with `backupSecretsStore`. Each type and each authentication method has more options: they are in the [guides](../guides/). An option is set by `{PREFIX}SECRETS_STORE_` and its name in upper case; those of the authentication method can as well stand in `AUTH_CONFIG`, all in one. In Helm each is `secretsStore.` and its name, or is named in `secretsStore.existingSecrets` when it is in a Secret of yours.
 
-| variable | meaning |
-|---|---|
+| variable | meaning | takes | default | example | Helm |
+|---|---|---|---|---|---|
 {stores}
 
 ## In a file

@@ -173,6 +173,12 @@ def postgresql_settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
     yield from _on_server(request, "postgresql", "template")
 
 
+@pytest.fixture
+def new_postgresql_settings(request: pytest.FixtureRequest) -> Iterator[Settings]:
+    """The settings of a database in PostgreSQL in which strongroom was never started."""
+    yield from _on_server(request, "postgresql", None)
+
+
 def settings_in(request: pytest.FixtureRequest, template: str | None) -> Iterator[Settings]:
     if request.param == "sqlite":
         yield request.getfixturevalue("local_settings" if template else "new_local_settings")

@@ -12,34 +12,79 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 from urllib.parse import quote
 
 from strongroom.errors import ConfigurationError, printable
 
 PREFIX = "STRONGROOM_"
+
+
+class Variable(NamedTuple):
+    """A setting as the reference describes it: for people, and not for the program."""
+
+    meaning: str
+    kind: str = "text"
+    default: str = ""
+    example: str = ""
+
+
 VARIABLES = {
-    "ACTIVE_STACK": "the name of the stack to use, instead of the one chosen with `strongroom stack set`",
-    "ACTIVE_WORKSPACE": "the name of the workspace to work in, instead of the one chosen with `strongroom workspace set`",
-    "ADMIN_PASSWORD": "the password of that administrator",
-    "ADMIN_USERNAME": "the administrator that a server makes when nobody can log in yet",
-    "API_KEY": "an API key to work with on the server",
-    "AUDIT": "what the embedded store records: writes (default) or all; a server records all",
-    "CA_CERT": "a file with the certificates (PEM) that prove the server's identity, beside the system's",
-    "CLIENT_TIMEOUT": "how many seconds a server waits for a request's head, for its body, and for the next one (default: 20)",
-    "CONFIG_FILE": "a YAML file with any of these settings, by their names in lower case; variables come before it",
-    "CONFIG_PATH": "the folder of the local store (default: the platform's own place for it)",
-    "DATABASE_TIMEOUT": "how many seconds PostgreSQL, MySQL or MariaDB may take for a statement (default: 10)",
-    "DATABASE_URL": "an SQLAlchemy URL of the database (default: SQLite in the local folder)",
-    "DEBUG": "1 shows tracebacks on errors",
-    "ENCRYPTION_KEY": "the encryption key, 32 bytes in base64; former keys may follow, separated by commas",
-    "ENCRYPTION_KEY_FILE": "a file with the same",
-    "ENCRYPTION_KEY_STORE": "where a key made at first use is kept: file (default) or keyring",
-    "INSECURE": "1 allows a server's URL with plain http on another machine: tokens and values travel in clear",
-    "KEEP_VERSIONS": "how many versions of each secret are kept (default: 10)",
-    "SERVER_URL": "the server to work with, instead of the one that `strongroom login` chose or the embedded store",
-    "SECRET_VALIDATION_LEVEL": "what is checked before a run starts: NONE, SECRET_EXISTS or SECRET_AND_KEY_EXISTS (default)",
-    "TRUSTED_PROXIES": "addresses or networks of proxies, separated by commas, whose X-Forwarded-For a server believes",
+    "ACTIVE_STACK": Variable(
+        "the name of the stack to use, instead of the one chosen with `strongroom stack set`", "name", example="training"
+    ),
+    "ACTIVE_WORKSPACE": Variable(
+        "the name of the workspace to work in, instead of the one chosen with `strongroom workspace set`", "name", example="vision"
+    ),
+    "ADMIN_PASSWORD": Variable("the password of that administrator", "sensitive text", example="a long password"),
+    "ADMIN_USERNAME": Variable("the administrator that a server makes when nobody can log in yet", "name", example="root"),
+    "API_KEY": Variable("an API key to work with on the server", "sensitive text", example="srk_..."),
+    "AUDIT": Variable("what the embedded store records; a server records all", "`writes` or `all`", "writes", "all"),
+    "CA_CERT": Variable(
+        "a file with the certificates (PEM) that prove the server's identity, beside the system's",
+        "path",
+        example="/etc/ssl/our-ca.pem",
+    ),
+    "CLIENT_TIMEOUT": Variable(
+        "how long a server waits for a request's head, for its body, and for the next one", "seconds, 1 to 600", "20", "75"
+    ),
+    "CONFIG_FILE": Variable(
+        "a YAML file with any of these settings, by their names in lower case; variables come before it",
+        "path",
+        example="/etc/strongroom/strongroom.yaml",
+    ),
+    "CONFIG_PATH": Variable("the folder of the local store", "path", "the platform's own place for it", "/var/lib/strongroom"),
+    "DATABASE_TIMEOUT": Variable("how long PostgreSQL, MySQL or MariaDB may take for a statement", "seconds, 1 to 600", "10", "30"),
+    "DATABASE_URL": Variable(
+        "an SQLAlchemy URL of the database; sensitive when it has a password",
+        "URL",
+        "SQLite in the local folder",
+        "postgresql://strongroom@db/strongroom",
+    ),
+    "DEBUG": Variable("whether errors show tracebacks", "`0` or `1`", "0", "1"),
+    "ENCRYPTION_KEY": Variable(
+        "the encryption key; former keys may follow, separated by commas", "sensitive text: 32 bytes in base64", example="q83v...Eg=="
+    ),
+    "ENCRYPTION_KEY_FILE": Variable("a file with the same", "path", example="/run/secrets/encryption-key"),
+    "ENCRYPTION_KEY_STORE": Variable("where a key made at first use is kept", "`file` or `keyring`", "file", "keyring"),
+    "INSECURE": Variable(
+        "whether a server's URL may be plain http on another machine: tokens and values travel in clear", "`0` or `1`", "0", "1"
+    ),
+    "KEEP_VERSIONS": Variable("how many versions of each secret are kept", "number, 1 to 10000", "10", "20"),
+    "SERVER_URL": Variable(
+        "the server to work with, instead of the one that `strongroom login` chose or the embedded store",
+        "URL",
+        example="https://strongroom.example.com",
+    ),
+    "SECRET_VALIDATION_LEVEL": Variable(
+        "what is checked before a run starts",
+        "`NONE`, `SECRET_EXISTS` or `SECRET_AND_KEY_EXISTS`",
+        "SECRET_AND_KEY_EXISTS",
+        "SECRET_EXISTS",
+    ),
+    "TRUSTED_PROXIES": Variable(
+        "proxies whose X-Forwarded-For a server believes", "addresses or networks, separated by commas", example="10.0.0.0/8,fd00::/8"
+    ),
 }
 
 STORES = {
@@ -47,12 +92,19 @@ STORES = {
     "BACKUP_SECRETS_STORE_": "the backup secrets store",
 }
 STORE_VARIABLES = {
-    "TYPE": "sql (default: the database itself), aws, azure, gcp, vault (or hashicorp), custom, or none",
-    "AUTH_METHOD": "how to log in there; each type has methods of its own",
-    "AUTH_CONFIG": "what that takes, as a JSON object",
-    "CONNECTOR": "a service connector of the workspace 'default' to log in by, instead of these two",
-    "CLASS_PATH": "the class of a custom store, as package.module:Class",
-    "TIMEOUT": "how many seconds one call may take, with all its attempts (default: 10)",
+    "TYPE": Variable(
+        "where values live; `sql` is the database itself, `hashicorp` another name of `vault`",
+        "`sql`, `aws`, `azure`, `gcp`, `vault`, `hashicorp`, `custom` or `none`",
+        "sql; no backup store",
+        "vault",
+    ),
+    "AUTH_METHOD": Variable("how to log in there; each type has methods of its own", "name", "the type's", "app-role"),
+    "AUTH_CONFIG": Variable("what that takes; sensitive", "JSON object", example='{"region": "eu-central-1"}'),
+    "CONNECTOR": Variable(
+        "a service connector of the workspace 'default' to log in by, instead of these two", "name", example="aws-prod"
+    ),
+    "CLASS_PATH": Variable("the class of a custom store", "`package.module:Class`", example="my_store:MyStore"),
+    "TIMEOUT": Variable("how long one call may take, with all its attempts", "seconds, 1 to 300", "10", "20"),
 }
 """The settings that stores of all types have. Each type has more: see the guide of the store."""
 
@@ -226,7 +278,9 @@ def _store(values: Mapping[str, str], family: str) -> StoreSettings | None:
     if not options:
         return None
     if "type" not in options:
-        raise ConfigurationError(f"set {PREFIX}{family}TYPE", hint=STORE_VARIABLES["TYPE"])
+        raise ConfigurationError(
+            f"set {PREFIX}{family}TYPE", hint="sql (the database itself), aws, azure, gcp, vault (or hashicorp), custom, or none"
+        )
     kind, auth_method = options.pop("type"), options.pop("auth_method", None)
     timeout = _number(values, f"{family}TIMEOUT", 10, 300)
     options.pop("timeout", None)

@@ -14,9 +14,10 @@ import pytest
 from strongroom.client import Client
 from strongroom.config import PREFIX, Settings
 from tests.canary import CANARY
+from tests.environments import NotBuilt, build_environment
 from tests.fakes.container_registry import ContainerRegistry
 from tests.fakes.slack import SlackServer
-from tests.servers.mlflow import MLflowServer, NotBuilt, build_environment
+from tests.servers.mlflow import MLflowServer
 from tests.servers.s3 import S3Server
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def _quiet_clients() -> Iterator[None]:
 def mlflow_server() -> Iterator[MLflowServer]:
     """A real MLflow tracking server. The first run on a machine needs a network, to build the server's environment."""
     try:
-        environment = build_environment()
+        environment = build_environment("mlflow-server")
     except NotBuilt as error:
         pytest.skip(f"the environment of MLflow's server cannot be built: {error}")
     server = MLflowServer(environment, f"{CANARY}-mlflow")

@@ -1,92 +1,24 @@
 """A real MLflow tracking server with basic authentication, from an environment of its own.
 
-MLflow's server would weigh as much as everything else in the tests' environment together. So it has pinned requirements of its own,
-and an environment that is built once and kept in a cache: `~/.cache/strongroom-tests`, or the folder that the variable TESTS_CACHE
-names.
+MLflow's server would weigh as much as everything else in the tests' environment together.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import os
-import platform
-import pwd
 import secrets
 import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-REQUIREMENTS = Path(__file__).parents[1] / "requirements" / "mlflow-server.txt"
 USER = "admin"
-
-
-class NotBuilt(Exception):
-    """The server's environment cannot be had."""
-
-
-def environment_folder() -> Path:
-    """Where the server's environment is to be; another place for other requirements, another Python or another machine."""
-    made_for = REQUIREMENTS.read_bytes() + f"{sys.version} {platform.machine()}".encode()
-    return _cache_folder() / f"mlflow-{hashlib.sha256(made_for).hexdigest()[:12]}"
-
-
-def build_environment() -> Path:
-    """The folder of the environment, which is built unless it is there; one process builds, and the others wait for it.
-
-    Raises `NotBuilt`.
-    """
-    folder = environment_folder()
-    if folder.exists():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with folder.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not folder.exists():
-                _build(folder)
-    except OSError as error:
-        raise NotBuilt(f"{folder.parent}: {error.strerror}") from error
-    return folder
-
-
-def _build(folder: Path) -> None:
-    for abandoned in folder.parent.glob(f"{folder.name}-*"):
-        shutil.rmtree(abandoned)
-    with tempfile.TemporaryDirectory(prefix=f"{folder.name}-", dir=folder.parent) as temporary:
-        unfinished = Path(temporary) / "environment"
-        python = ("--python", str(unfinished / "bin" / "python"))
-        _run_uv("venv", "--relocatable", "--python", sys.executable, str(unfinished))
-        _run_uv("pip", "install", *python, "--require-hashes", "--compile-bytecode", "-r", str(REQUIREMENTS))
-        unfinished.rename(folder)
-
-
-def _run_uv(*arguments: str) -> None:
-    command = [str(Path(sys.executable).parent / "uv"), "--quiet", *arguments]
-    environment = {**os.environ, "HOME": str(_home())}  # there are uv's settings and its cache
-    try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
-    except subprocess.TimeoutExpired:
-        raise NotBuilt(f"uv {arguments[0]} takes too long") from None
-    if done.returncode != 0:
-        raise NotBuilt(f"uv {arguments[0]}: {done.stderr.strip()}")
-
-
-def _cache_folder() -> Path:
-    return Path(os.environ.get("TESTS_CACHE") or _home() / ".cache" / "strongroom-tests")
-
-
-def _home() -> Path:
-    """The real one: the variable HOME is taken from the tests."""
-    return Path(pwd.getpwuid(os.getuid()).pw_dir)
 
 
 class MLflowServer:
@@ -96,7 +28,7 @@ class MLflowServer:
     """
 
     def __init__(self, environment: Path, password: str) -> None:
-        """Starts the server from an environment of `build_environment()` and waits until it answers."""
+        """Starts the server from the environment `mlflow-server` and waits until it answers."""
         self.user = USER
         self.password = password
         self._python = environment / "bin" / "python"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.config import VARIABLES, Settings, StoreSettings, ValidationLevel, debug, read_settings
+from strongroom.config import PREFIX, STORE_VARIABLES, VARIABLES, Settings, StoreSettings, ValidationLevel, debug, read_settings
 from strongroom.errors import ConfigurationError
 from tests.canary import CANARY, holds_canary
 
@@ -292,3 +292,20 @@ def test_files_that_cannot_be_meant(tmp_path: Path, content: str, text: str, hin
     assert hint is None or caught.value.hint == hint
     with pytest.raises(ConfigurationError, match="cannot be read: No such file"):
         read_settings({"STRONGROOM_CONFIG_FILE": str(tmp_path / "nowhere")})
+
+
+def test_the_reference_tells_the_truth() -> None:
+    """Examples are accepted, and the defaults that are told are those of the settings."""
+    sensitive = {"ENCRYPTION_KEY", "ENCRYPTION_KEY_FILE", "CONFIG_FILE"}
+    examples = {f"{PREFIX}{name}": each.example for name, each in VARIABLES.items() if name not in sensitive}
+    stores = {f"{PREFIX}SECRETS_STORE_{name}": each.example for name, each in STORE_VARIABLES.items()}
+    assert all(examples.values())
+    read_settings(examples | stores)
+    settings, store = read_settings({}), StoreSettings()
+    for name, variable in VARIABLES.items():
+        value = getattr(settings, name.lower(), None)
+        if isinstance(value, bool | int):
+            assert variable.default == str(int(value)), name
+        elif isinstance(value, str) and name != "DATABASE_URL":
+            assert variable.default == value, name
+    assert STORE_VARIABLES["TIMEOUT"].default == str(store.timeout)

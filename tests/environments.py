@@ -25,12 +25,14 @@ class NotBuilt(Exception):
     """An environment cannot be had."""
 
 
-def build_environment(name: str, finish: Callable[[Path], object] = lambda _folder: None) -> Path:
-    """The folder of the environment of `NAME.txt`, which is built unless it is there; one process builds, and the others wait.
+def build_environment(name: str | Path, finish: Callable[[Path], object] = lambda _folder: None) -> Path:
+    """The folder of the environment of `NAME.txt` here, or of another file of requirements.
+
+    It is built unless it is there; one process builds, and the others wait.
 
     `finish` gets the folder when everything is installed. Raises `NotBuilt`.
     """
-    requirements = REQUIREMENTS / f"{name}.txt"
+    requirements = name if isinstance(name, Path) else REQUIREMENTS / f"{name}.txt"
     folder = _folder(requirements)
     if folder.exists():
         return folder

@@ -124,7 +124,7 @@ def test_completion(process: CommandLine) -> None:
             _STRONGROOM_COMPLETE="bash_complete", COMP_WORDS=words, COMP_CWORD=str(len(words.split()) - 1), **environment
         ).out
 
-    assert complete("strongroom sec") == "plain,secret\n"
+    assert complete("strongroom secret") == "plain,secret\nplain,secrets-manager\n"
     assert complete("strongroom secret get my") == "plain,mydb\n"
     assert complete("strongroom secret get mydb --key pa") == "plain,password\n"
     assert complete("strongroom secret get my", STRONGROOM_KEEP_VERSIONS="none").strip() == ""

@@ -1,4 +1,4 @@
-"""Where a request comes from, also through proxies.
+"""Where a request comes from, also through proxies, and whether it came by TLS.
 
 A proxy adds the address that it was called from at the right of `X-Forwarded-For`; what stands further left was there before and may
 be invented. So the header is believed from the right, as far as each address belongs to a proxy that the operator trusts. The first
@@ -38,6 +38,16 @@ def forwarded_address(scope: Scope, trusted: Sequence[Network]) -> str:
         if not _among(address, trusted):
             break
     return str(known)
+
+
+def forwarded_scheme(scope: Scope, trusted: Sequence[Network]) -> str:
+    """By what the client speaks to the nearest proxy, if that is one that the operator trusts; else by what it speaks to us."""
+    peer = _parse(str(scope["client"][0])) if scope.get("client") else None
+    if peer is None or not _among(peer, trusted):
+        return str(scope["scheme"])
+    given = [text for name, text in scope["headers"] if name == b"x-forwarded-proto"]
+    last = given[-1].rpartition(b",")[2].strip().lower() if given else b""
+    return last.decode() if last in (b"http", b"https") else str(scope["scheme"])
 
 
 def _among(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strongroom.errors import StrongroomError
-from strongroom.server.address import Network, forwarded_address
+from strongroom.server.address import Network, forwarded_address, forwarded_scheme
 from strongroom.server.metrics import Metrics
 from strongroom.server.refusal import error_body
 
@@ -40,6 +40,7 @@ class Manners:
             await self._app(scope, receive, send)
             return
         if self._trusted:
+            scope["scheme"] = forwarded_scheme(scope, self._trusted)
             scope["client"] = (forwarded_address(scope, self._trusted), 0)
         begun, request_id, status = time.perf_counter(), _request_id(scope), 0
 

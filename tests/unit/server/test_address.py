@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from strongroom.server.address import forwarded_address, networks_of
+from strongroom.server.address import forwarded_address, forwarded_scheme, networks_of
 
 TRUSTED = networks_of(["10.0.0.0/8", "fd00::/8"])
 
@@ -53,3 +53,22 @@ def test_the_client_is_the_last_that_is_not_trusted(peer: str | None, headers: l
 def test_by_default_nobody_is_believed() -> None:
     """Without trusted proxies the header means nothing."""
     assert address("127.0.0.1", "203.0.113.1", trusted=()) == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "headers", "wanted"),
+    [
+        ("10.0.0.1", ["https"], "https"),
+        ("10.0.0.1", ["http, HTTPS"], "https"),  # the nearest proxy has the last word
+        ("10.0.0.1", ["https", "http"], "http"),
+        ("10.0.0.1", ["wss"], "http"),
+        ("10.0.0.1", [], "http"),
+        ("192.0.2.9", ["https"], "http"),
+        (None, ["https"], "http"),
+    ],
+)
+def test_scheme(peer: str | None, headers: list[str], wanted: str) -> None:
+    """What a trusted proxy says about TLS is believed, and nobody else."""
+    given = [(b"x-forwarded-proto", text.encode()) for text in headers]
+    scope = {"client": (peer, 1234) if peer else None, "headers": given, "scheme": "http"}
+    assert forwarded_scheme(scope, TRUSTED) == wanted

@@ -28,6 +28,7 @@ from strongroom.server.openapi import describe_api, page
 from strongroom.server.pulse import HASTE_SECONDS, Pulse
 from strongroom.server.refusal import Refusal, error_response
 from strongroom.server.routes import ROOT, Api, Pools
+from strongroom.server.ui.app import ui_routes
 from strongroom.service.placements import Configured
 from strongroom.service.wiring import Service
 
@@ -108,6 +109,7 @@ def build_app(service: Service) -> ASGIApp:
             Route("/openapi.json", openapi),
             Route("/docs", docs),
             Route("/metrics", measurements),
+            *ui_routes(api, log),
         ],
         exception_handlers={HTTPException: _not_ours},
         lifespan=lifespan,

@@ -162,34 +162,72 @@ class Api:
             await self._trail.record(facts)
             raise
         if operation.method == "GET":
-            wanted = request_of_query(operation, path, query)
-            perform = functools.partial(self._service.dispatcher.perform, operation, wanted, actor)
-            pool = self._pool_for(operation, wanted)
-            if pool is not None:
-                outcome, facts = await asyncio.get_running_loop().run_in_executor(pool, perform)
-            else:
-                outcome, facts = perform()
-                if isinstance(outcome, Unanswered):
-                    outcome, facts = await self._in_thread(perform)
-            await self._trail.record(facts)
-            if isinstance(outcome, StrongroomError):
-                raise outcome
-            return _response(operation, outcome, to_json)
+            reply = await self._read(operation, request_of_query(operation, path, query), actor)
+            return _response(operation, reply, to_json)
         if operation.method == "DELETE":
             _refuse_if_match(request)
             body, wanted = b"", request_of_query(operation, path, query)
         else:
             limit = MAX_ANONYMOUS_BODY_BYTES if operation.permission is None else MAX_BODY_BYTES
-            body = await _body(request, limit, self._service.deployment.settings.client_timeout)
+            body = await read_body(request, limit, self._service.deployment.settings.client_timeout)
             wanted = request_of_body(operation, path, query, _guarded(request, operation, _fields(request, operation, body)))
         key = _idempotency_key(request, operation)
+        if key is None:
+            return _response(operation, await self._change(operation, wanted, actor), to_json)
+        content = b"\0".join((request.method.encode(), raw_path, body))
+        reply = await self._change(operation, wanted, actor, lambda: self._once(operation, wanted, actor, key, content))
+        return _response(operation, reply, metadata_to_json)
+
+    async def perform(self, operation: Operation[Any, T], wanted: Any, actor: Actor) -> T:
+        """Does what a request for the operation does, and is on record when it returns. Raises the operation's error."""
+        if self._pulse.doubted:
+            await self._pulse.steady()
+        reads = operation.method == "GET"
+        reply: T = await (self._read(operation, wanted, actor) if reads else self._change(operation, wanted, actor))
+        return reply
+
+    async def authenticate(self, token: str | None, workspace: str, request: Request) -> Actor:
+        """Whoever bears the token, working in this workspace ('' for their own); a stranger without one. `Unauthenticated`."""
+        address = client_address(request.scope)
+        if token is None:
+            return Actor.anonymous(address)
+
+        def find() -> Actor:
+            return self._service.identities.authenticate(token, workspace, address)
+
+        if self._pulse.doubted:
+            await self._pulse.steady()
+        try:
+            actor = find()
+        except Unanswered:
+            actor = await self._in_thread(find)
+        request.scope["strongroom.actor"] = actor.user_id
+        return actor
+
+    async def _read(self, operation: Row, wanted: Any, actor: Actor) -> Any:
+        """What the operation answers; it is on record."""
+        perform = functools.partial(self._service.dispatcher.perform, operation, wanted, actor)
+        pool = self._pool_for(operation, wanted)
+        if pool is not None:
+            outcome, facts = await asyncio.get_running_loop().run_in_executor(pool, perform)
+        else:
+            outcome, facts = perform()
+            if isinstance(outcome, Unanswered):
+                outcome, facts = await self._in_thread(perform)
+        await self._trail.record(facts)
+        if isinstance(outcome, StrongroomError):
+            raise outcome
+        return outcome
+
+    async def _change(
+        self, operation: Row, wanted: Any, actor: Actor, perform: Callable[[], tuple[Any, list[Facts]]] | None = None
+    ) -> Any:
+        """The same in a thread; `perform` does it in another way than the dispatcher alone."""
         pool = self._pool_for(operation, wanted) or (self._pools.hashing if operation.name in HASHING else self._pools.writing)
 
         def work() -> tuple[Any, list[Facts]]:
             self._pulse.check()
-            if key is None:
-                return self._service.dispatcher.perform(operation, wanted, actor)
-            return self._once(operation, wanted, actor, key, b"\0".join((request.method.encode(), raw_path, body)))
+            return perform() if perform is not None else self._service.dispatcher.perform(operation, wanted, actor)
 
         async def finish() -> Any:
             outcome, facts = await asyncio.get_running_loop().run_in_executor(pool, work)
@@ -206,7 +244,7 @@ class Api:
         outcome = await asyncio.shield(task)
         if isinstance(outcome, StrongroomError):
             raise outcome
-        return _response(operation, outcome, to_json if key is None else metadata_to_json)
+        return outcome
 
     def _pool_for(self, operation: Row, wanted: Any) -> Executor | None:
         """Threads for reads that may keep their thread for long."""
@@ -282,7 +320,7 @@ def _decoded(operation: Row, body: str) -> Any:
     return msgspec.json.decode(body, type=operation.response)
 
 
-async def _body(request: Request, limit: int, seconds: float) -> bytes:
+async def read_body(request: Request, limit: int, seconds: float = 20) -> bytes:
     """The body, read up to the limit and the deadline."""
     too_large = TooLarge(f"this request has at most {limit} bytes")
     declared = request.headers.get("content-length", "0")

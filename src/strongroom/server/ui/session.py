@@ -1,0 +1,84 @@
+"""Signing in and out, the first administrator, and the workspace that one works in."""
+
+from __future__ import annotations
+
+from starlette.responses import RedirectResponse, Response
+
+from strongroom.models.user import Login, Logout, SetUp
+from strongroom.operations import user as of_user
+from strongroom.redaction import SecretText
+from strongroom.server.ui.visit import SESSION, SESSION_SECONDS, WORKSPACE, Visit, local_path
+
+
+async def root(visit: Visit) -> Response:
+    """The first page."""
+    return RedirectResponse("/secrets", 303)
+
+
+async def show_sign_in(visit: Visit) -> Response:
+    """Asks for user name and password."""
+    return visit.piece("sign_in.html", next=local_path(visit.request.query_params.get("next", "")), problem=None)
+
+
+async def sign_in(visit: Visit) -> Response:
+    """Begins a session, with a token of its own."""
+    form = await visit.form()
+    made = await visit.ask(of_user.LOGIN, Login(username=form.get("username"), password=SecretText(form.get("password"))))
+    response = visit.go_to(local_path(form.get("next")))
+    if visit.is_partial and form.get("stay"):
+        response = Response(status_code=204, headers={"HX-Trigger": "signed-in"})
+    _remember(visit, response, made.access_token)
+    return response
+
+
+async def sign_out(visit: Visit) -> Response:
+    """Ends the session: its token is dead."""
+    await visit.form()
+    await visit.ask(of_user.LOGOUT, Logout())
+    response = visit.go_to("/sign-in")
+    response.delete_cookie(SESSION, path="/")
+    response.delete_cookie(WORKSPACE, path="/")
+    return response
+
+
+async def show_set_up(visit: Visit) -> Response:
+    """The page that the one-time link of a new server leads to."""
+    return visit.piece("set_up.html", problem=None)
+
+
+async def set_up(visit: Visit) -> Response:
+    """Makes the first administrator, who is signed in then."""
+    form = await visit.form()
+    token, name, password = (SecretText(form.get("token")), form.get("username"), SecretText(form.get("password")))
+    made = await visit.ask(of_user.SET_UP, SetUp(token=token, username=name, password=password))
+    response = visit.go_to("/secrets")
+    _remember(visit, response, made.access_token)
+    return response
+
+
+async def choose_workspace(visit: Visit) -> Response:
+    """Works in another workspace from now on, in this browser."""
+    form = await visit.form()
+    response = visit.go_to(local_path(form.get("next")))
+    _set(visit, response, WORKSPACE, form.get("workspace"))
+    return response
+
+
+def _remember(visit: Visit, response: Response, token: SecretText) -> None:
+    _set(visit, response, SESSION, token.reveal())
+
+
+def _set(visit: Visit, response: Response, name: str, text: str) -> None:
+    is_tls = visit.request.url.scheme == "https"
+    response.set_cookie(name, text, max_age=SESSION_SECONDS, path="/", secure=is_tls, httponly=True, samesite="strict")
+
+
+PAGES = (
+    ("GET", "/", root, False),
+    ("GET", "/sign-in", show_sign_in, True),
+    ("POST", "/sign-in", sign_in, True),
+    ("POST", "/sign-out", sign_out, False),
+    ("GET", "/set-up", show_set_up, True),
+    ("POST", "/set-up", set_up, True),
+    ("POST", "/workspace", choose_workspace, False),
+)

@@ -1,0 +1,114 @@
+"""One request of somebody in a browser: who it is, what they ask for, and the page that they get."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cached_property
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from strongroom.auth.actor import Actor
+from strongroom.errors import Forbidden, StrongroomError
+from strongroom.models.user import Identity, WhoAmI
+from strongroom.models.workspace import ListWorkspaces
+from strongroom.operations import user as of_user
+from strongroom.operations import workspace as of_workspace
+from strongroom.operations.operation import Operation
+from strongroom.server.encoding import parse_query
+from strongroom.server.routes import MAX_ANONYMOUS_BODY_BYTES, MAX_BODY_BYTES, Api, read_body
+from strongroom.server.ui.rendering import render
+
+SESSION, WORKSPACE = "strongroom-session", "strongroom-workspace"
+SESSION_SECONDS = 43_200
+_MOST_WORKSPACES = 100
+
+T = TypeVar("T")
+
+
+class Form:
+    """The fields of a form, in order. A field may be there several times."""
+
+    def __init__(self, pairs: list[tuple[str, str]]) -> None:
+        self._pairs = pairs
+
+    def get(self, name: str, default: str = "") -> str:
+        """The field of this name, the last one if there are several."""
+        return next((text for key, text in reversed(self._pairs) if key == name), default)
+
+    def all(self, name: str) -> list[str]:
+        """All fields of this name."""
+        return [text for key, text in self._pairs if key == name]
+
+
+class Visit:
+    """A request and, unless it is a stranger's, the actor behind it."""
+
+    def __init__(self, api: Api, request: Request, token: str | None, actor: Actor) -> None:
+        self._api, self.request, self.token, self.actor = api, request, token, actor
+
+    async def ask(self, operation: Operation[Any, T], wanted: Any) -> T:
+        """What the operation answers to whoever is signed in; it is on record. Raises its error."""
+        return await self._api.perform(operation, wanted, self.actor)
+
+    async def identity(self) -> Identity:
+        """Who is signed in, in which workspace, with which role."""
+        found: Identity = await self.ask(of_user.WHO_AM_I, WhoAmI())
+        return found
+
+    async def form(self) -> Form:
+        """The fields that were sent. `Forbidden` if they come from another page than ours."""
+        body = await read_body(self.request, MAX_ANONYMOUS_BODY_BYTES if self.token is None else MAX_BODY_BYTES)
+        form = Form(parse_query(body.decode("ascii", "replace")))
+        if self.token is not None:
+            given = self.request.headers.get("x-csrf-token") or form.get("csrf")
+            if not hmac.compare_digest(given.encode(), self.csrf.encode()):
+                raise Forbidden("this form is not one of this session", hint="load the page again")
+        return form
+
+    @cached_property
+    def csrf(self) -> str:
+        """What a form of this session has to carry: nobody who does not know the session can make it."""
+        return hashlib.sha256(b"strongroom csrf " + (self.token or "").encode()).hexdigest()
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether htmx asks for a piece of a page."""
+        return "hx-request" in self.request.headers and "hx-boosted" not in self.request.headers
+
+    async def page(self, template: str, *, status: int = 200, **context: Any) -> Response:
+        """A whole page, with the frame around it."""
+        frame: dict[str, Any] = {"identity": None}
+        if self.token is not None:
+            workspaces = await self.ask(of_workspace.LIST, ListWorkspaces(size=_MOST_WORKSPACES))
+            frame = {"identity": await self.identity(), "workspaces": [each.name for each in workspaces]}
+        return self.piece(template, status=status, **frame, **context)
+
+    def piece(self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any) -> Response:
+        """A piece of a page, or a page without its frame."""
+        html = render(template, csrf=self.csrf, path=self.request.url.path, query=self.request.query_params, **context)
+        return Response(html, status, dict(headers or {}), "text/html; charset=utf-8")
+
+    def go_to(self, path: str) -> Response:
+        """Sends the browser to another page of ours, after something was done."""
+        if self.is_partial:
+            return Response(status_code=204, headers={"HX-Redirect": path})
+        return RedirectResponse(path, 303)
+
+
+Handler = Callable[[Visit], Awaitable[Response]]
+
+
+def problem(visit: Visit, error: StrongroomError) -> dict[str, Any]:
+    """What a template shows of an error."""
+    return {"message": error.message, "hint": error.hint, "status": error.status, "code": error.code}
+
+
+def local_path(given: str, default: str = "/secrets") -> str:
+    """A path of this server that a parameter may lead to; the default for what leads elsewhere."""
+    ours = given.startswith("/") and not given.startswith(("//", "/\\")) and given.isprintable() and "\\" not in given
+    return quote(given, safe="/?=&%-._~") if ours else default

@@ -1,0 +1,7 @@
+"""The pages of workspaces."""
+
+from __future__ import annotations
+
+from strongroom.server.ui.visit import Handler
+
+PAGES: tuple[tuple[str, str, Handler, bool], ...] = ()

@@ -50,8 +50,7 @@ def build_environment(name: str | Path, finish: Callable[[Path], object] = lambd
 def _folder(requirements: Path) -> Path:
     """Where it is to be; another place for other requirements, another Python or another machine."""
     made_for = requirements.read_bytes() + f"{sys.version} {platform.machine()}".encode()
-    cache = Path(os.environ.get("TESTS_CACHE") or _home() / ".cache" / "strongroom-tests")
-    return cache / f"{requirements.stem}-{hashlib.sha256(made_for).hexdigest()[:12]}"
+    return cache_folder() / f"{requirements.stem}-{hashlib.sha256(made_for).hexdigest()[:12]}"
 
 
 def _build(folder: Path, requirements: Path, finish: Callable[[Path], object]) -> None:
@@ -70,7 +69,7 @@ def _build(folder: Path, requirements: Path, finish: Callable[[Path], object]) -
 def run_uv(*arguments: str) -> None:
     """Runs uv with the settings and the cache of whoever runs the tests. Raises `NotBuilt`."""
     command = [str(Path(sys.executable).parent / "uv"), "--quiet", *arguments]
-    environment = {**os.environ, "HOME": str(_home())}  # there are uv's settings and its cache
+    environment = {**os.environ, "HOME": str(home())}  # there are uv's settings and its cache
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
     except subprocess.TimeoutExpired:
@@ -79,6 +78,11 @@ def run_uv(*arguments: str) -> None:
         raise NotBuilt(f"uv {arguments[0]}: {done.stderr.strip()}")
 
 
-def _home() -> Path:
+def cache_folder() -> Path:
+    """Where the tests keep what takes long to get."""
+    return Path(os.environ.get("TESTS_CACHE") or home() / ".cache" / "strongroom-tests")
+
+
+def home() -> Path:
     """The real one: the variable HOME is taken from the tests."""
     return Path(pwd.getpwuid(os.getuid()).pw_dir)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -63,12 +64,13 @@ def _endpoint(api: Api, log: Any, handler: Handler, name: str, strangers: bool) 
             visit = await _visit(api, request, strangers)
             response = await handler(visit)
         except Unauthenticated as error:
-            response = _sign_in(visit or Visit(api, request, None, await api.authenticate(None, "", request)), error, strangers)
+            response = _sign_in(visit or Visit(api, request, None, await api.authenticate(None, "", request)), error)
         except StrongroomError as error:
             if isinstance(error, ConfigurationError):
                 log.error("misconfigured", error=describe(error))  # noqa: TRY400 - it is no traceback that is logged
             response = await _refused(visit or Visit(api, request, None, await api.authenticate(None, "", request)), error)
         response.headers["Content-Security-Policy"] = POLICY
+        response.headers["Referrer-Policy"] = "same-origin"  # without a referrer, browsers do not tell a form's origin either
         return response
 
     return answer
@@ -95,15 +97,15 @@ def _check_origin(request: Request) -> None:
         raise Forbidden("this form was sent by a page of another site")
 
 
-def _sign_in(visit: Visit, error: StrongroomError, strangers: bool) -> Response:
+def _sign_in(visit: Visit, error: StrongroomError) -> Response:
     """Where a session has ended: to the page that begins one. A form that was being filled in stays where it is."""
-    if strangers:
-        return visit.piece("sign_in.html", status=error.status, problem=problem(visit, error), next="/secrets")
     if visit.is_partial:
         headers = {"HX-Retarget": "#dialog", "HX-Reswap": "innerHTML"}
         return visit.piece("_session_ended.html", status=401, headers=headers)
     if visit.request.method == "GET":
-        return RedirectResponse(f"/sign-in?next={visit.request.url.path}", 303)
+        url = visit.request.url
+        wanted = f"{url.path}?{url.query}" if url.query else url.path
+        return RedirectResponse(f"/sign-in?next={quote(wanted, safe='')}" if wanted != "/" else "/sign-in", 303)
     return visit.piece("sign_in.html", status=401, problem=problem(visit, error), next="/secrets")
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 from starlette.responses import RedirectResponse, Response
 
+from strongroom.errors import StrongroomError
 from strongroom.models.user import Login, Logout, SetUp
 from strongroom.operations import user as of_user
 from strongroom.redaction import SecretText
-from strongroom.server.ui.visit import SESSION, SESSION_SECONDS, WORKSPACE, Visit, local_path
+from strongroom.server.ui.visit import SESSION, SESSION_SECONDS, WORKSPACE, Visit, csrf_of, local_path, problem
 
 
 async def root(visit: Visit) -> Response:
@@ -21,12 +24,19 @@ async def show_sign_in(visit: Visit) -> Response:
 
 
 async def sign_in(visit: Visit) -> Response:
-    """Begins a session, with a token of its own."""
+    """Begins a session, with a token of its own. With `stay`, for a page whose session has ended: it goes on where it was."""
     form = await visit.form()
-    made = await visit.ask(of_user.LOGIN, Login(username=form.get("username"), password=SecretText(form.get("password"))))
-    response = visit.go_to(local_path(form.get("next")))
+    next_path = local_path(form.get("next"))
+    try:
+        made = await visit.ask(of_user.LOGIN, Login(username=form.get("username"), password=SecretText(form.get("password"))))
+    except StrongroomError as error:
+        template = "_problem.html" if visit.is_partial else "sign_in.html"
+        return visit.piece(template, status=error.status, problem=problem(visit, error), next=next_path)
     if visit.is_partial and form.get("stay"):
-        response = Response(status_code=204, headers={"HX-Trigger": "signed-in"})
+        signed_in = {"signed-in": {"csrf": csrf_of(made.access_token.reveal())}}
+        response = Response(status_code=204, headers={"HX-Trigger": json.dumps(signed_in)})
+    else:
+        response = visit.go_to(next_path)
     _remember(visit, response, made.access_token)
     return response
 
@@ -43,14 +53,17 @@ async def sign_out(visit: Visit) -> Response:
 
 async def show_set_up(visit: Visit) -> Response:
     """The page that the one-time link of a new server leads to."""
-    return visit.piece("set_up.html", problem=None)
+    return visit.piece("set_up.html", problem=None, username="")
 
 
 async def set_up(visit: Visit) -> Response:
     """Makes the first administrator, who is signed in then."""
     form = await visit.form()
     token, name, password = (SecretText(form.get("token")), form.get("username"), SecretText(form.get("password")))
-    made = await visit.ask(of_user.SET_UP, SetUp(token=token, username=name, password=password))
+    try:
+        made = await visit.ask(of_user.SET_UP, SetUp(token=token, username=name, password=password))
+    except StrongroomError as error:
+        return visit.piece("set_up.html", status=error.status, problem=problem(visit, error), username=name)
     response = visit.go_to("/secrets")
     _remember(visit, response, made.access_token)
     return response

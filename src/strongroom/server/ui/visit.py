@@ -72,8 +72,8 @@ class Visit:
 
     @cached_property
     def csrf(self) -> str:
-        """What a form of this session has to carry: nobody who does not know the session can make it."""
-        return hashlib.sha256(b"strongroom csrf " + (self.token or "").encode()).hexdigest()
+        """What a form of this session has to carry."""
+        return csrf_of(self.token or "")
 
     @property
     def is_partial(self) -> bool:
@@ -101,6 +101,11 @@ class Visit:
 
 
 Handler = Callable[[Visit], Awaitable[Response]]
+
+
+def csrf_of(token: str) -> str:
+    """What the forms of a session carry: nobody who does not know the session's token can make it."""
+    return hashlib.sha256(b"strongroom csrf " + token.encode()).hexdigest()
 
 
 def problem(visit: Visit, error: StrongroomError) -> dict[str, Any]:

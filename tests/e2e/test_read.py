@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from strongroom.cli.export import format_values
-from strongroom.cli.values import ValueReader, parse_env
+from strongroom.cli.values import ValueReader
 from strongroom.errors import InvalidInput
+from strongroom.models.document import parse_env
 
 from .conftest import CommandLine
 

@@ -23,7 +23,7 @@ def format_values(values: dict[str, str], format_: str) -> str:
         quoted = value.replace("\\", "\\\\").replace("'", "\\'")
         lines.append(f"{key}='{quoted}'\n")
     text = "".join(lines)
-    from strongroom.cli.values import parse_env
+    from strongroom.models.document import parse_env
 
     if parse_env(text) != values:
         raise InvalidInput("a value cannot be written in a .env file", hint="use --format json")

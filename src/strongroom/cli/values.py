@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 
 from strongroom.cli.output import say
 from strongroom.errors import InvalidInput
+from strongroom.models.document import check_document, parse_document, parse_env
 from strongroom.models.secret import MAX_SECRET_BYTES, check_key, value_text
 
 READ_LIMIT = 4 * MAX_SECRET_BYTES
@@ -37,7 +38,7 @@ class ValueReader:
     def add_document(self, argument: str) -> None:
         """`-v`: a JSON or YAML mapping, `@FILE` with one, or `-`."""
         text = self._document(argument)
-        for key, value in _parse_document(text).items():
+        for key, value in parse_document(text, "-v").items():
             self._add(key, None if value is None else value_text(key, value).reveal())
 
     def _document(self, argument: str) -> str:
@@ -91,7 +92,7 @@ class AttributeReader(ValueReader):
         except (ValueError, yaml.YAMLError, RecursionError):
             hint = "quote references: '{{name.key}}'" if "{{" in text else None
             raise InvalidInput("what -v was given is neither JSON nor YAML", hint=hint) from None
-        for name, value in _checked(document).items():
+        for name, value in check_document(document, "-v").items():
             if value is None:
                 raise InvalidInput(f"the attribute '{check_key(name)}' is null", hint="leave it out, or remove it with -r")
             self._add(name.replace("-", "_"), value)
@@ -123,63 +124,3 @@ def _read_text(file: BinaryIO, source: str, what: str, limit: int) -> str:
         raise InvalidInput(
             f"{source} given for {what} is not UTF-8 text", hint="encode binary data, for example with: base64 -w0 FILE"
         ) from None
-
-
-def _parse_document(text: str) -> dict[str, Any]:
-    """A mapping in JSON or YAML. Scalars other than null and booleans stay as they are written."""
-    if text.lstrip().startswith("{"):
-        try:
-            return _checked(json.loads(text, object_pairs_hook=_once, parse_int=str, parse_float=str, parse_constant=str))
-        except (json.JSONDecodeError, RecursionError):
-            pass  # it may still be YAML in braces
-    import yaml
-
-    from strongroom.cli.yaml_loader import PlainLoader
-
-    try:
-        # The loader builds nothing but text, booleans, null, lists and mappings.
-        return _checked(yaml.load(text, PlainLoader))  # noqa: S506
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise InvalidInput(f"what -v was given is neither JSON nor YAML{where}") from None
-
-
-def _checked(document: Any) -> dict[str, Any]:
-    if not isinstance(document, dict):
-        raise InvalidInput("-v takes a mapping of keys to values", hint='for example: -v \'{"username": "admin"}\'')
-    for key in document:
-        if not isinstance(key, str):
-            raise InvalidInput("a key given with -v is no text", hint="quote it")
-    return document
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in result:
-            check_key(key)
-            raise InvalidInput(f"the key '{key}' is given twice")
-        result[key] = value
-    return result
-
-
-def parse_env(text: str) -> dict[str, str]:
-    """The variables of a `.env` file, or `InvalidInput` with the number of the line."""
-    from io import StringIO
-
-    from dotenv.parser import parse_stream
-
-    values: dict[str, str] = {}
-    for binding in parse_stream(StringIO(text)):
-        line = binding.original.line
-        if binding.error:
-            raise InvalidInput(f"line {line} of the .env file cannot be read", hint="write KEY=VALUE, and quote values with blanks")
-        if binding.key is None:
-            continue
-        if binding.value is None:
-            raise InvalidInput(f"line {line} of the .env file has no value", hint="write KEY= for an empty value")
-        if binding.key in values:
-            raise InvalidInput(f"line {line} of the .env file gives '{check_key(binding.key)}' once more")
-        values[binding.key] = binding.value
-    return values

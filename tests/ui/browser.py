@@ -23,7 +23,9 @@ from tests.ui import axe
 
 CHROMIUM = Path("/usr/bin/chromium")
 _REVEALING = re.compile(r"/secrets/[^/]+/(reveal|copy)")
-_EXPECTED = re.compile(r"Failed to load resource: the server responded with a status of (401|403|404|409|412|413|422|429)")
+_EXPECTED = re.compile(
+    r"(Failed to load resource: the server responded with a status of|Response Status Error Code) (401|403|404|409|412|413|422|429)\b"
+)
 """Refusals are part of the conversation."""
 
 

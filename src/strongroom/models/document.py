@@ -36,7 +36,7 @@ def parse_document(text: str, what: str) -> dict[str, Any]:
 def check_document(document: Any, what: str) -> dict[str, Any]:
     """The document itself if it is a mapping whose keys are text, else `InvalidInput`."""
     if not isinstance(document, dict):
-        example = f"for example: {'-v ' if what == '-v' else ''}'{{\"username\": \"admin\"}}'"
+        example = f'for example: {"-v " if what == "-v" else ""}\'{{"username": "admin"}}\''
         raise InvalidInput(f"{what} takes a mapping of keys to values", hint=example)
     for key in document:
         if not isinstance(key, str):

@@ -16,7 +16,7 @@ from strongroom.errors import ConfigurationError, Forbidden, StrongroomError, Un
 from strongroom.server.middleware import describe
 from strongroom.server.routes import Api
 from strongroom.server.ui import audit, run, secret, session, stack, store, user, workspace
-from strongroom.server.ui.visit import SESSION, WORKSPACE, Handler, Visit, problem
+from strongroom.server.ui.visit import BESIDE_THE_FORM, SESSION, WORKSPACE, Handler, Visit, problem
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -114,8 +114,7 @@ async def _refused(visit: Visit, error: StrongroomError) -> Response:
     if isinstance(error, ConfigurationError):
         shown |= {"message": "the server is not set up rightly", "hint": "its log says what is wrong"}
     if visit.is_partial:
-        headers = {"HX-Retarget": "#problem", "HX-Reswap": "innerHTML show:top"}
-        return visit.piece("_problem.html", status=error.status, headers=headers, problem=shown)
+        return visit.piece("_problem.html", status=error.status, headers=BESIDE_THE_FORM, problem=shown)
     try:
         return await visit.page("error.html", status=error.status, problem=shown)
     except StrongroomError:

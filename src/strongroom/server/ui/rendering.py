@@ -22,7 +22,7 @@ def environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     made.filters |= {"moment": moment, "words": words, "count": count}
-    made.globals["with_query"] = with_query
+    made.globals |= {"with_query": with_query, "now": now}
     return made
 
 
@@ -34,6 +34,11 @@ def render(template: str, **context: Any) -> str:
 def moment(time: datetime | None) -> str:
     """A time to read, in UTC, to the minute."""
     return "" if time is None else time.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
 
 
 def words(name: str) -> str:

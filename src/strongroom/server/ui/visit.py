@@ -13,12 +13,14 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from strongroom.auth.actor import Actor
+from strongroom.auth.policy import allows
 from strongroom.errors import Forbidden, StrongroomError
 from strongroom.models.user import Identity, WhoAmI
 from strongroom.models.workspace import ListWorkspaces
 from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.operations.operation import Operation
+from strongroom.operations.permission import Permission
 from strongroom.server.encoding import parse_query
 from strongroom.server.routes import MAX_ANONYMOUS_BODY_BYTES, MAX_BODY_BYTES, Api, read_body
 from strongroom.server.ui.rendering import render
@@ -26,6 +28,9 @@ from strongroom.server.ui.rendering import render
 SESSION, WORKSPACE = "strongroom-session", "strongroom-workspace"
 SESSION_SECONDS = 43_200
 _MOST_WORKSPACES = 100
+
+BESIDE_THE_FORM = {"HX-Retarget": "#problem", "HX-Reswap": "innerHTML show:top"}
+"""Where htmx puts an error, so that what was typed stays."""
 
 T = TypeVar("T")
 
@@ -39,6 +44,11 @@ class Form:
     def get(self, name: str, default: str = "") -> str:
         """The field of this name, the last one if there are several."""
         return next((text for key, text in reversed(self._pairs) if key == name), default)
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """All fields, in their order."""
+        return self._pairs
 
     def all(self, name: str) -> list[str]:
         """All fields of this name."""
@@ -75,6 +85,16 @@ class Visit:
         """What a form of this session has to carry."""
         return csrf_of(self.token or "")
 
+    def may(self, permission: str) -> bool:
+        """Whether to offer what needs this permission; whoever asks for it all the same is refused by the server."""
+        return allows(self.actor.role, Permission(permission), server_admin=self.actor.admin)
+
+    @property
+    def page_number(self) -> int:
+        """Which page of a list is wanted; the first one where the address does not say it rightly."""
+        text = self.request.query_params.get("page", "")
+        return max(1, int(text)) if text.isascii() and text.isdecimal() and len(text) < 10 else 1
+
     @property
     def is_partial(self) -> bool:
         """Whether htmx asks for a piece of a page."""
@@ -90,8 +110,21 @@ class Visit:
 
     def piece(self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any) -> Response:
         """A piece of a page, or a page without its frame."""
-        html = render(template, csrf=self.csrf, path=self.request.url.path, query=self.request.query_params, **context)
+        frame: dict[str, Any] = {
+            "csrf": self.csrf,
+            "path": self.request.url.path,
+            "query": self.request.query_params,
+            "may": self.may,
+        }
+        html = render(template, **(frame | context))
         return Response(html, status, dict(headers or {}), "text/html; charset=utf-8")
+
+    async def refused_form(self, error: StrongroomError, template: str, **context: Any) -> Response:
+        """Says what is wrong with a form, beside the form: in the page that htmx keeps, else in the page made anew."""
+        shown = problem(self, error)
+        if self.is_partial:
+            return self.piece("_problem.html", status=error.status, headers=BESIDE_THE_FORM, problem=shown)
+        return await self.page(template, status=error.status, problem=shown, **context)
 
     def go_to(self, path: str) -> Response:
         """Sends the browser to another page of ours, after something was done."""

@@ -188,7 +188,7 @@ def test_edit(page: Page, admin: Caller) -> None:
 
 
 def test_somebody_else_was_faster(page: Page, admin: Caller, person: Callable[[str], Caller]) -> None:
-    """Who saves on top of a version that they have not seen is told which keys differ; nothing typed and no work of others is lost."""
+    """Who saves on top of a version that they have not seen is told which keys differ; nothing typed and nobody's work is lost."""
     secret = admin.create("s", {"mine": f"{CANARY} 1", "theirs": f"{CANARY} 1", "gone": f"{CANARY} 1"})
     page.goto(f"/secrets/{secret['id']}/edit")
     other = person("editor")

@@ -83,7 +83,7 @@ async def list_usage(visit: Visit) -> Response:
 async def reveal(visit: Visit) -> Response:
     """One value, of one key, for the page to show for a while. Without a script it is a page of its own."""
     key, secret, value = await _value(visit)
-    context = {"secret": secret, "key": key, "value": value.reveal()}
+    context: dict[str, Any] = {"secret": secret, "key": key, "value": value.reveal()}
     if visit.is_partial:
         return visit.piece("secret/_value.html", **context)
     return await visit.page("secret/value.html", **context)
@@ -149,7 +149,7 @@ async def edit(visit: Visit) -> Response:
         if isinstance(error, StaleVersion):
             others = await _changes_of_others(visit, secret, secret_form.version_of(form))
             if visit.is_partial:
-                context = {"problem": problem(visit, error), "secret": secret, "others": others}
+                context: dict[str, Any] = {"problem": problem(visit, error), "secret": secret, "others": others}
                 return visit.piece("secret/_stale.html", status=error.status, headers=BESIDE_THE_FORM, **context)
         return await visit.refused_form(error, "secret/edit.html", secret=secret, fields=secret_form.typed(form, secret))
     return visit.go_to(f"/secrets/{secret_id}")

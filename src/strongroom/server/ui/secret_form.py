@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from msgspec import UNSET
 
@@ -44,7 +45,7 @@ _COMPARED = ("name", "scope", "description", "labels", "expires")
 
 def fields_of(secret: Secret) -> Fields:
     """A form for a secret as it is."""
-    shown = {
+    shown: dict[str, Any] = {
         "name": secret.name,
         "scope": secret.scope.value,
         "description": secret.description,

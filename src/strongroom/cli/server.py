@@ -206,6 +206,8 @@ def start(host: str, port: int, workers: int, tls_cert: str | None, tls_key: str
         say("Nobody can log in yet. Within 24 hours, make the first administrator with this token, which works once:")
         say(f"  {token.reveal()}")
         say(f"  strongroom login {address.url} --setup-token=- --username NAME")
+        say("or in a browser:")
+        say(f"  {address.url}/set-up#token={token.reveal()}")
     if tls_cert is None and host not in ("127.0.0.1", "::1", "localhost"):
         say("warning: this is plain HTTP on an address that other machines can reach; give --tls-cert and --tls-key,")
         say("warning: or see to it that only a proxy that speaks TLS can connect")

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 COMPILE := $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-annotate
 
-.PHONY: help demo test check faults bench release lock clean
+.PHONY: help demo page test check faults bench release lock clean
 
 help: ## Say what can be made
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/'
@@ -25,6 +25,15 @@ $(VENV)/test: requirements/test.txt $(VENV)/runtime
 
 demo: $(VENV)/runtime ## Walk through the main job on the embedded store
 	@$(BIN)/python examples/demo.py
+	@echo; echo "# To see secrets, versions and the audit trail in a browser, with throw-away data: make page"
+
+$(VENV)/server: requirements/server.txt $(VENV)/runtime
+	@echo "setting up the server (once)"
+	@$(PIP) install --require-hashes -r requirements/server.txt
+	@touch $@
+
+page: $(VENV)/server ## Show the web page in a browser, with throw-away data
+	@$(BIN)/strongroom server start --demo
 
 test: $(VENV)/test ## Run all the tests
 	@tests/system-packages

@@ -32,7 +32,7 @@ def id_of(caller: Caller, name: str) -> str:
 
 def fill_row(page: Page, number: int, key: str, value: str) -> None:
     """Types into a row of a form."""
-    row = page.locator("#rows .pair").nth(number)
+    row = page.locator("#rows .entry").nth(number)
     row.get_by_label("Key", exact=True).fill(key)
     row.locator("textarea").fill(value)
 
@@ -44,15 +44,15 @@ def test_create(page: Page, admin: Caller) -> None:
     page.get_by_label("Name", exact=True).fill("database")
     fill_row(page, 0, "user", f"{CANARY} reader")
     page.get_by_role("button", name="Add a key").click()
-    expect(page.locator("#rows .pair").nth(1).get_by_label("Key", exact=True)).to_be_focused()
+    expect(page.locator("#rows .entry").nth(1).get_by_label("Key", exact=True)).to_be_focused()
     fill_row(page, 1, "pem", PEM)
-    area = page.locator("#rows .pair").nth(1).locator("textarea")
+    area = page.locator("#rows .entry").nth(1).locator("textarea")
     expect(area).to_have_css("-webkit-text-security", "disc")
-    page.locator("#rows .pair").nth(1).get_by_label("Show value").check()
+    page.locator("#rows .entry").nth(1).get_by_label("Show value").check()
     expect(area).to_have_css("-webkit-text-security", "none")
     page.get_by_role("button", name="Add a key").click()
     fill_row(page, 2, "spare", f"{CANARY} spare")
-    page.locator("#rows .pair").nth(2).get_by_role("button", name="Remove").click()
+    page.locator("#rows .entry").nth(2).get_by_role("button", name="Remove").click()
     page.get_by_label("Description").fill("Read-only.\nAsk the data team.")
     page.get_by_label("Labels").fill("team=data\nstage = live")
     page.get_by_label("Expires").fill("2031-02-03T04:05")
@@ -107,13 +107,13 @@ def test_file_as_value(page: Page, admin: Caller) -> None:
     """A file becomes a value to the last byte, also where its lines end as on Windows; one that is no UTF-8 text is refused."""
     page.goto("/secrets/new")
     page.get_by_label("Name", exact=True).fill("files")
-    chooser = page.locator("#rows .pair").nth(0).locator("input[type=file]")
+    chooser = page.locator("#rows .entry").nth(0).locator("input[type=file]")
     chooser.set_input_files({"name": "binary", "mimeType": "", "buffer": b"\xff\xfe\x00"})
     expect(page.get_by_role("alert")).to_contain_text("not UTF-8 text")
     text = f"{CANARY}\r\nwindows\r\nmac\runix\n"
     chooser.set_input_files({"name": "key file.pem", "mimeType": "", "buffer": text.encode()})
     expect(page.get_by_role("status")).to_contain_text("Read key file.pem")
-    expect(page.locator("#rows .pair").nth(0).get_by_label("Key", exact=True)).to_have_value("key_file.pem")
+    expect(page.locator("#rows .entry").nth(0).get_by_label("Key", exact=True)).to_have_value("key_file.pem")
     page.get_by_role("button", name="Create the secret").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("files")
     assert values_of(admin, id_of(admin, "files")) == {"key_file.pem": text}
@@ -123,7 +123,7 @@ def test_a_file_that_is_edited_is_text(page: Page, admin: Caller) -> None:
     """What is typed over the content of a file counts."""
     page.goto("/secrets/new")
     page.get_by_label("Name", exact=True).fill("typed")
-    row = page.locator("#rows .pair").nth(0)
+    row = page.locator("#rows .entry").nth(0)
     row.locator("input[type=file]").set_input_files({"name": "f", "mimeType": "", "buffer": f"{CANARY}\r\n".encode()})
     expect(page.get_by_role("status")).to_contain_text("Read f")
     row.locator("textarea").fill(f"{CANARY} typed")
@@ -265,7 +265,7 @@ def test_without_scripts(admin: Caller, sign_in: SignIn) -> None:
     page.get_by_role("button", name="Reveal the value of key").click()
     expect(page.locator(".value")).to_have_text(f"{CANARY} shown")
     page.goto("/secrets/new")
-    expect(page.locator("#rows .pair")).to_have_count(5)
+    expect(page.locator("#rows .entry")).to_have_count(5)
     page.get_by_label("Name", exact=True).fill("s")
     fill_row(page, 0, "k", PEM)
     page.get_by_role("button", name="Create the secret").click()

@@ -181,34 +181,54 @@ def rotate_key(to: str | None, output: str | None) -> None:
 @click.option("--workers", type=click.IntRange(1, 64), metavar="N", default=1, help="How many processes answer.  [default: 1]")
 @click.option("--tls-cert", metavar="FILE", help="The certificate (PEM), with those that vouch for it.")
 @click.option("--tls-key", metavar="FILE", help="The certificate's key (PEM).")
-def start(host: str, port: int, workers: int, tls_cert: str | None, tls_key: str | None) -> None:
-    """Serve the HTTP API until SIGTERM or Ctrl-C.
+@click.option("--demo", is_flag=True, help="Serve throw-away data to this machine alone, to look around.")
+def start(host: str, port: int, workers: int, tls_cert: str | None, tls_key: str | None, demo: bool) -> None:
+    """Serve the HTTP API and the web page until SIGTERM or Ctrl-C.
 
     The database is made or upgraded first. When nobody can log in yet, the administrator of STRONGROOM_ADMIN_USERNAME and _PASSWORD
     is made, or a one-time token is shown with which you make one. Behind a proxy that speaks TLS, listen at 127.0.0.1; for
     other machines to connect, give a certificate.
+
+    With --demo it serves a few made-up secrets from a temporary folder, which is deleted at the end. Settings do not count then.
     """
     from importlib.util import find_spec
     from pathlib import Path
 
+    from strongroom.cli.demo import LOOPBACK, USER, demonstration, fill
     from strongroom.config import read_settings
-    from strongroom.errors import MissingExtra
+    from strongroom.errors import ConfigurationError, MissingExtra
 
-    if not all(find_spec(library) for library in ("granian", "prometheus_client", "starlette", "structlog")):
+    if not all(find_spec(library) for library in ("granian", "jinja2", "prometheus_client", "starlette", "structlog")):
         raise MissingExtra("the server's libraries are not installed", hint="pip install 'strongroom[server]'")
     from strongroom.server.run import Address, check_address, prepare, serve
 
-    settings = read_settings()
     address = Address(host, port, Path(tls_cert) if tls_cert else None, Path(tls_key) if tls_key else None)
+
+    def warn(text: str) -> None:
+        say(f"warning: {text}")
+
+    if demo:
+        if host not in LOOPBACK:
+            raise ConfigurationError("--demo serves this machine alone", hint="leave --host out")
+        check_address(address)
+        with demonstration() as (settings, password):
+            prepare(settings, warn)
+            fill(settings)
+            say("A demonstration with throw-away data, for this machine alone. Ctrl-C ends it and deletes everything.")
+            say(f"  user name: {USER}")
+            say(f"  password:  {password}")
+            serve(settings, address, workers, lambda: say(f"Open {address.url} in a browser."))
+        return
+    settings = read_settings()
     check_address(address)
-    token = prepare(settings, lambda text: say(f"warning: {text}"))
+    token = prepare(settings, warn)
     if token is not None:
         say("Nobody can log in yet. Within 24 hours, make the first administrator with this token, which works once:")
         say(f"  {token.reveal()}")
         say(f"  strongroom login {address.url} --setup-token=- --username NAME")
         say("or in a browser:")
         say(f"  {address.url}/set-up#token={token.reveal()}")
-    if tls_cert is None and host not in ("127.0.0.1", "::1", "localhost"):
+    if tls_cert is None and host not in LOOPBACK:
         say("warning: this is plain HTTP on an address that other machines can reach; give --tls-cert and --tls-key,")
         say("warning: or see to it that only a proxy that speaks TLS can connect")
     serve(settings, address, workers, lambda: say(f"Serving at {address.url} (API: {address.url}/docs)."))

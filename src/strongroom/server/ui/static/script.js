@@ -115,7 +115,7 @@ async function copy(button) {
   const fetched = async () => {
     const headers = { "HX-Request": "true", ...JSON.parse(document.body.getAttribute("hx-headers")) };
     const body = new URLSearchParams({ key: find("[name=key]", button.form).value });
-    const response = await fetch(button.dataset.copies, { method: "POST", headers, body });
+    const response = await fetch(button.dataset.copiesValue, { method: "POST", headers, body });
     if (response.ok) return new Blob([await response.text()], { type: "text/plain" });
     refusal = response;
     throw new Error("refused");
@@ -187,14 +187,14 @@ async function readFile(input) {
     area.dataset.name = area.name;
     area.removeAttribute("name");
   }
-  const key = field.closest(".pair") && find("[name=key]", field.closest(".pair"));
+  const key = field.closest(".entry") && find("[name=key]", field.closest(".entry"));
   if (key && !key.value) key.value = file.name.replace(/[^A-Za-z0-9_.-]/g, "_");
   tell(`Read ${file.name}.`);
 }
 
 const rowsOfForm = find("#rows");
 if (rowsOfForm) {
-  const empty = findAll(".pair", rowsOfForm).filter((row) => !find("[name=key]", row).value);
+  const empty = findAll(".entry", rowsOfForm).filter((row) => !find("[name=key]", row).value);
   const kept = rowsOfForm.children.length - empty.length;
   empty.slice(Math.max(0, Number(rowsOfForm.dataset.keeps) - kept)).forEach((row) => row.remove());
 }
@@ -212,10 +212,10 @@ document.addEventListener("htmx:configRequest", (event) => {
 document.addEventListener("click", (event) => {
   const on = (selector) => event.target.closest(selector);
   if (on("[data-hide]")) hide(on("[data-hides]"));
-  else if (on("[data-copies]")) copy(on("[data-copies]"));
+  else if (on("[data-copies-value]")) copy(on("[data-copies-value]"));
   else if (on("[data-adds]")) addRow();
   else if (on("[data-removes]")) {
-    on(".pair").remove();
+    on(".entry").remove();
     find("[data-adds]").focus();
   }
 });

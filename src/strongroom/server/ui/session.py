@@ -6,9 +6,12 @@ import json
 
 from starlette.responses import RedirectResponse, Response
 
+from strongroom.auth.policy import Role
 from strongroom.errors import StrongroomError
 from strongroom.models.user import Login, Logout, SetUp
+from strongroom.models.workspace import ListWorkspaces
 from strongroom.operations import user as of_user
+from strongroom.operations import workspace as of_workspace
 from strongroom.redaction import SecretText
 from strongroom.server.ui.visit import SESSION, SESSION_SECONDS, WORKSPACE, Visit, csrf_of, local_path, problem
 
@@ -38,7 +41,19 @@ async def sign_in(visit: Visit) -> Response:
     else:
         response = visit.go_to(next_path)
     _remember(visit, response, made.access_token)
+    await _find_workspace(visit, response, made.access_token)
     return response
+
+
+async def _find_workspace(visit: Visit, response: Response, token: SecretText) -> None:
+    """Whoever does not belong to the workspace in which they would begin begins in one to which they do."""
+    begun = await visit.with_token(token.reveal())
+    if begun.actor.role is not Role.NONE:
+        return
+    workspaces = await begun.ask(of_workspace.LIST, ListWorkspaces())
+    own = next((each.name for each in workspaces if each.role is not None), None)
+    if own is not None:
+        _set(visit, response, WORKSPACE, own)
 
 
 async def sign_out(visit: Visit) -> Response:

@@ -65,6 +65,11 @@ class Visit:
         """What the operation answers to whoever is signed in; it is on record. Raises its error."""
         return await self._api.perform(operation, wanted, self.actor)
 
+    async def with_token(self, token: str) -> Visit:
+        """The same request as one of whoever bears this token, in the workspace that the browser has chosen."""
+        actor = await self._api.authenticate(token, self.request.cookies.get(WORKSPACE, ""), self.request)
+        return Visit(self._api, self.request, token, actor)
+
     async def identity(self) -> Identity:
         """Who is signed in, in which workspace, with which role."""
         found: Identity = await self.ask(of_user.WHO_AM_I, WhoAmI())

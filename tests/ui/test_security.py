@@ -18,7 +18,7 @@ from tests.canary import CANARY, holds_canary
 from tests.servers.strongroom import PASSWORD, StrongroomServer
 
 FORM = "application/x-www-form-urlencoded"
-XSS = "\"'><img src=x onerror=alert(1)><script>alert(1)</script>{{7*7}}"
+XSS = "\"'><img src=x onerror=alert(1)><script>alert(1)</script>{{1234567*8}}"
 
 
 def visit(caller: Caller, path: str, fields: dict[str, str] | None = None, **headers: str) -> Answer:
@@ -132,6 +132,37 @@ def test_cookies(admin: Caller, nobody: Caller, over_tls: Caller) -> None:
         assert ("secure" in attributes) is (caller is over_tls)
 
 
+def test_cookies_behind_a_proxy(tmp_path: Path) -> None:
+    """Where a trusted proxy speaks TLS with the browser, the cookie is for TLS alone; anybody else's word does not count."""
+    for trusted, is_secure in (("127.0.0.0/8", True), ("203.0.113.0/24", False)):
+        variables = {"CONFIG_PATH": str(tmp_path / trusted[:3]), "ADMIN_USERNAME": "root", "ADMIN_PASSWORD": PASSWORD}
+        server = StrongroomServer({**variables, "TRUSTED_PROXIES": trusted})
+        try:
+            with server.connections() as pool:
+                fields = {"username": "root", "password": PASSWORD}
+                headers = {
+                    "X_Forwarded_Proto": "https",
+                    "X_Forwarded_For": "198.51.100.1",
+                    "Origin": f"https://127.0.0.1:{server.port}",
+                }
+                if not is_secure:
+                    del headers["Origin"]
+                answer = visit(Caller(server, pool), "/sign-in", fields, **headers)
+                assert answer.status == 303
+                assert ("secure" in answer.headers["Set-Cookie"].lower()) is is_secure
+        finally:
+            server.stop()
+
+
+def test_no_such_page(nobody: Caller) -> None:
+    """A browser gets a page where there is none, and a program JSON."""
+    answer = visit(nobody, "/nowhere", Accept="text/html,*/*;q=0.8")
+    assert answer.status == 404
+    assert b"there is no such path here" in answer.body
+    assert "script-src 'self'" in answer.headers["Content-Security-Policy"]
+    assert visit(nobody, "/nowhere").error["code"] == "no_such_operation"
+
+
 def test_next_leads_nowhere_else(nobody: Caller) -> None:
     """After signing in one is on this server, whatever the address said."""
     odd = [
@@ -172,7 +203,7 @@ def test_no_markup_gets_in(admin: Caller) -> None:
         html = answer.body.decode()
         assert "<img src=x" not in html
         assert "<script>" not in html
-        assert "49" not in re.sub(r"[0-9a-f]{8,}|[0-9a-f-]{36}|\d{4}-\d\d-\d\d \d\d:\d\d", "", html)
+        assert "9876536" not in html
     copied = visit(admin, f"{path}/copy", {"csrf": token, "key": "key"})
     assert copied.headers["Content-Type"] == "text/plain; charset=utf-8"
     assert copied.headers["X-Content-Type-Options"] == "nosniff"

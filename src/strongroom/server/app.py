@@ -28,7 +28,7 @@ from strongroom.server.openapi import describe_api, page
 from strongroom.server.pulse import HASTE_SECONDS, Pulse
 from strongroom.server.refusal import Refusal, error_response
 from strongroom.server.routes import ROOT, Api, Pools
-from strongroom.server.ui.app import ui_routes
+from strongroom.server.ui.app import no_such_page, ui_routes
 from strongroom.service.placements import Configured
 from strongroom.service.wiring import Service
 
@@ -157,4 +157,5 @@ async def _not_ours(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "GET, HEAD")
         return error_response(Refusal(405, "method_not_allowed", "this path does not take this method", None, {"Allow": allowed}))
-    return error_response(Refusal(404, "no_such_operation", "there is no such path here", "the API is at /api/v1; see /docs"))
+    refusal = Refusal(404, "no_such_operation", "there is no such path here", "the API is at /api/v1; see /docs")
+    return no_such_page(refusal) if "text/html" in request.headers.get("accept", "") else error_response(refusal)

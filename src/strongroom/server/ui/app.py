@@ -16,6 +16,7 @@ from strongroom.errors import ConfigurationError, Forbidden, StrongroomError, Un
 from strongroom.server.middleware import describe
 from strongroom.server.routes import Api
 from strongroom.server.ui import audit, run, secret, session, stack, store, user, workspace
+from strongroom.server.ui.rendering import render
 from strongroom.server.ui.visit import BESIDE_THE_FORM, SESSION, WORKSPACE, Handler, Visit, problem
 
 POLICY = (
@@ -34,6 +35,13 @@ def ui_routes(api: Api, log: Any) -> Sequence[Route]:
         Route(path, _endpoint(api, log, handler, f"ui {method} {path}", strangers), methods=[method])
         for method, path, handler, strangers in PAGES
     ]
+
+
+def no_such_page(error: StrongroomError) -> Response:
+    """What a browser is shown where there is no page."""
+    shown = {"message": error.message, "hint": error.hint, "status": error.status, "code": error.code}
+    html = render("error.html", csrf="", path="", query={}, identity=None, problem=shown)
+    return Response(html, error.status, {"Content-Security-Policy": POLICY}, "text/html; charset=utf-8")
 
 
 def _static() -> dict[str, bytes]:

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.callers import Caller
 from tests.canary import CANARY
@@ -247,13 +247,54 @@ def test_delete(page: Page, admin: Caller) -> None:
 
 
 def test_usage(page: Page, admin: Caller) -> None:
-    """The page of a secret says which runs read it."""
+    """The page of a secret says which runs read it: the latest there, all of them on pages of their own."""
     secret = admin.create("s", {"k": CANARY})
     page.goto(f"/secrets/{secret['id']}")
     expect(page.get_by_text("No run of a pipeline has read this secret.")).to_be_visible()
-    page.goto(f"/secrets/{secret['id']}/usage")
-    expect(page.get_by_text("0 reads")).to_be_visible()
+    name = f"training-of-{admin.workspace}"
+    plan = {"name": name, "pipeline": "training", "stack": "default", "steps": [{"name": f"step{number}"} for number in range(12)]}
+    run = admin.call("POST", "/runs", plan).data
+    reads = [{"secret_id": secret["id"], "secret": "s", "version": 1, "key": "k", "step": f"step{number}"} for number in range(12)]
+    assert admin.call("POST", f"/runs/{run['id']}/reads", {"reads": reads}).status == 204
+    page.reload()
+    region = page.get_by_role("region", name="Usage")
+    expect(region.locator("tbody tr")).to_have_count(10)
+    expect(region.get_by_role("link", name=name).first).to_have_attribute("href", f"/runs/{name}")
+    page.get_by_role("link", name="All 12 reads by runs").click()
+    expect(page.get_by_role("region", name="Usage").locator("tbody tr")).to_have_count(12)
     look_for_barriers(page)
+
+
+def test_keyboard_alone(page: Page, admin: Caller) -> None:
+    """A secret is created, revealed and hidden again without a mouse."""
+    page.goto("/secrets/new")
+    expect(page.get_by_label("Name", exact=True)).to_be_focused()
+    page.keyboard.type("typed")
+    press_until(page, "Tab", page.get_by_label("Key", exact=True))
+    page.keyboard.type("key")
+    page.keyboard.press("Tab")
+    page.keyboard.type(f"{CANARY} typed")
+    press_until(page, "Tab", page.get_by_role("button", name="Create the secret"))
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("typed")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    press_until(page, "Tab", page.get_by_role("button", name="Reveal the value of key"))
+    page.keyboard.press("Enter")
+    expect(page.locator(".value")).to_have_text(f"{CANARY} typed")
+    page.keyboard.press("Enter")
+    expect(page.locator(".value")).to_have_count(0)
+
+
+def press_until(page: Page, key: str, wanted: Locator) -> None:
+    """Presses a key until something has the focus; what has it is to be seen."""
+    for _ in range(30):
+        page.keyboard.press(key)
+        if wanted.evaluate("(element) => element === document.activeElement"):
+            assert wanted.evaluate("(element) => getComputedStyle(element).outlineStyle") == "solid"
+            return
+    raise AssertionError("it cannot be reached")
 
 
 def test_without_scripts(admin: Caller, sign_in: SignIn) -> None:

@@ -287,7 +287,6 @@ def test_strangers_get_nothing(admin: Caller, nobody: Caller) -> None:
 def test_bodies_are_limited(admin: Caller, nobody: Caller) -> None:
     """A stranger's form is small; a form of anybody has at most 1 MiB, and what is no form is refused and not repeated."""
     assert visit(nobody, "/sign-in", {"username": "x" * 20_000}).status == 413
-    assert visit(admin, "/secrets", {"csrf": csrf(admin), "value": "x" * 1_100_000}).status == 413
     answer = visit(
         admin, "/secrets", {"csrf": csrf(admin), "name": "s", "scope": "workspace", "key": "k", "value": CANARY + "x" * 70_000}
     )
@@ -295,7 +294,22 @@ def test_bodies_are_limited(admin: Caller, nobody: Caller) -> None:
     assert not holds_canary(answer.body)
     headers = {"Cookie": f"strongroom-session={admin.token}", "Content-Type": FORM, "X-CSRF-Token": csrf(admin)}
     with urllib3.HTTPConnectionPool("127.0.0.1", admin.server.port) as pool:
+        huge = {**headers, "Content-Length": "1048577"}
+        assert pool.request("POST", "/secrets", headers=huge, retries=False).status == 413
         assert pool.request("POST", "/secrets", body=b"name=%ff%fe", headers=headers, retries=False).status == 422
+
+
+def test_odd_workspaces(admin: Caller) -> None:
+    """A workspace that is none, or that one does not belong to, is refused in words, and one gets out of it again."""
+    for name in ("no-such-workspace", "é€\r\nX: y", "", "a;b=c", "x" * 5000):
+        fields = {"csrf": csrf(admin), "workspace": name, "next": "/secrets"}
+        answer = visit(admin, "/workspace", fields)
+        assert answer.status in (303, 404, 422), name
+        assert "X" not in answer.headers
+    for cookie in ("no-such-workspace", "%e9", '"', "x" * 3000):
+        answer = visit(replace(admin, workspace=cookie), "/secrets")
+        assert answer.status in (403, 404), cookie
+        assert b'action="/workspace"' in answer.body, cookie
 
 
 def test_static_files_are_all_there_is(nobody: Caller, tmp_path: Path) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 
 from starlette.responses import RedirectResponse, Response
 
 from strongroom.auth.policy import Role
-from strongroom.errors import StrongroomError
+from strongroom.errors import NotFound, StrongroomError
 from strongroom.models.user import Login, Logout, SetUp
 from strongroom.models.workspace import ListWorkspaces
 from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.redaction import SecretText
 from strongroom.server.ui.visit import SESSION, SESSION_SECONDS, WORKSPACE, Visit, csrf_of, local_path, problem
+
+_IN_COOKIE = re.compile(r"[A-Za-z0-9_.@+-]{1,255}")
+"""What a cookie holds as it is; no workspace has another name."""
 
 
 async def root(visit: Visit) -> Response:
@@ -87,8 +91,11 @@ async def set_up(visit: Visit) -> Response:
 async def choose_workspace(visit: Visit) -> Response:
     """Works in another workspace from now on, in this browser."""
     form = await visit.form()
+    name = form.get("workspace")
+    if not _IN_COOKIE.fullmatch(name):
+        raise NotFound("there is no such workspace")
     response = visit.go_to(local_path(form.get("next")))
-    _set(visit, response, WORKSPACE, form.get("workspace"))
+    _set(visit, response, WORKSPACE, name)
     return response
 
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_wheel_holds_all_that_is_needed(tmp_path: Path) -> None:
-    """A wheel built from here has the migrations and the type marker, no tests, and runs with `src/` out of reach."""
+    """A wheel built from here has the migrations, the web page and the type marker, no tests, and runs with `src/` out of reach."""
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
     subprocess.run([*build, "--wheel-dir", str(tmp_path / "dist"), str(ROOT)], check=True, capture_output=True, timeout=120)
     (wheel,) = (tmp_path / "dist").glob("strongroom-*.whl")
@@ -21,6 +21,9 @@ def test_the_wheel_holds_all_that_is_needed(tmp_path: Path) -> None:
         archive.extractall(tmp_path / "unpacked")
     assert "strongroom/py.typed" in names
     assert "strongroom/db/migrations/env.py" in names
+    assert {f"strongroom/server/ui/{name}" for name in ("templates/base.html", "static/style.css", "static/htmx.min.js")} <= set(
+        names
+    )
     assert all(name.startswith(("strongroom/", "strongroom-")) for name in names)
 
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "unpacked"), "STRONGROOM_CONFIG_PATH": str(tmp_path / "state")}

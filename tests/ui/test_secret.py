@@ -180,10 +180,12 @@ def test_edit(page: Page, admin: Caller) -> None:
     page.get_by_label("user: you alone").check()
     page.get_by_role("button", name="Add a key").click()
     fill_row(page, 0, "more", PEM)
+    page.get_by_text("Paste a .env file or JSON").click()
+    page.get_by_label("Lines of KEY=VALUE").fill("blank=")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("new_name")
     found = admin.call("GET", f"/secrets/{secret['id']}").data
-    assert found["values"] == {"keep": f"{CANARY} keep", "change": f"{CANARY} new", "more": PEM}
+    assert found["values"] == {"keep": f"{CANARY} keep", "change": f"{CANARY} new", "blank": "", "more": PEM}
     assert (found["name"], found["scope"], found["labels"], found["version"]) == ("new_name", "user", {"a": "b"}, 2)
 
 

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from strongroom.errors import InvalidInput
-from strongroom.models.secret import check_key, value_text
+from strongroom.errors import InvalidInput, TooLarge
+from strongroom.models.secret import MAX_SECRET_BYTES, check_key, value_text
 from strongroom.redaction import SecretText
+
+MAX_PASTED = 4 * MAX_SECRET_BYTES
+"""Room for indentation and comments around the largest secret."""
 
 
 def parse_document(text: str, what: str) -> dict[str, Any]:
@@ -44,14 +47,29 @@ def check_document(document: Any, what: str) -> dict[str, Any]:
     return document
 
 
-def parse_pasted(text: str, what: str) -> dict[str, SecretText | None]:
-    """What somebody pasted: an object in JSON if it begins with a brace, else the lines of a `.env` file. None stands for null."""
+def parse_pasted(text: str) -> dict[str, SecretText | None]:
+    """What somebody pasted: an object in JSON if it begins with a brace, else the lines of a `.env` file. None stands for null.
+
+    At most `MAX_PASTED` characters, which take less than a second. `InvalidInput`, `TooLarge`.
+    """
+    if len(text) > MAX_PASTED:
+        raise TooLarge(f"what is pasted has at most {MAX_PASTED} characters")
     if text.lstrip().startswith("{"):
-        pairs = parse_document(text, what)
-        found = {check_key(key): None if value is None else value_text(key, value) for key, value in pairs.items()}
+        return {check_key(key): None if value is None else value_text(key, value) for key, value in _parse_object(text).items()}
+    return {check_key(key): SecretText(value) for key, value in parse_env(text).items()}
+
+
+def _parse_object(text: str) -> dict[str, Any]:
+    """An object in JSON. Numbers stay as they are written."""
+    try:
+        found: dict[str, Any] = json.loads(text, object_pairs_hook=_once, parse_int=str, parse_float=str, parse_constant=str)
+    except RecursionError:
+        where = ""
+    except json.JSONDecodeError as error:
+        where = f" (line {error.lineno}, column {error.colno})"
     else:
-        found = {check_key(key): SecretText(value) for key, value in parse_env(text).items()}
-    return found
+        return found
+    raise InvalidInput(f"what was pasted begins like JSON and is none{where}", hint='for example: {"username": "admin"}')
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -110,10 +111,10 @@ async def show_new(visit: Visit) -> Response:
 
 
 async def create(visit: Visit) -> Response:
-    """Makes a secret of what was typed."""
+    """Makes a secret of what was typed. Reading a long text that was pasted would hold up the event loop."""
     form = await visit.form()
     try:
-        made = await visit.ask(of_secret.CREATE, secret_form.wanted(form))
+        made = await visit.ask(of_secret.CREATE, await asyncio.to_thread(secret_form.wanted, form))
     except secret_form.REFUSALS as error:
         fields = secret_form.typed(form)
         return await visit.refused_form(error, "secret/new.html", fields=fields)
@@ -126,7 +127,7 @@ async def recognise_pasted(visit: Visit) -> Response:
     problem = None
     keys: list[str] = []
     try:
-        keys = list(secret_form.pasted(text))
+        keys = list(await asyncio.to_thread(secret_form.pasted, text))
     except InvalidInput as error:
         problem = error
     return visit.piece("secret/_pasted.html", keys=keys, problem=problem)
@@ -143,7 +144,7 @@ async def edit(visit: Visit) -> Response:
     secret_id = visit.request.path_params["id"]
     form = await visit.form()
     try:
-        await visit.ask(of_secret.UPDATE, secret_form.change(secret_id, form))
+        await visit.ask(of_secret.UPDATE, await asyncio.to_thread(secret_form.change, secret_id, form))
     except secret_form.REFUSALS as error:
         secret = await visit.ask(of_secret.GET_METADATA, GetSecret(id=secret_id))
         if isinstance(error, StaleVersion):

@@ -116,7 +116,7 @@ def number(text: str) -> int | None:
 
 def pasted(text: str) -> dict[str, SecretText | None]:
     """The keys and values of a pasted text. `InvalidInput`."""
-    return parse_pasted(_lines(text), "the field for pasting") if text.strip() else {}
+    return parse_pasted(_lines(text)) if text.strip() else {}
 
 
 def _values(form: Form) -> dict[str, SecretText | None]:

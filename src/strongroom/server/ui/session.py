@@ -82,7 +82,8 @@ async def set_up(visit: Visit) -> Response:
     try:
         made = await visit.ask(of_user.SET_UP, SetUp(token=token, username=name, password=password))
     except StrongroomError as error:
-        return visit.piece("set_up.html", status=error.status, problem=problem(visit, error), username=name)
+        template = "_problem.html" if visit.is_partial else "set_up.html"
+        return visit.piece(template, status=error.status, problem=problem(visit, error), username=name)
     response = visit.go_to("/secrets")
     _remember(visit, response, made.access_token)
     return response

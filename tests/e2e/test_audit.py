@@ -23,6 +23,11 @@ def test_list_export_and_verify(strongroom: CommandLine, monkeypatch: pytest.Mon
     assert strongroom("audit", "list", "--outcome", "forbidden", "-o", "json").data["items"] == []
     lines = strongroom("audit", "export", "--actor", "default").out.splitlines()
     assert [json.loads(line)["number"] for line in lines][:2] == [1, 2]
+    moment = found["items"][0]["moment"]
+    of_a_time = strongroom("audit", "list", "--since", moment, "--target", "s", "-o", "json").data
+    assert [item["operation"] for item in of_a_time["items"]] == ["secret.get-by-name"]
+    assert moment not in strongroom("audit", "export", "--until", moment).out
+    assert "--since' takes a time" in strongroom("audit", "list", "--since", "yesterday").err
     report = strongroom("audit", "verify", "-o", "json").data
     assert report["valid"]
     assert strongroom("audit", "verify", "--expect", f"{report['events']}:{report['mark']}").code == 0

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta, timezone
 from typing import Any
 
 import pytest
 
+from strongroom.client import Client
+from strongroom.config import Settings
 from tests.callers import Caller
 from tests.canary import CANARY
 from tests.servers.strongroom import StrongroomServer
@@ -64,6 +67,17 @@ def test_workers_make_one_chain(admin: Caller, strongroom_server: StrongroomServ
     assert statuses == [200] * 80
     after = admin.call("GET", "/audit?target=busy&operation=secret.get-by-name").data["total"]
     assert after - before == 80
+
+
+def test_a_client_finds_events_of_a_time(admin: Caller, remote_settings: Settings) -> None:
+    """Times reach the server with their zone, to the microsecond."""
+    for name in ("first", "second"):
+        admin.create(name, {"k": f"{CANARY}-k"})
+    with Client(remote_settings) as client:
+        both = client.list_audit_events(operation="secret.create", size=2)
+        moment = both.items[0].moment.astimezone(timezone(timedelta(hours=-7)))
+        assert [each.target for each in client.list_audit_events(since=moment, operation="secret.create")] == ["second"]
+        assert client.list_audit_events(until=moment, operation="secret.create").items[0] == both.items[1]
 
 
 def test_the_trail_is_for_administrators_of_the_server(admin: Caller) -> None:

@@ -35,14 +35,23 @@ def audit() -> None:
 
 def _filters(command: Any) -> Any:
     for option, text in (
+        ("--until", "Only those before this time, for example 2026-01-31T09:00:00Z."),
+        ("--since", "Only those from this time on."),
         ("--outcome", "Only those that ended so: ok, forbidden, not_found, ..."),
         ("--target-id", "Only those about this id."),
         ("--target", "Only those about this name."),
         ("--operation", "Only this operation, for example secret.get-by-name."),
         ("--actor", "Only those by this user or service account."),
     ):
-        command = click.option(option, metavar="TEXT", help=text)(command)
+        command = click.option(option, metavar="TIME" if option in ("--since", "--until") else "TEXT", help=text)(command)
     return command
+
+
+def _with_times(filters: dict[str, Any]) -> dict[str, Any]:
+    from strongroom.models.filter import parse_time
+
+    times = {name: parse_time(f"--{name}", filters[name]) for name in ("since", "until") if filters[name] is not None}
+    return {**filters, **times}
 
 
 @audit.command("list")
@@ -51,6 +60,7 @@ def _filters(command: Any) -> Any:
 @output_option
 def list_(page: int, size: int, output: str | None, **filters: Any) -> None:
     """List events, newest first."""
+    filters = _with_times(filters)
     with open_client() as client:
         found = client.list_audit_events(page=page, size=size, **filters)
     if output in ("json", "yaml"):
@@ -83,7 +93,7 @@ list_.name = "list"
 @click.option("--after", type=click.IntRange(0), metavar="N", default=0, help="Only events behind this number, to go on with.")
 def export(after: int, **filters: Any) -> None:
     """Write events to standard output, oldest first, each as a line of JSON."""
-    written = 0
+    written, filters = 0, _with_times(filters)
     with open_client() as client:
         while True:
             found = client.list_audit_events(after=after, size=1000, **filters)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from strongroom.client.transports.base import Transport
 from strongroom.models.audit_event import AuditEvent, AuditReport, ListAuditEvents, VerifyAudit
 from strongroom.models.page import DEFAULT_PAGE_SIZE, Page
@@ -21,13 +23,27 @@ class AuditClient:
         target: str | None = None,
         target_id: str | None = None,
         outcome: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
         after: int | None = None,
         page: int = 1,
         size: int = DEFAULT_PAGE_SIZE,
     ) -> Page[AuditEvent]:
-        """A page of events, newest first; all filters are exact. With `after` those behind that number, oldest first."""
+        """A page of events, newest first; all filters are exact. With `after` those behind that number, oldest first.
+
+        `since` and `until` are times with a zone: events from the first one on, and before the second one.
+        """
         request = ListAuditEvents(
-            actor=actor, operation=operation, target=target, target_id=target_id, outcome=outcome, after=after, page=page, size=size
+            actor=actor,
+            operation=operation,
+            target=target,
+            target_id=target_id,
+            outcome=outcome,
+            since=since,
+            until=until,
+            after=after,
+            page=page,
+            size=size,
         )
         return self._transport.call(operations.LIST, request)
 

@@ -76,14 +76,33 @@ def append(connection: Connection, events: Sequence[NewEvent], head: bytes) -> N
     _MOVE_HEAD.run(connection, [{"last": last.number, "its_mark": last.mark, "both": head}])
 
 
+def find_event(connection: Connection, number: int) -> EventRow | None:
+    """The event with this number, or the next one that there is."""
+    statement = select(audit_events.c.number, audit_events.c.facts, audit_events.c.mark).where(audit_events.c.number >= number)
+    rows = connection.execute(statement.order_by(audit_events.c.number).limit(1))
+    return next((EventRow(row[0], row[1], row[2]) for row in rows), None)
+
+
 def list_events(
-    connection: Connection, filters: Mapping[str, str], *, after: int | None, offset: int, size: int
+    connection: Connection,
+    filters: Mapping[str, str],
+    *,
+    after: int | None,
+    offset: int,
+    size: int,
+    first: int | None = None,
+    end: int | None = None,
 ) -> tuple[list[EventRow], int]:
-    """A page of events, newest first, or with `after` the oldest first of those behind it; and how many there are in all."""
+    """A page of events, newest first, or with `after` the oldest first of those behind it; and how many there are in all.
+
+    Only those from number `first` on, and before number `end`.
+    """
     if not all(can_be_stored(text) for text in filters.values()):
         return [], 0
     wanted = [audit_events.c[name] == text for name, text in filters.items()]
     wanted += [] if after is None else [audit_events.c.number > after]
+    wanted += [] if first is None else [audit_events.c.number >= first]
+    wanted += [] if end is None else [audit_events.c.number < end]
     total = connection.execute(select(func.count()).select_from(audit_events).where(*wanted)).scalar_one()
     order = audit_events.c.number.desc() if after is None else audit_events.c.number
     statement = select(audit_events.c.number, audit_events.c.facts, audit_events.c.mark).where(*wanted).order_by(order)

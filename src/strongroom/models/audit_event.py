@@ -30,13 +30,18 @@ class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListAuditEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of events, newest first. All filters have to hold; `after` gives only events with a greater number, oldest first."""
+    """A page of events, newest first. All filters have to hold; `after` gives only events with a greater number, oldest first.
+
+    `since` and `until` are times with a zone: events from the first one on, and before the second one.
+    """
 
     actor: str | None = None
     operation: str | None = None
     target: str | None = None
     target_id: str | None = None
     outcome: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
     after: int | None = None
     page: int = 1
     size: int = DEFAULT_PAGE_SIZE

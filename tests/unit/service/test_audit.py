@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -227,6 +228,29 @@ def test_the_trail_is_for_administrators_of_the_server(service: Service, alice: 
     for operation, request in ((operations.LIST, ListAuditEvents()), (operations.VERIFY, VerifyAudit())):
         with pytest.raises(Forbidden):
             service.dispatcher.call(operation, request, alice.as_role(Role.ADMIN).actor)
+
+
+def test_events_of_a_time(service: Service, alice: Person) -> None:
+    """From `since` on and before `until`, both with their zone, together with other filters; also where events are missing."""
+    for number in range(6):
+        alice.create(f"s{number}", {"k": VALUE})
+    found = events(service, after=0)
+    for first in range(6):
+        assert events(service, since=found[first].moment, after=0) == found[first:]
+        assert events(service, until=found[first].moment, after=0) == found[:first]
+        assert events(service, since=found[first].moment, until=found[4].moment, after=0) == found[first:4]
+    moments = found[1].moment.astimezone(timezone(timedelta(hours=5))), found[5].moment
+    assert [item.target for item in events(service, since=moments[0], until=moments[1], target="s3")] == ["s3"]
+    assert events(service, since=datetime.max.replace(tzinfo=UTC)) == events(service, until=datetime.min.replace(tzinfo=UTC)) == []
+    page = service.dispatcher.call(operations.LIST, ListAuditEvents(since=found[2].moment, page=2, size=3), service.local_actor)
+    assert ([item.number for item in page], page.total) == ([3], 4)
+    for field in ("since", "until"):
+        with pytest.raises(InvalidInput, match=f"'{field}' takes a time with its zone"):
+            events(service, **{field: datetime(2026, 1, 1)})
+    with service.deployment.database.write() as connection:
+        connection.execute(delete(audit_events).where(audit_events.c.number.in_([1, 3, 4])))
+    assert [item.number for item in events(service, since=found[2].moment)] == [6, 5]
+    assert [item.number for item in events(service, until=found[4].moment)] == [2]
 
 
 def test_filters_and_pages(service: Service, alice: Person, bob: Person) -> None:

@@ -15,7 +15,7 @@ from starlette.routing import Route
 from strongroom.errors import ConfigurationError, Forbidden, StrongroomError, Unauthenticated
 from strongroom.server.middleware import describe
 from strongroom.server.routes import Api
-from strongroom.server.ui import audit, run, secret, session, stack, store, user, workspace
+from strongroom.server.ui import audit, run, secret, service_account, session, stack, store, user, workspace
 from strongroom.server.ui.rendering import render
 from strongroom.server.ui.visit import BESIDE_THE_FORM, SESSION, WORKSPACE, Handler, Visit, problem
 
@@ -25,7 +25,17 @@ POLICY = (
 )
 """Of pages: nothing from elsewhere, nothing inline, in no frame."""
 
-PAGES = (*session.PAGES, *secret.PAGES, *stack.PAGES, *run.PAGES, *store.PAGES, *workspace.PAGES, *user.PAGES, *audit.PAGES)
+PAGES = (
+    *session.PAGES,
+    *secret.PAGES,
+    *stack.PAGES,
+    *run.PAGES,
+    *store.PAGES,
+    *workspace.PAGES,
+    *service_account.PAGES,
+    *user.PAGES,
+    *audit.PAGES,
+)
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
 
 

@@ -21,7 +21,7 @@ def environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"moment": moment, "words": words, "count": count}
+    made.filters |= {"moment": moment, "second": second, "words": words, "count": count}
     made.globals |= {"with_query": with_query, "now": now}
     return made
 
@@ -39,6 +39,11 @@ def moment(time: datetime | None) -> str:
 def now() -> datetime:
     """The time, in UTC."""
     return datetime.now(UTC)
+
+
+def second(time: datetime) -> str:
+    """The same to the second."""
+    return time.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def words(name: str) -> str:

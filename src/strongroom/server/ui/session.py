@@ -96,8 +96,13 @@ async def choose_workspace(visit: Visit) -> Response:
     if not _IN_COOKIE.fullmatch(name):
         raise NotFound("there is no such workspace")
     response = visit.go_to(local_path(form.get("next")))
-    _set(visit, response, WORKSPACE, name)
+    work_in(visit, response, name)
     return response
+
+
+def work_in(visit: Visit, response: Response, workspace: str) -> None:
+    """Has this browser work in the workspace of this name from now on."""
+    _set(visit, response, WORKSPACE, workspace)
 
 
 def _remember(visit: Visit, response: Response, token: SecretText) -> None:

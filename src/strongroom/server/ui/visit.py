@@ -15,9 +15,8 @@ from starlette.responses import RedirectResponse, Response
 from strongroom.auth.actor import Actor
 from strongroom.auth.policy import allows
 from strongroom.errors import Forbidden, StrongroomError
-from strongroom.models.user import Identity, WhoAmI
+from strongroom.models.user import Identity
 from strongroom.models.workspace import ListWorkspaces
-from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.operations.operation import Operation
 from strongroom.operations.permission import Permission
@@ -27,6 +26,9 @@ from strongroom.server.ui.rendering import render
 
 SESSION, WORKSPACE = "strongroom-session", "strongroom-workspace"
 SESSION_SECONDS = 43_200
+PAGE_SIZE = 50
+"""Rows of a list on one page."""
+
 _MOST_WORKSPACES = 100
 
 BESIDE_THE_FORM = {"HX-Retarget": "#problem", "HX-Reswap": "innerHTML show:top"}
@@ -70,10 +72,11 @@ class Visit:
         actor = await self._api.authenticate(token, self.request.cookies.get(WORKSPACE, ""), self.request)
         return Visit(self._api, self.request, token, actor)
 
-    async def identity(self) -> Identity:
+    @property
+    def identity(self) -> Identity:
         """Who is signed in, in which workspace, with which role."""
-        found: Identity = await self.ask(of_user.WHO_AM_I, WhoAmI())
-        return found
+        actor = self.actor
+        return Identity(id=actor.user_id, name=actor.name, admin=actor.admin, workspace=actor.workspace, role=actor.role)
 
     async def form(self) -> Form:
         """The fields that were sent. `Forbidden` if they come from another page than ours."""
@@ -110,7 +113,7 @@ class Visit:
         frame: dict[str, Any] = {"identity": None}
         if self.token is not None:
             workspaces = await self.ask(of_workspace.LIST, ListWorkspaces(size=_MOST_WORKSPACES))
-            frame = {"identity": await self.identity(), "workspaces": [each.name for each in workspaces]}
+            frame = {"identity": self.identity, "workspaces": [each.name for each in workspaces]}
         return self.piece(template, status=status, **frame, **context)
 
     def piece(self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any) -> Response:

@@ -33,6 +33,9 @@ function tell(text) {
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (event.detail.requestConfig.verb !== "get" && !event.target.closest("dialog")) find("#problem").replaceChildren();
 });
+document.addEventListener("htmx:beforeSwap", ({ detail }) => { // a job that is followed answers again
+  if (detail.target.id === "job" && detail.xhr.status === 200) find("#problem").replaceChildren();
+});
 document.addEventListener("htmx:sendError", () => complain("The server does not answer.", "Nothing that you typed is lost; try again."));
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { xhr } = event.detail;
@@ -104,7 +107,7 @@ document.addEventListener("htmx:afterSwap", (event) => {
   find("[data-hide]", shown).focus();
   setTimeout(() => { if (shown.isConnected) hide(shown); }, HIDE_MILLISECONDS);
 });
-window.addEventListener("pagehide", () => findAll("[data-hides]").forEach((shown) => shown.remove()));
+window.addEventListener("pagehide", () => findAll("[data-hides], .fresh").forEach((shown) => shown.remove()));
 
 async function copy(button) {
   if (!navigator.clipboard) {
@@ -207,12 +210,23 @@ document.addEventListener("htmx:configRequest", (event) => {
   }
 });
 
+// A text that the page shows: an API key, the state of the audit trail.
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    tell("Copied. It stays in the clipboard until you copy something else.");
+  } catch {
+    complain("The browser does not let this page copy.", "Select the text and copy it yourself.");
+  }
+}
+
 // What is clicked, changed and typed
 
 document.addEventListener("click", (event) => {
   const on = (selector) => event.target.closest(selector);
   if (on("[data-hide]")) hide(on("[data-hides]"));
   else if (on("[data-copies-value]")) copy(on("[data-copies-value]"));
+  else if (on("[data-copies-text]")) copyText(find(`#${on("[data-copies-text]").dataset.copiesText}`).textContent);
   else if (on("[data-adds]")) addRow();
   else if (on("[data-removes]")) {
     on(".entry").remove();

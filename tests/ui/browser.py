@@ -115,6 +115,7 @@ def look_for_barriers(page: Page, *, rules: str = "wcag2a wcag2aa wcag21a wcag21
         text = axe.script()
     except (axe.NotThere, OSError) as error:
         pytest.skip(f"axe-core cannot be had: {error}")
+    page.wait_for_load_state()  # without its styles a page looks otherwise
     page.evaluate(f"() => {{ {text} }}")
     options = {"runOnly": {"type": "tag", "values": rules.split()}, "resultTypes": ["violations"]}
     result: dict[str, Any] = page.evaluate("(options) => axe.run(document, options)", options)

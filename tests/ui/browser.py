@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, Response, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Request, Response, expect, sync_playwright
 from playwright.sync_api import Error as PlaywrightError
 
 from tests.canary import CANARY, holds_canary
@@ -107,6 +107,12 @@ class Collector:
     def _console(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and not _EXPECTED.search(message.text):
             self.found.append(f"the browser complains: {message.text}")
+
+
+def arrive(page: Page, heading: str) -> None:
+    """Waits for the page with this heading, and for its scripts."""
+    expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    page.wait_for_load_state()
 
 
 def look_for_barriers(page: Page, *, rules: str = "wcag2a wcag2aa wcag21a wcag21aa wcag22aa best-practice") -> None:

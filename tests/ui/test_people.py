@@ -13,6 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.callers import Caller
 from tests.canary import CANARY
 from tests.servers.strongroom import PASSWORD
+from tests.ui.browser import arrive
 from tests.ui.conftest import SignIn
 
 NEW = f"{CANARY}-new-password"
@@ -42,6 +43,7 @@ def test_members(page: Page, admin: Caller, person: Callable[..., Caller]) -> No
     row.get_by_text(f"Remove {name}…").click()
     row.get_by_role("button", name=f"Take {name} out").click()
     expect(row).to_have_count(0)
+    page.wait_for_load_state()
     mine = page.get_by_role("row").filter(has_text="you")
     mine.get_by_label("Role of default").select_option("viewer")
     mine.get_by_role("button", name="Change").click()
@@ -57,11 +59,11 @@ def test_workspaces(page: Page, admin: Caller) -> None:
     expect(page.get_by_role("alert")).to_contain_text("the name of the workspace has")
     page.get_by_label("Name").fill(name)
     page.get_by_role("button", name="Make it").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(f"Members of {name}")
+    arrive(page, f"Members of {name}")
     expect(page.get_by_label("Workspace")).to_have_value(name)
     page.goto("/workspaces")
     page.get_by_role("button", name="Go to default").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Members of default")
+    arrive(page, "Members of default")
 
 
 def test_service_accounts(page: Page, admin: Caller) -> None:
@@ -73,7 +75,7 @@ def test_service_accounts(page: Page, admin: Caller) -> None:
     page.get_by_label("Name").fill(name)
     page.get_by_label("reader").check()
     page.get_by_role("button", name="Make it").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    arrive(page, name)
     page.get_by_label("Name").fill("github")
     page.get_by_label("Expires").fill("2000-01-01")
     page.get_by_role("button", name="Make an API key").click()
@@ -83,7 +85,7 @@ def test_service_accounts(page: Page, admin: Caller) -> None:
     fresh = page.get_by_role("alert").filter(has_text="shown this once")
     key = fresh.locator("code").inner_text()
     fresh.get_by_role("button", name="Copy").click()
-    expect(fresh.get_by_role("status")).to_have_text("Copied.")
+    expect(page.get_by_role("status")).to_contain_text("Copied.")
     assert page.evaluate("navigator.clipboard.readText()") == key
     machine = replace(admin, token=key)
     assert machine.call("GET", "/me").data["name"] == name
@@ -93,6 +95,7 @@ def test_service_accounts(page: Page, admin: Caller) -> None:
     page.get_by_text("Revoke github…").click()
     page.get_by_role("button", name="End github now").click()
     expect(page.get_by_text("There is none.")).to_be_visible()
+    page.wait_for_load_state()
     assert machine.call("GET", "/me").status == 401
     page.get_by_text("Delete this service account").click()
     page.get_by_label("to delete it").fill("another name")
@@ -130,18 +133,20 @@ def test_add_and_change_a_user(page: Page, admin: Caller) -> None:
     expect(page.get_by_label("User name")).to_have_value(name)
     page.get_by_label("again").fill(PASSWORD)
     page.get_by_role("button", name="Add").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text(name)
+    arrive(page, name)
     user = replace(admin, token=None).log_in(name)
 
     page.get_by_role("button", name="Make administrator of the server").click()
     expect(page.get_by_role("button", name="Take the administration away")).to_be_visible()
+    page.wait_for_load_state()
     assert user.call("GET", "/me").status == 401, "the user's sessions end"
     assert user.log_in(name).call("GET", "/me").data["admin"]
 
     page.get_by_label("Password, 8 characters or more").fill(NEW)
     page.get_by_label("again").fill(NEW)
     page.get_by_role("button", name="Set the password").click()
-    expect(page.get_by_role("status")).to_contain_text("The password was changed")
+    expect(page.locator("main").get_by_role("status")).to_contain_text("The password was changed")
+    page.wait_for_load_state()
     user = user.log_in(name, NEW)
 
     page.get_by_text("Deactivate this user").click()
@@ -165,6 +170,7 @@ def test_one_s_own_account(person: Callable[..., Caller], sign_in: SignIn) -> No
     page = sign_in(caller)
     page.goto("/secrets")
     page.get_by_role("link", name=name).click()
+    arrive(page, "Your account")
     expect(page.get_by_text("reader", exact=True)).to_be_visible()
     for current in (f"{CANARY}-wrong", PASSWORD):
         page.get_by_label("Current password").fill(current)
@@ -173,7 +179,7 @@ def test_one_s_own_account(person: Callable[..., Caller], sign_in: SignIn) -> No
         page.get_by_role("button", name="Change my password").click()
         if current != PASSWORD:
             expect(page.get_by_role("alert")).to_contain_text("the current password is wrong")
-    expect(page.get_by_role("status")).to_contain_text("Your password was changed")
+    expect(page.locator("main").get_by_role("status")).to_contain_text("Your password was changed")
     assert another.call("GET", "/me").status == 401
     assert caller.call("GET", "/me").status == 200
     assert caller.log_in(name, NEW)

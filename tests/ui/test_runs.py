@@ -9,6 +9,7 @@ from playwright.sync_api import Page, expect
 
 from tests.callers import Caller
 from tests.canary import CANARY
+from tests.ui.browser import arrive
 from tests.ui.furniture import HOSTILE, done, record_run
 
 
@@ -23,7 +24,7 @@ def test_find_a_run(page: Page, admin: Caller) -> None:
     page.get_by_label("Status").select_option("failed")
     expect(page.get_by_text("1 run", exact=True)).to_be_visible()
     page.get_by_role("link", name="training-1").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("training-1")
+    arrive(page, "training-1")
     page.goto("/runs?pipeline=evaluation")
     expect(page.get_by_role("row").nth(1)).to_contain_text("running")
     page.goto("/runs?pipeline=none")

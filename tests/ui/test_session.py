@@ -112,6 +112,7 @@ def test_plain_http_from_another_machine(admin: Caller, chromium: Chromium, new_
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Secrets")
+    page.wait_for_load_state()  # it is a script that changes the workspace at once
     page.get_by_label("Workspace").select_option(admin.workspace)
     page.get_by_role("link", name="s", exact=True).click()
     page.get_by_role("button", name="Copy the value of key").click()

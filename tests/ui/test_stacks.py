@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.callers import Caller
 from tests.canary import CANARY
+from tests.ui.browser import arrive
 from tests.ui.conftest import SignIn
 from tests.ui.furniture import PLAIN, component, done
 
@@ -60,7 +61,7 @@ def test_what_references_lead_to(page: Page, stack: str) -> None:
     assert "Did you mean tracker?" in row("tracking_token")
     assert "tracker" not in row("tracking_uri")
     page.get_by_role("row").filter(has_text="tracking_username").get_by_role("link").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("tracker")
+    arrive(page, "tracker")
     expect(page).to_have_url(re.compile(r"/secrets/[0-9a-f-]{36}$"))
 
 
@@ -108,5 +109,5 @@ def test_a_service_connector_of_a_stack(page: Page, admin: Caller) -> None:
     page.goto("/stacks/cloud")
     expect(page.get_by_text("all 2 resolve")).to_be_visible()
     page.get_by_role("link", name="s3", exact=True).click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("s3")
+    arrive(page, "s3")
     expect(page.get_by_text("service connector", exact=True)).to_be_visible()

@@ -16,7 +16,7 @@ from tests.callers import Caller
 from tests.canary import CANARY
 from tests.fakes.folder_store import folder_variables, python_path
 from tests.servers.strongroom import PASSWORD, StrongroomServer
-from tests.ui.browser import look_for_barriers
+from tests.ui.browser import arrive, look_for_barriers
 from tests.ui.conftest import SignIn
 
 
@@ -50,9 +50,9 @@ def test_a_job_is_followed_to_its_end(operator: Caller, sign_in: SignIn, tmp_pat
     gate.touch()
     page.get_by_label("Read every value").check()
     page.get_by_role("button", name="Verify").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("Verify")
+    arrive(page, "Verify")
     expect(page.get_by_role("progressbar")).to_be_visible()
-    expect(page.get_by_role("status")).to_contain_text("running")
+    expect(page.locator("main").get_by_role("status")).to_contain_text("running")
     look_for_barriers(page)
     with page.expect_request(lambda request: "hx-request" in request.headers):
         pass  # it asks again
@@ -61,7 +61,7 @@ def test_a_job_is_followed_to_its_end(operator: Caller, sign_in: SignIn, tmp_pat
     other.get_by_role("button", name="Verify").click()
     expect(other.get_by_role("alert")).to_contain_text("is under way")
     gate.unlink()
-    expect(page.get_by_role("status")).to_have_text("done 3 of 3 secrets")
+    expect(page.locator("main").get_by_role("status")).to_have_text("done 3 of 3 secrets")
     expect(page.get_by_role("progressbar")).to_have_count(0)
     page.get_by_role("link", name="Secrets stores").click()
     expect(page.get_by_role("row").nth(1)).to_contain_text("verify")
@@ -76,7 +76,7 @@ def test_failures_are_named(operator: Caller, sign_in: SignIn, tmp_path: Path) -
     page.goto("/stores")
     page.get_by_label("Read every value").check()
     page.get_by_role("button", name="Verify").click()
-    expect(page.get_by_role("status")).to_contain_text("done")
+    expect(page.locator("main").get_by_role("status")).to_contain_text("done")
     failure = page.get_by_role("region", name="Failures").get_by_role("row").nth(1)
     expect(failure.get_by_role("rowheader")).to_have_text("two")
     look_for_barriers(page)
@@ -95,12 +95,12 @@ def test_a_store_is_emptied_on_purpose_only(operator: Caller, sign_in: SignIn) -
         if word == "primary":
             expect(page.get_by_role("alert")).to_contain_text("nothing was begun")
             assert operator.call("GET", "/jobs").data["items"] == []
-    expect(page.get_by_role("heading", level=1)).to_have_text("Backup")
-    expect(page.get_by_role("status")).to_have_text("done 3 of 3 secrets")
+    arrive(page, "Backup")
+    expect(page.locator("main").get_by_role("status")).to_have_text("done 3 of 3 secrets")
     page.goto("/stores")
     page.locator("form[action='/stores/restore']").get_by_role("button", name="Restore").click()
-    expect(page.get_by_role("status")).to_have_text("done 3 of 3 secrets")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Restore")
+    expect(page.locator("main").get_by_role("status")).to_have_text("done 3 of 3 secrets")
+    arrive(page, "Restore")
 
 
 def test_the_audit_trail(operator: Caller, sign_in: SignIn, folder: Path) -> None:

@@ -90,7 +90,9 @@ def test_service_accounts(page: Page, admin: Caller) -> None:
     machine = replace(admin, token=key)
     assert machine.call("GET", "/me").data["name"] == name
     expect(page.get_by_role("row").filter(has_text="github")).to_contain_text("2099-01-31")
-    page.reload()
+    page.goto("/account")
+    page.go_back()
+    page.wait_for_load_state()
     assert key not in page.content()
     page.get_by_text("Revoke github…").click()
     page.get_by_role("button", name="End github now").click()

@@ -12,7 +12,7 @@ from strongroom.server.ui.app import PAGES, POLICY
 from strongroom.server.ui.visit import csrf_of
 from tests.callers import Answer, Caller
 from tests.canary import CANARY, holds_canary
-from tests.ui.furniture import Furniture, furnish
+from tests.ui.furniture import HOSTILE, Furniture, furnish
 from tests.ui.visitor import Visitor
 
 MEMBERS = frozenset({"viewer", "reader", "editor", "admin"})
@@ -194,6 +194,20 @@ def test_forms_of_elsewhere_are_refused(admin: Caller, furniture: Furniture, per
         ):
             assert answer.status == 403, (path, answer.status)
     assert visitor.get("/account").status == 200, "a refused form has ended the session"
+
+
+def test_hostile_fields_come_back_as_text(admin: Caller, furniture: Furniture) -> None:
+    """Whatever is typed into a field of a form, the answer repeats it as text, if at all."""
+    visitor = Visitor(admin)
+    for path in WRITES:
+        names = {"name", "user", "role", "typed", "expires", "admin", "delete_secrets", *FIELDS.get(path, {})}
+        for hostile in (HOSTILE, "\0", "🔑", "x" * 10_000):
+            for headers in ({}, {"HX_Request": "true"}):
+                given = {name: f"{CANARY}-{hostile}" if name in ("password", "again", "current") else hostile for name in names}
+                answer = visitor.post(filled(path, furniture), given, **headers)
+                assert answer.status < 500, (path, answer.status)
+                assert b"<img src=x" not in answer.body, path
+                assert not holds_canary(answer.body), f"{path} repeats a password"
 
 
 def test_pages_of_what_there_is_not(admin: Caller) -> None:

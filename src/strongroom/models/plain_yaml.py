@@ -19,6 +19,7 @@ class PlainLoader(yaml.SafeLoader):
     """Loads mappings, lists and scalars; refuses a key that stands twice in a mapping."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """The mapping, none of whose keys stands twice, else `InvalidInput`."""
         """The mapping; `InvalidInput` when a key stands in it twice."""
         seen: set[str] = set()
         for key_node, _ in node.value:

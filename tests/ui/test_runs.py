@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install playwright")
@@ -11,6 +13,7 @@ from tests.callers import Caller
 from tests.canary import CANARY
 from tests.ui.browser import arrive
 from tests.ui.furniture import HOSTILE, done, record_run
+from tests.ui.visitor import Visitor
 
 
 def test_find_a_run(page: Page, admin: Caller) -> None:
@@ -29,6 +32,20 @@ def test_find_a_run(page: Page, admin: Caller) -> None:
     expect(page.get_by_role("row").nth(1)).to_contain_text("running")
     page.goto("/runs?pipeline=none")
     expect(page.get_by_text("No run fits.")).to_be_visible()
+
+
+def test_a_record_with_very_much_in_it(admin: Caller) -> None:
+    """However much was recorded, however deep, the page stays small enough to look at."""
+    nested: Any = "the end"
+    for _ in range(500):
+        nested = [nested]
+    parameters = {"deep": nested, "long": "x" * 500_000, "many": list(range(50_000))}
+    done(admin.call("POST", "/runs", {"pipeline": "p", "stack": "default", "name": "large", "parameters": parameters}))
+    answer = Visitor(admin).get("/runs/large")
+    assert answer.status == 200
+    assert len(answer.body) < 200_000
+    assert "which the command line shows" in answer.body.decode()
+    assert answer.body.count(b"many[") == 298
 
 
 def test_what_a_run_did(page: Page, admin: Caller) -> None:

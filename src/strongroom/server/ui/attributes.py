@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
+from strongroom.models.flavor import MAX_NESTING
 from strongroom.models.reference import (
     CheckedReference,
     CheckedReferences,
@@ -18,6 +20,12 @@ from strongroom.models.reference import (
 from strongroom.operations import secret as of_secret
 from strongroom.redaction import MASK
 from strongroom.server.ui.visit import Visit
+
+DEEPEST = MAX_NESTING + 2
+"""How far down things are written out."""
+
+MAX_LINES, MAX_TEXT = 300, 4_096
+"""Of what was recorded."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +62,16 @@ class Line:
 
 def lines(tree: Mapping[str, Any]) -> list[Line]:
     """The lines of a mapping, in its order."""
-    return [Line(path, text, parse_reference(text) if is_text else None) for path, text, is_text in _leaves(tree, "")]
+    return [Line(path, text, parse_reference(text) if is_text else None) for path, text, is_text in _leaves(tree, "", DEEPEST)]
+
+
+def some_lines(tree: Mapping[str, Any]) -> list[Line]:
+    """The same of what somebody recorded, who may have recorded very much: the first of them, and of long texts the beginning."""
+    found = [
+        Line(path[:MAX_TEXT], text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…")
+        for path, text, _ in islice(_leaves(tree, "", DEEPEST), MAX_LINES + 1)
+    ]
+    return found if len(found) <= MAX_LINES else [*found[:MAX_LINES], Line("…", "and more, which the command line shows")]
 
 
 async def looked_up(visit: Visit, groups: Mapping[str, Iterable[Line]]) -> dict[str, list[Line]]:
@@ -73,13 +90,15 @@ async def looked_up(visit: Visit, groups: Mapping[str, Iterable[Line]]) -> dict[
     return {name: [with_state(line) for line in group] for name, group in groups.items()}
 
 
-def _leaves(tree: Any, path: str) -> Iterator[tuple[str, str, bool]]:
-    if isinstance(tree, Mapping) and (tree or not path):
+def _leaves(tree: Any, path: str, levels: int) -> Iterator[tuple[str, str, bool]]:
+    if not levels:
+        yield path, "…", False
+    elif isinstance(tree, Mapping) and (tree or not path):
         for key, item in tree.items():
-            yield from _leaves(item, f"{path}.{key}" if path else str(key))
+            yield from _leaves(item, f"{path}.{key}" if path else str(key), levels - 1)
     elif isinstance(tree, list | tuple) and tree:
         for number, item in enumerate(tree):
-            yield from _leaves(item, f"{path}[{number}]")
+            yield from _leaves(item, f"{path}[{number}]", levels - 1)
     else:
         is_text = isinstance(tree, str)
         yield path, tree if is_text else json.dumps(tree, ensure_ascii=False, default=str), is_text

@@ -8,9 +8,9 @@ from typing import Any
 from msgspec import UNSET
 from starlette.responses import Response
 
-from strongroom.models.run import GetRun, ListRuns, RunStatus
+from strongroom.models.run import GetRun, ListRuns, RunStatus, SecretRead
 from strongroom.operations import run as of_run
-from strongroom.server.ui.attributes import lines
+from strongroom.server.ui.attributes import some_lines
 from strongroom.server.ui.visit import PAGE_SIZE, Visit
 
 _OF_RUNS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.RUNNING, RunStatus.STOPPED)
@@ -37,13 +37,15 @@ async def show_run(visit: Visit) -> Response:
     """A run with its steps, and which of them read what."""
     found = await visit.ask(of_run.GET, GetRun(name=visit.request.path_params["name"]))
     steps = [] if found.steps is UNSET else found.steps
-    reads = [] if found.reads is UNSET else found.reads
+    reads: dict[str | None, list[SecretRead]] = {None: [], **{step.name: [] for step in steps}}
+    for read in [] if found.reads is UNSET else found.reads:
+        reads.setdefault(read.step, []).append(read)
     return await visit.page(
         "run/show.html",
         run=found,
         steps=steps,
-        reads={name: [read for read in reads if read.step == name] for name in (None, *(step.name for step in steps))},
-        lines=lines,
+        reads=reads,
+        lines=some_lines,
         took=took,
     )
 

@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,22 @@ def test_something_else_in_place_of_the_database_is_an_error(tmp_path: Path) -> 
 def test_a_forked_child_opens_connections_of_its_own(settings: Settings) -> None:
     """An open store goes on working on both sides of a fork."""
     assert [outcome.error for outcome in run_together(children.use_on_both_sides_of_a_fork, [(settings,)])] == [None]
+
+
+def test_a_thread_that_leaves_syncing_to_others(tmp_path: Path) -> None:
+    """Its commits are not synced one by one, also after one that failed; those of all other threads are."""
+    database = Database(f"sqlite:///{tmp_path / 'file.db'}")
+
+    def modes() -> list[int]:
+        found = []
+        for _ in range(2):
+            with database.write() as connection:
+                found.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
+            with pytest.raises(ValueError, match="undone"), database.write():
+                raise ValueError("undone")
+        return found
+
+    with ThreadPoolExecutor(1, initializer=database.leave_syncing_in_this_thread) as lazy, ThreadPoolExecutor(1) as eager:
+        assert lazy.submit(modes).result() == [1, 1]
+        assert eager.submit(modes).result() == modes() == [2, 2]
+    database.close()

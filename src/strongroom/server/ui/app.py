@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
@@ -60,15 +61,19 @@ def _static() -> dict[str, bytes]:
 
 
 def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
-    content = _static()[name]
-    tag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-    headers = {"ETag": tag, "Cache-Control": "no-cache", "Content-Security-Policy": "default-src 'none'"}
+    """Sends a file, packed to who takes it so. Pages are never packed: their length would tell about the values in them."""
+    plain = _static()[name]
+    forms = {"": plain, "gzip": gzip.compress(plain, 9, mtime=0)}
+    tags = {form: f'"{hashlib.sha256(content).hexdigest()[:20]}"' for form, content in forms.items()}
+    manners = {"Cache-Control": "no-cache", "Content-Security-Policy": "default-src 'none'", "Vary": "Accept-Encoding"}
 
     async def send(request: Request) -> Response:
         request.scope["strongroom.operation"] = "ui static"
-        if request.headers.get("if-none-match") == tag:
+        form = "gzip" if "gzip" in request.headers.get("accept-encoding", "") else ""
+        headers = {**manners, "ETag": tags[form], **({"Content-Encoding": form} if form else {})}
+        if request.headers.get("if-none-match") == tags[form]:
             return Response(status_code=304, headers=headers)
-        return Response(content, headers=headers, media_type=_TYPES[name.rpartition(".")[2]])
+        return Response(forms[form], headers=headers, media_type=_TYPES[name.rpartition(".")[2]])
 
     return send
 

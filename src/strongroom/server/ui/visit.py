@@ -113,7 +113,9 @@ class Visit:
         frame: dict[str, Any] = {"identity": None}
         if self.token is not None:
             workspaces = await self.ask(of_workspace.LIST, ListWorkspaces(size=_MOST_WORKSPACES))
-            frame = {"identity": self.identity, "workspaces": [each.name for each in workspaces]}
+            names = [each.name for each in workspaces]
+            here = [] if self.identity.workspace in names else [self.identity.workspace]  # it is there, however many there are
+            frame = {"identity": self.identity, "workspaces": [*here, *names]}
         return self.piece(template, status=status, **frame, **context)
 
     def piece(self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any) -> Response:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.client import Client
+from strongroom.db.turn import WriteTurn
 from tests.canary import CANARY
 from tests.fakes.folder_store import python_path
 
@@ -27,24 +28,20 @@ def keys_in_use(database: sqlite3.Connection) -> int:
 
 
 def interrupted_half_way(store: Path) -> str:
-    """Begins rotations until one is stopped in the middle, with the database locked, and then by Ctrl-C; what that one said."""
-    with closing(sqlite3.connect(store / "strongroom.db", timeout=0, isolation_level=None)) as database:
+    """Begins rotations until one waits for its turn to write in the middle, and then gets Ctrl-C; what that one said."""
+    turn = WriteTurn(str(store / "strongroom.db-turn"))
+    with closing(sqlite3.connect(store / "strongroom.db")) as database, closing(turn):
         while True:
             child = subprocess.Popen(
                 [BIN / "strongroom", "server", "rotate-key"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
             )
             while child.poll() is None:
-                try:
-                    database.execute("BEGIN IMMEDIATE")
-                except sqlite3.OperationalError:
-                    continue  # it is at work
-                if keys_in_use(database) == 2:
-                    child.send_signal(signal.SIGINT)
-                    database.execute("ROLLBACK")
-                    out, err = child.communicate(timeout=30)
-                    assert (child.returncode, out) == (1, "")
-                    return err
-                database.execute("ROLLBACK")
+                with turn.taken(30):  # writers take turns, so this comes between two of its transactions
+                    if keys_in_use(database) == 2:
+                        child.send_signal(signal.SIGINT)
+                        out, err = child.communicate(timeout=30)
+                        assert (child.returncode, out) == (1, "")
+                        return err
             child.communicate(timeout=30)
 
 

@@ -58,6 +58,25 @@ def test_refusals_are_on_record(admin: Caller, nobody: Caller) -> None:
         assert expected in mine
 
 
+def test_wrong_cookies_are_on_record(admin: Caller, nobody: Caller) -> None:
+    """Whoever comes to the web page with a token that nobody has is recorded, too; who has none is only sent to sign in."""
+    number = events(admin)[0]["number"]
+    refused = {"operation": "user.who-am-i", "outcome": "unauthenticated", "actor": ""}
+
+    def recorded() -> int:
+        found = [{key: item[key] for key in refused} for item in events(admin, after=number)]
+        return found.count(refused)
+
+    pool = nobody.pool
+    assert pool.request("GET", "/secrets", redirect=False).status == 303
+    assert recorded() == 0
+    cookie = {"Cookie": f"strongroom-session={CANARY}"}
+    assert pool.request("GET", "/secrets", headers=cookie, redirect=False).status == 303
+    assert recorded() == 1
+    assert pool.request("POST", "/secrets", headers={**cookie, "Sec-Fetch-Site": "same-origin"}, redirect=False).status == 401
+    assert recorded() == 2
+
+
 def test_workers_make_one_chain(admin: Caller, strongroom_server: StrongroomServer) -> None:
     """Requests that several workers answer at once are each recorded once, without gaps."""
     admin.create("busy", {"k": f"{CANARY}-k"})

@@ -21,6 +21,7 @@ from strongroom.auth.actor import Actor
 from strongroom.db.engine import Unanswered
 from strongroom.errors import ConfigurationError, InvalidInput, StaleVersion, StrongroomError, TooLarge, Unauthenticated
 from strongroom.models.secret import Secret
+from strongroom.models.user import WhoAmI
 from strongroom.operations import audit as of_audit
 from strongroom.operations import secret as of_secret
 from strongroom.operations import user as of_user
@@ -187,7 +188,10 @@ class Api:
         return reply
 
     async def authenticate(self, token: str | None, workspace: str, request: Request) -> Actor:
-        """Whoever bears the token, working in this workspace ('' for their own); a stranger without one. `Unauthenticated`."""
+        """Whoever bears the token, working in this workspace ('' for their own); a stranger without one.
+
+        `Unauthenticated`, which is on record then.
+        """
         address = client_address(request.scope)
         if token is None:
             return Actor.anonymous(address)
@@ -198,9 +202,13 @@ class Api:
         if self._pulse.doubted:
             await self._pulse.steady()
         try:
-            actor = find()
-        except Unanswered:
-            actor = await self._in_thread(find)
+            try:
+                actor = find()
+            except Unanswered:
+                actor = await self._in_thread(find)
+        except Unauthenticated as error:
+            await self._trail.record(facts_of(of_user.WHO_AM_I, Actor.anonymous(address), WhoAmI(), error))
+            raise
         request.scope["strongroom.actor"] = actor.user_id
         return actor
 

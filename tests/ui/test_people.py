@@ -13,7 +13,7 @@ from playwright.sync_api import Page, expect
 from tests.callers import Caller
 from tests.canary import CANARY
 from tests.servers.strongroom import PASSWORD
-from tests.ui.browser import arrive
+from tests.ui.browser import arrive, look_for_barriers
 from tests.ui.conftest import SignIn
 
 NEW = f"{CANARY}-new-password"
@@ -64,6 +64,37 @@ def test_workspaces(page: Page, admin: Caller) -> None:
     page.goto("/workspaces")
     page.get_by_role("button", name="Go to default").click()
     arrive(page, "Members of default")
+
+
+def test_choosing_a_workspace(admin: Caller, person: Callable[[str], Caller], sign_in: SignIn) -> None:
+    """Choosing another workspace in the frame leads there at once, without a button."""
+    somebody = person("viewer")
+    other = f"{admin.workspace}-other"
+    assert admin.call("POST", "/workspaces", {"name": other}).status == 201
+    assert admin.call("PUT", f"/workspaces/{other}/members/{user_of(admin, somebody)}", {"role": "viewer"}).status == 200
+    page = sign_in(somebody)
+    page.goto("/members")
+    for workspace in (other, admin.workspace):
+        page.wait_for_load_state()  # it is a script that goes there
+        with page.expect_navigation(url="**/secrets"):
+            page.get_by_label("Workspace").select_option(workspace)
+        expect(page.get_by_label("Workspace")).to_have_value(workspace)
+
+
+def test_more_workspaces_than_one_chooses_from(admin: Caller, person: Callable[..., Caller], sign_in: SignIn) -> None:
+    """An administrator of the server finds their own workspaces first; the frame leads to the list of those it has no room for."""
+    for number in range(100):
+        assert admin.call("POST", "/workspaces", {"name": f"_{admin.workspace}-{number}"}).status == 201
+    somebody = person("viewer")
+    name = user_of(admin, somebody)
+    user = admin.call("GET", f"/users/{name}").data
+    assert admin.call("PATCH", f"/users/{user['id']}", {"admin": True}).status == 200  # which ends their session
+    page = sign_in(replace(somebody, token=None).log_in(name))
+    page.goto("/secrets")
+    assert page.get_by_label("Workspace").locator("option").first.inner_text() == admin.workspace
+    page.get_by_role("link", name="All workspaces").click()
+    arrive(page, "Workspaces")
+    look_for_barriers(page)
 
 
 def test_service_accounts(page: Page, admin: Caller) -> None:

@@ -40,7 +40,7 @@ class WorkspaceClient:
         return self._transport.call(operations.CREATE, CreateWorkspace(name=name))
 
     def list_workspaces(self, *, page: int = 1, size: int = DEFAULT_PAGE_SIZE) -> Page[Workspace]:
-        """A page of the workspaces that one belongs to, by name."""
+        """A page of the workspaces that one belongs to, by name; administrators of the server see the others after them."""
         return self._transport.call(operations.LIST, ListWorkspaces(page=page, size=size))
 
     def activate_workspace(self, name: str) -> Workspace:

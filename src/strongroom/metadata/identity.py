@@ -278,12 +278,13 @@ class WorkspaceRow:
 def list_workspaces(
     connection: Connection, user_id: str, *, everything: bool, offset: int, size: int
 ) -> tuple[list[WorkspaceRow], int]:
-    """A page of the workspaces that a user belongs to (or all), by name, and how many there are in all."""
+    """A page of the workspaces that a user belongs to (or all: after their own), by name, and how many there are in all."""
     source = workspaces.outerjoin(members, and_(members.c.workspace_id == workspaces.c.id, members.c.user_id == user_id))
     wanted = [] if everything else [members.c.user_id == user_id]
     total = connection.execute(select(func.count()).select_from(source).where(*wanted)).scalar_one()
     statement = select(workspaces.c.id, workspaces.c.name, workspaces.c.created, members.c.role).select_from(source).where(*wanted)
-    rows = connection.execute(statement.order_by(workspaces.c.name).offset(offset).limit(size))
+    order = (members.c.role.is_(None), workspaces.c.name) if everything else (workspaces.c.name,)
+    rows = connection.execute(statement.order_by(*order).offset(offset).limit(size))
     return [_workspace(row) for row in rows], total
 
 

@@ -35,7 +35,7 @@ class CreateWorkspace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ListWorkspaces(msgspec.Struct, frozen=True, kw_only=True):
-    """A page of the workspaces that one belongs to, by name; administrators of the server see all."""
+    """A page of the workspaces that one belongs to, by name; administrators of the server see the others after them."""
 
     page: int = 1
     size: int = DEFAULT_PAGE_SIZE

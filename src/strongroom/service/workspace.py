@@ -68,7 +68,7 @@ class WorkspaceService:
         return _shown(actor, row)
 
     def list(self, actor: Actor, request: ListWorkspaces) -> Page[Workspace]:
-        """A page of the workspaces that the actor belongs to; administrators of the server see all."""
+        """A page of the workspaces that the actor belongs to; administrators of the server see the others after them."""
         check_page(request.page, request.size)
         with self._database.snapshot() as connection:
             rows, total = index.list_workspaces(

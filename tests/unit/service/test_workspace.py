@@ -49,6 +49,22 @@ def members(service: Service, actor: Actor, workspace: str = "default") -> dict[
     return {member.name: member.role for member in call(service, operations.LIST_MEMBERS, ListMembers(name=workspace), actor)}
 
 
+def test_the_order_of_workspaces(service: Service, root: Actor) -> None:
+    """One's own come first, and then, for administrators of the server, all others; each of the two by name."""
+    boss = add_user(service, root, "boss", admin=True)
+    for name in ("b", "a", "z"):
+        call(service, operations.CREATE, CreateWorkspace(name=name), boss if name == "z" else root)
+    call(service, operations.PUT_MEMBER, PutMember(name="b", user="boss", role="viewer"), root)
+
+    def listed(actor: Actor) -> list[str]:
+        return [each.name for each in call(service, operations.LIST, ListWorkspaces(), actor)]
+
+    assert listed(boss) == ["b", "z", "a", "default"]
+    assert listed(root) == ["a", "b", "default", "z"]
+    first, last = (call(service, operations.LIST, ListWorkspaces(page=page, size=2), boss) for page in (1, 2))
+    assert [each.name for each in (*first, *last)] == listed(boss)
+
+
 def test_a_new_workspace_is_ready_to_use(service: Service, root: Actor) -> None:
     """Whoever makes it administers it; it has a default stack, no secrets of others, and a name of its own."""
     made = call(service, operations.CREATE, CreateWorkspace(name="vision"), root)

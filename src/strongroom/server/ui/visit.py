@@ -30,6 +30,7 @@ PAGE_SIZE = 50
 """Rows of a list on one page."""
 
 _MOST_WORKSPACES = 100
+"""How many one chooses from in the frame; the page of workspaces leads to all of them."""
 
 BESIDE_THE_FORM = {"HX-Retarget": "#problem", "HX-Reswap": "innerHTML show:top"}
 """Where htmx puts an error, so that what was typed stays."""
@@ -115,7 +116,7 @@ class Visit:
             workspaces = await self.ask(of_workspace.LIST, ListWorkspaces(size=_MOST_WORKSPACES))
             names = [each.name for each in workspaces]
             here = [] if self.identity.workspace in names else [self.identity.workspace]  # it is there, however many there are
-            frame = {"identity": self.identity, "workspaces": [*here, *names]}
+            frame = {"identity": self.identity, "workspaces": [*here, *names], "more_workspaces": workspaces.total > len(names)}
         return self.piece(template, status=status, **frame, **context)
 
     def piece(self, template: str, *, status: int = 200, headers: Mapping[str, str] | None = None, **context: Any) -> Response:

@@ -8,8 +8,7 @@ at once. Columns come as the driver gives them: numbers, text and bytes are the 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Table, insert
@@ -33,17 +32,27 @@ class Prepared:
         """All rows of a query."""
         text, order, constants = self._of(connection.dialect)
         given = {**constants, **parameters}
-        with _cursor(connection, text) as cursor:
+        cursor = _open(connection, text)
+        try:
             cursor.execute(text, given if order is None else [given[name] for name in order])
             rows: Sequence[Sequence[Any]] = cursor.fetchall()
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _wrapped(connection, text, error) from error
+        finally:
+            cursor.close()
         return rows
 
     def run(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
         """Runs it once for each of the parameters."""
         text, order, constants = self._of(connection.dialect)
         given = [{**constants, **each} for each in parameters]
-        with _cursor(connection, text) as cursor:
+        cursor = _open(connection, text)
+        try:
             cursor.executemany(text, given if order is None else [[each[name] for name in order] for each in given])
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _wrapped(connection, text, error) from error
+        finally:
+            cursor.close()
 
     def _of(self, dialect: Dialect) -> tuple[str, Sequence[str] | None, Mapping[str, Any]]:
         made = self._compiled.get(dialect.name)
@@ -75,14 +84,18 @@ class PreparedInsert(Prepared):
         for first in range(0, len(parameters), self._together):
             some = parameters[first : first + self._together]
             statement = f"{head} VALUES {', '.join([row] * len(some))}"
-            with _cursor(connection, statement) as cursor:
-                cursor.execute(statement, [each[name] for each in some for name in order])
+            run_text(connection, statement, [each[name] for each in some for name in order])
 
 
-def run_text(connection: Connection, text: str) -> None:
-    """Runs a statement without parameters, such as one that begins a transaction; see `Prepared` for its errors."""
-    with _cursor(connection, text) as cursor:
-        cursor.execute(text)
+def run_text(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> None:
+    """Runs a statement as it is, such as one that begins a transaction; see `Prepared` for its errors."""
+    cursor = _open(connection, text)
+    try:
+        cursor.execute(text, parameters)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _wrapped(connection, text, error) from error
+    finally:
+        cursor.close()
 
 
 _log = logging.getLogger(__name__)  # told each statement, as SQLAlchemy tells its own; never a parameter
@@ -90,23 +103,25 @@ _MOST_VARIABLES = 32_000
 """SQLite takes 32,766 in one statement."""
 
 
-@contextmanager
-def _cursor(connection: Connection, text: str) -> Iterator[Any]:
-    dialect, raw = connection.dialect, connection.connection.dbapi_connection
+def _open(connection: Connection, text: str) -> Any:
+    """A cursor for this statement."""
+    raw = connection.connection.dbapi_connection
     assert raw is not None
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug("%s", text)
     try:
-        cursor = raw.cursor()
-        try:
-            yield cursor
-        finally:
-            cursor.close()
-    except dialect.loaded_dbapi.Error as error:
-        broken = dialect.is_disconnect(error, raw, None)
-        if broken:  # so are the others that idle in its pool
-            connection.invalidate(error)
-            connection.engine.dispose()
-        raise DBAPIError.instance(
-            text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, connection_invalidated=broken
-        ) from error
+        return raw.cursor()
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _wrapped(connection, text, error) from error
+
+
+def _wrapped(connection: Connection, text: str, error: Any) -> DBAPIError:
+    """SQLAlchemy's error for the driver's."""
+    dialect, raw = connection.dialect, connection.connection.dbapi_connection
+    broken = dialect.is_disconnect(error, raw, None)
+    if broken:  # so are the others that idle in its pool
+        connection.invalidate(error)
+        connection.engine.dispose()
+    wrapped = DBAPIError.instance(text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, connection_invalidated=broken)
+    assert isinstance(wrapped, DBAPIError)
+    return wrapped

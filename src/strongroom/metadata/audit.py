@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
+import msgspec
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from strongroom.db.query import Prepared, PreparedInsert
@@ -22,8 +22,7 @@ _MOVE_HEAD = Prepared(
 _INSERT = PreparedInsert(audit_events)
 
 
-@dataclass(frozen=True, slots=True)
-class EventRow:
+class EventRow(msgspec.Struct, frozen=True):
     """An event; `facts` is canonical JSON."""
 
     number: int
@@ -31,8 +30,7 @@ class EventRow:
     mark: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(msgspec.Struct, frozen=True):
     """An event to be added, with what it is found by."""
 
     row: EventRow

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 from sqlalchemy import BindParameter, Connection, ScalarSelect, and_, bindparam, case, delete, func, insert, select, update
 
 from strongroom.db.query import Prepared
@@ -36,8 +37,7 @@ class UserRow:
     active: bool
 
 
-@dataclass(frozen=True, slots=True)
-class BearerRow:
+class BearerRow(msgspec.Struct, frozen=True):
     """Whoever bears a token, in the workspace that they work in (None: they belong to none)."""
 
     token_id: str

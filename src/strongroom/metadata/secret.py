@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -46,8 +46,7 @@ class Beside(Protocol):
         """The source, which contains `placements`, extended by the store's tables."""
 
 
-@dataclass(frozen=True, slots=True)
-class PlacementRow:
+class PlacementRow(msgspec.Struct, frozen=True):
     """One placement of a version, and the columns of the store beside the index."""
 
     store_id: str
@@ -56,8 +55,7 @@ class PlacementRow:
     beside: Sequence[Any]
 
 
-@dataclass(frozen=True, slots=True)
-class SecretRow:
+class SecretRow(msgspec.Struct, frozen=True):
     """A secret with one of its versions (`number`); times in microseconds since 1970."""
 
     id: str
@@ -78,7 +76,7 @@ class SecretRow:
     number: int
     keys: str
     digest: bytes
-    placements: list[PlacementRow] = field(default_factory=list)
+    placements: list[PlacementRow] = msgspec.field(default_factory=list)
 
     @property
     def key_names(self) -> list[str]:

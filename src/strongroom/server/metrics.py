@@ -28,6 +28,7 @@ class Metrics:
         self._seconds = Histogram(
             "strongroom_request_seconds", "How long answers took.", ["operation"], buckets=_BUCKETS, registry=self._registry
         )
+        self._kept: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # to look labels up costs as much as to count
 
         self._stores = Gauge(
             "strongroom_store_up",
@@ -56,8 +57,12 @@ class Metrics:
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
         """Counts one request."""
-        self._requests.labels(operation, str(status)).inc()
-        self._seconds.labels(operation).observe(seconds)
+        kept = self._kept.get((operation, status))
+        if kept is None:
+            kept = self._requests.labels(operation, str(status)), self._seconds.labels(operation)
+            self._kept[operation, status] = kept
+        kept[0].inc()
+        kept[1].observe(seconds)
 
     def render(self) -> bytes:
         """All measurements, of all workers, as text."""

@@ -49,7 +49,7 @@ class Manners:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 own = _HEADERS_TLS if scope["scheme"] == "https" else _HEADERS
-                given = {name.lower() for name, _ in message["headers"]}  # pages have a policy of their own
+                given = [name for name, _ in message["headers"]]  # in lower case; pages have a policy of their own
                 missing = [each for each in own if each[0] not in given]
                 message["headers"] = [*message["headers"], *missing, (b"x-request-id", request_id.encode())]
             await send(message)

@@ -86,12 +86,13 @@ def outage_settings(tmp_path: Path) -> Settings:
 
 
 @contextlib.contextmanager
-def serving(database: FragileServer, key: str, folder: Path, client: Settings, **variables: str) -> Iterator[StrongroomServer]:
-    """A server of two workers on a database of its own, to which the client is logged in."""
-    database.create("strongroom")
+def serving(database: FragileServer | None, key: str, folder: Path, client: Settings, **variables: str) -> Iterator[StrongroomServer]:
+    """A server of two workers on a database of its own (None: its SQLite file), to which the client is logged in."""
+    if database is not None:
+        database.create("strongroom")
+        variables = {"DATABASE_URL": database.url("strongroom"), **variables}
     variables = {
         "CONFIG_PATH": str(folder / "server"),
-        "DATABASE_URL": database.url("strongroom"),
         "ENCRYPTION_KEY": key,
         "ADMIN_USERNAME": "root",
         "ADMIN_PASSWORD": PASSWORD,
@@ -141,6 +142,29 @@ def test_a_killed_worker_is_replaced(fragile: FragileServer, key: str, tmp_path:
         assert server.process.poll() is None
         assert set(load.errors) <= {"unavailable", "under_way"}
         load.check(outage_settings)
+
+
+def test_changes_of_killed_workers_are_on_record(key: str, tmp_path: Path, outage_settings: Settings) -> None:
+    """Workers on SQLite are killed again and again: nothing acknowledged is lost; a change is there with its event or not at all."""
+    with serving(None, key, tmp_path, outage_settings) as server:
+        load = Load(outage_settings)
+        staying = server.workers()[0]
+        for _ in range(6):
+            load.go_on(5)
+            (killed,) = set(server.workers()) - {staying}
+            os.kill(killed, signal.SIGKILL)
+            load.until(lambda: len(set(server.workers()) - {killed}) == 2)  # noqa: B023 - it is called here
+            (staying,) = set(server.workers()) - {staying}  # if it were killed so soon, the server would give up
+        load.go_on(10)
+        load.end()
+        assert set(load.errors) <= {"unavailable", "under_way", "unread: unavailable"}
+        load.check(outage_settings)
+        with Client(outage_settings) as client:
+            assert client.verify_audit().valid
+            for secret in client.list_secrets(size=1000):
+                events = client.list_audit_events(target_id=secret.id, outcome="ok", size=1000)
+                changes = {event.version for event in events if event.operation in ("secret.create", "secret.update")}
+                assert changes == set(range(1, secret.version + 1))
 
 
 @pytest.mark.parametrize("fragile", ["postgresql", "mariadb"], indirect=True)

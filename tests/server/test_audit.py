@@ -58,6 +58,15 @@ def test_refusals_are_on_record(admin: Caller, nobody: Caller) -> None:
         assert expected in mine
 
 
+def test_a_refused_repetition_is_on_record(admin: Caller) -> None:
+    """So is a request that comes with the Idempotency-Key of another one."""
+    assert admin.call("POST", "/secrets", {"name": "s", "values": {"k": f"{CANARY}-k"}}, Idempotency_Key="key").status == 201
+    number = events(admin)[0]["number"]
+    assert admin.call("POST", "/secrets", {"name": "other", "values": {"k": f"{CANARY}-k"}}, Idempotency_Key="key").status == 422
+    (refused,) = events(admin, after=number, operation="secret.create", actor="default")
+    assert (refused["outcome"], refused["target"]) == ("invalid", "")
+
+
 def test_wrong_cookies_are_on_record(admin: Caller, nobody: Caller) -> None:
     """Whoever comes to the web page with a token that nobody has is recorded, too; who has none is only sent to sign in."""
     number = events(admin)[0]["number"]

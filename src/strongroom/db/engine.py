@@ -47,6 +47,10 @@ class Unanswered(Unavailable):
     """The database did not answer in time. What was asked may have been done."""
 
 
+class OthersWrite(Unavailable):
+    """Somebody else is writing just now, and this was not to wait. Nothing was done."""
+
+
 class Deadlocked(Unavailable):
     """The database undid this transaction because it and another one waited for each other. Whoever can, runs it again."""
 
@@ -105,9 +109,8 @@ class Database:
 
     def _undo(self, connection: Connection) -> None:
         """Ends a transaction that failed. Some failures have ended it already; a connection that cannot do it is given up."""
-        raw = connection.connection.dbapi_connection
         try:
-            if getattr(raw, "in_transaction", False):
+            if _is_under_way(connection):
                 run_text(connection, "ROLLBACK")
         except DBAPIError:
             self._held.connection = None
@@ -119,26 +122,17 @@ class Database:
             connection = self._reading.connect()
         except _DATABASE_ERRORS as error:
             raise _translated(error) from error
-        if getattr(self._held, "leaves_syncing", False):
-            connection.exec_driver_sql("PRAGMA synchronous = NORMAL")
         self._held.connection = connection
         self._all_held.add(connection)
         return connection
 
-    def leave_syncing_in_this_thread(self) -> None:
-        """From now on, what this thread commits survives a power cut once anybody else has committed after it, and not before.
-
-        A crash of the process loses nothing. For threads whose work is followed by a commit of another one before anybody hears of
-        it: the two then cost one `fsync`. SQLite's write-ahead log is one file that grows at its end, and whoever commits with
-        `synchronous = FULL` syncs all of it (sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous). Elsewhere it changes
-        nothing. To be called before the thread's first statement.
-        """
-        if self._sqlite:
-            self._held.leaves_syncing = True
-
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """For several reads that have to agree: all see one state."""
+        if self._is_together:
+            with self.read() as connection:
+                yield connection
+            return
         try:
             with self._snapshot.connect() as connection:
                 if self._sqlite:
@@ -151,7 +145,8 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """One atomic, durable transaction: committed when the block ends, undone when it raises.
 
-        On SQLite writers wait for each other at the start; on the others rows are locked as they are changed.
+        On SQLite writers wait for each other at the start; on the others rows are locked as they are changed. Within `together` it
+        is atomic, too, and as durable as the whole.
         """
         try:
             if not self._sqlite:
@@ -159,18 +154,73 @@ class Database:
                     yield connection
                 return
             connection = getattr(self._held, "connection", None) or self._hold()
-            with self._turn.taken(BUSY_TIMEOUT_SECONDS):
-                run_text(connection, "BEGIN IMMEDIATE")
+            with self._part(connection) if self._is_together else self._whole(connection):
+                yield connection
+        except _DATABASE_ERRORS as error:
+            raise _translated(error) from error
+
+    @property
+    def has_one_writer(self) -> bool:
+        """Whether changes are made one after the other anyway, so that several can go `together` at nobody's cost."""
+        return self._sqlite
+
+    @contextmanager
+    def together(self, *, patient: bool = True) -> Iterator[None]:
+        """Makes one durable transaction of all that this thread writes in the block; undone when it raises.
+
+        Each `write` in it stays atomic: one that raises is undone alone. For a database that `has_one_writer`. Unless `patient`,
+        `OthersWrite` when somebody else is writing.
+        """
+        try:
+            connection = getattr(self._held, "connection", None) or self._hold()
+            with self._whole(connection, patient=patient):
+                self._held.together = True
                 try:
-                    yield connection
+                    yield
+                finally:
+                    self._held.together = False
+                _check_under_way(connection)
+        except _DATABASE_ERRORS as error:
+            raise _translated(error) from error
+
+    @property
+    def _is_together(self) -> bool:
+        return getattr(self._held, "together", False)
+
+    @contextmanager
+    def _whole(self, connection: Connection, *, patient: bool = True) -> Iterator[None]:
+        """A transaction of SQLite, when it is this thread's turn."""
+        try:
+            with self._turn.taken(BUSY_TIMEOUT_SECONDS if patient else 0):
+                if patient:
+                    run_text(connection, "BEGIN IMMEDIATE")
+                else:
+                    _begin_at_once(connection)
+                try:
+                    yield
                     run_text(connection, "COMMIT")
                 except BaseException:
                     self._undo(connection)
                     raise
-        except _DATABASE_ERRORS as error:
-            raise _translated(error) from error
         except WaitedTooLong:
-            raise Unavailable("the database did not do it: database is locked", hint=_KNOWN_REASONS["database is locked"]) from None
+            locked = "database is locked"
+            raise (Unavailable if patient else OthersWrite)(
+                f"the database did not do it: {locked}", hint=_KNOWN_REASONS[locked]
+            ) from None
+
+    @contextmanager
+    def _part(self, connection: Connection) -> Iterator[None]:
+        """A part of a transaction of SQLite."""
+        _check_under_way(connection)
+        run_text(connection, "SAVEPOINT part")
+        try:
+            yield
+            run_text(connection, "RELEASE part")
+        except BaseException:
+            if _is_under_way(connection):  # some failures have undone it as a whole
+                run_text(connection, "ROLLBACK TO part")
+                run_text(connection, "RELEASE part")
+            raise
 
     def checkpoint_in_background(self) -> None:
         """From now until it is closed, no transaction of this process has to copy SQLite's log into the file: a thread does.
@@ -258,6 +308,29 @@ def _create(
     if patience_seconds is not None and engine.dialect.driver in _BOUNDED:
         event.listen(engine, "do_connect", _BOUNDED[engine.dialect.driver](patience_seconds))
     return engine
+
+
+def _begin_at_once(connection: Connection) -> None:
+    """Begins to write, or raises `WaitedTooLong`: who knows neither our turns nor our haste may be writing."""
+    run_text(connection, "PRAGMA busy_timeout = 0")
+    try:
+        run_text(connection, "BEGIN IMMEDIATE")
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorcode", None) != sqlite3.SQLITE_BUSY:
+            raise
+        raise WaitedTooLong from None
+    finally:
+        run_text(connection, f"PRAGMA busy_timeout = {BUSY_TIMEOUT_SECONDS * 1000}")
+
+
+def _is_under_way(connection: Connection) -> bool:
+    return bool(getattr(connection.connection.dbapi_connection, "in_transaction", False))
+
+
+def _check_under_way(connection: Connection) -> None:
+    """`Unavailable` when SQLite has undone all of it, as it does when the disk is full (sqlite.org/lang_transaction.html)."""
+    if not _is_under_way(connection):
+        raise Unavailable("the database undid what it was doing", hint="look whether its disk is full, then try again")
 
 
 def _prepare_file(url: URL) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import Any
@@ -71,13 +71,13 @@ def build_app(service: Service) -> ASGIApp:
 
     service.reconciler.start(lambda error: log.warning("the secrets stores do not follow yet", reason=describe(error)), observe)
     pools = Pools(
-        writing=ThreadPoolExecutor(WRITING_THREADS, "writing", _prepare_writing(service)),
+        writing=ThreadPoolExecutor(WRITING_THREADS, "writing"),
         hashing=ThreadPoolExecutor(HASHING_THREADS, "hashing"),
         reading=ThreadPoolExecutor(READING_THREADS, "reading"),
         fetching=ThreadPoolExecutor(FETCHING_THREADS, "fetching"),
     )
     pulse = Pulse(service, log)
-    api = Api(service, ALL_OPERATIONS, pools, GroupCommit(service.trail), pulse, log)
+    api = Api(service, ALL_OPERATIONS, pools, GroupCommit(service.trail, service.deployment.database), pulse, log)
     document = to_json(describe_api(ALL_OPERATIONS))
     html = page(ALL_OPERATIONS)
 
@@ -117,15 +117,6 @@ def build_app(service: Service) -> ASGIApp:
     return Manners(Front(api, pages), metrics, log, networks_of(service.deployment.settings.trusted_proxies))
 
 
-def _prepare_writing(service: Service) -> Callable[[], None]:
-    """What each thread that changes something begins with.
-
-    Before anybody hears of a change, or of what somebody read of it, an event is put on record, which syncs the change too. Only
-    where values lie elsewhere, a change has to be durable before it goes on: what is put there has been announced.
-    """
-    return service.deployment.database.leave_syncing_in_this_thread if service.placements.are_local else lambda: None
-
-
 def _follow(store: Configured, metrics: Metrics, log: Any) -> None:
     """Has measurements and log tell whether a secrets store is up."""
     if store.external is None:
@@ -153,7 +144,7 @@ def open_log() -> Any:
             structlog.processors.TimeStamper("iso", utc=True),
             structlog.processors.JSONRenderer(_as_json),
         ],
-    )
+    ).bind()
 
 
 def _as_json(entry: Any, **_options: Any) -> str:

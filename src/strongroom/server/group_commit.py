@@ -1,75 +1,157 @@
-"""Puts the events of many requests on record together."""
+"""Makes the changes of many requests, and puts the events of all on record, in few transactions."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from typing import Any, NamedTuple
 
-from strongroom.errors import StrongroomError, Unavailable
+from strongroom.db.engine import Database, OthersWrite
+from strongroom.errors import Unavailable
 from strongroom.service.audit import AuditLog, Facts
 
 MAX_WAITING = 10_000
 _BATCH = 500
+_CHANGES = 50
+"""So many changes at once at most: other processes wait meanwhile."""
+
+_ENOUGH = 100
+"""So many are a transaction's worth: it does not wait for more."""
+
+_PATIENCE_SECONDS = 0.001
+"""How long it waits for more, while they keep coming, and for others to be done writing."""
+
+_QUICK_SECONDS = 0.002
+"""How long the event loop may be held up. Handing a short transaction to a thread and back costs more than the transaction."""
+
+Change = Callable[[], tuple[Any, Sequence[Facts]]]
+"""Makes a change; gives the outcome, and what is to be on record of it."""
+
+
+class _Waiting(NamedTuple):
+    future: asyncio.Future[Any]
+    change: Change | None
+    facts: Sequence[Facts]
+
+
+class _Failed(NamedTuple):
+    error: Exception
 
 
 class GroupCommit:
-    """Adds the events of many requests in few transactions: whatever arrives while one is written goes into the next.
+    """Writes for many requests in few transactions: whatever arrives while one is written goes into the next.
 
     Nobody is told that their event is on record before it is; when it cannot be written, they get the error. Where the database does
-    not keep up, `Unavailable`. For the event loop's thread alone; one thread of its own writes.
+    not keep up, `Unavailable`. For the event loop's thread alone, which does the writing as long as nobody else writes and it was
+    quick the last time; otherwise a thread does, one transaction after the other.
     """
 
-    def __init__(self, log: AuditLog) -> None:
-        self._log = log
-        self._waiting: list[tuple[Sequence[Facts], asyncio.Future[None]]] = []
+    def __init__(self, log: AuditLog, database: Database) -> None:
+        self._log, self._database = log, database
+        self.takes_changes = database.has_one_writer
+        """Whether there is `perform`."""
+        self._quick = self.takes_changes
+        self._waiting: list[_Waiting] = []
         self._idle = asyncio.Event()
         self._idle.set()
         self._thread = ThreadPoolExecutor(1, "audit")
 
     def record(self, facts: Sequence[Facts]) -> asyncio.Future[None]:
         """Is done when the events are on record."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        if len(self._waiting) >= MAX_WAITING:
-            future.set_exception(Unavailable("the audit trail does not keep up", hint="try again later"))
-            return future
-        self._waiting.append((facts, future))
-        if self._idle.is_set():  # what else becomes ready in this turn of the loop goes into the same transaction
-            self._idle.clear()
-            loop.call_soon(self._begin, loop)
-        return future
+        return self._add(None, facts)
+
+    def perform(self, change: Change) -> asyncio.Future[Any]:
+        """The change's outcome, when it and its events are durable, both or none. It is made even if nobody waits any more.
+
+        It must write to the database only, by `Database.write`, and soon be done: others wait. What it raises is raised.
+        """
+        return self._add(change, ())
 
     async def close(self) -> None:
-        """Ends when all events are on record."""
+        """Ends when all is on record."""
         await self._idle.wait()
         self._thread.shutdown()
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        batch, self._waiting = self._waiting[:_BATCH], self._waiting[_BATCH:]
+    def _add(self, change: Change | None, facts: Sequence[Facts]) -> asyncio.Future[Any]:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        if len(self._waiting) >= MAX_WAITING:
+            future.set_exception(Unavailable("the audit trail does not keep up", hint="try again later"))
+            return future
+        self._waiting.append(_Waiting(future, change, facts))
+        if self._idle.is_set():  # what else becomes ready in this turn of the loop goes into the same transaction
+            self._idle.clear()
+            self._soon(loop)
+        return future
 
-        def write() -> None:
-            error = self._write([fact for facts, _ in batch for fact in facts])
-            loop.call_soon_threadsafe(self._end, loop, [future for _, future in batch], error)
+    def _soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_soon(self._begin, loop, 0, loop.time() + _PATIENCE_SECONDS)
 
-        self._thread.submit(write)
+    def _begin(self, loop: asyncio.AbstractEventLoop, before: int, deadline: float) -> None:
+        """Writes what waits; or comes again, before the deadline, when the last turn of the loop brought more or others write."""
+        waiting, late = len(self._waiting), loop.time() >= deadline
+        if before < waiting < _ENOUGH and not late:
+            loop.call_soon(self._begin, loop, waiting, deadline)
+            return
+        batch = self._next()
+        outcomes = None
+        if self._quick:
+            with suppress(OthersWrite):
+                outcomes = self._write(batch, patient=False)
+        if outcomes is None and self._quick and not late:
+            loop.call_soon(self._begin, loop, waiting, deadline)
+            return
+        del self._waiting[: len(batch)]
+        if outcomes is None:
+            self._thread.submit(lambda: loop.call_soon_threadsafe(self._end, loop, batch, self._write(batch)))
+        else:
+            self._end(loop, batch, outcomes)
 
-    def _write(self, facts: Sequence[Facts]) -> StrongroomError | None:
+    def _next(self) -> list[_Waiting]:
+        """What goes into the next transaction."""
+        batch = self._waiting[:_BATCH]
+        changes = [number for number, each in enumerate(batch, 1) if each.change is not None]
+        return batch if len(changes) < _CHANGES else batch[: changes[_CHANGES - 1]]
+
+    def _write(self, batch: Sequence[_Waiting], *, patient: bool = True) -> Sequence[Any]:
+        """What each of them gets: an error for all when nothing was done. `OthersWrite`, unless `patient`."""
+        outcomes: list[Any] = []
+        facts: list[Facts] = []
         try:
-            self._log.record(facts)
+            with self._database.together(patient=patient) if self.takes_changes else nullcontext():
+                begun = time.perf_counter()
+                for each in batch:
+                    outcome, happened = (None, each.facts) if each.change is None else _outcome(each.change)
+                    outcomes.append(outcome)
+                    facts += happened
+                if facts:
+                    self._log.record(facts)
+            self._quick = self.takes_changes and time.perf_counter() - begun < _QUICK_SECONDS
+        except OthersWrite:
+            raise
         except Exception as error:  # noqa: BLE001 - everybody whose event is not on record is told
-            return error if isinstance(error, StrongroomError) else Unavailable("the audit trail failed")
-        return None
+            return [_Failed(error)] * len(batch)
+        return outcomes
 
-    def _end(self, loop: asyncio.AbstractEventLoop, futures: Sequence[asyncio.Future[None]], error: StrongroomError | None) -> None:
-        for future in futures:
-            if future.done():  # its client has gone
+    def _end(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting], outcomes: Sequence[Any]) -> None:
+        for each, outcome in zip(batch, outcomes, strict=True):
+            if each.future.done():  # its client has gone
                 continue
-            if error is None:
-                future.set_result(None)
+            if isinstance(outcome, _Failed):
+                each.future.set_exception(outcome.error)
             else:
-                future.set_exception(error)
+                each.future.set_result(outcome)
         if self._waiting:
-            self._begin(loop)
+            self._soon(loop)
         else:
             self._idle.set()
+
+
+def _outcome(change: Change) -> tuple[Any, Sequence[Facts]]:
+    try:
+        return change()
+    except Exception as error:  # noqa: BLE001 - whoever asked for it is told; the others have nothing to do with it
+        return _Failed(error), ()

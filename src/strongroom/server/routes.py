@@ -54,6 +54,11 @@ HASHING = frozenset(
 )
 """Operations that hash a password, which takes 64 MiB each: they have a small pool of their own, so that logins starve nobody."""
 
+JOINED = frozenset(
+    operation.name for operation in (of_secret.CREATE, of_secret.DELETE, of_secret.REPLACE, of_secret.ROLLBACK, of_secret.UPDATE)
+)
+"""Changes that take a moment where values lie in the database: those of many requests share a transaction there, if it can be."""
+
 _FILTERS = ("id", "name", "owner", "label", "created", "updated")
 _ETAG = re.compile(r'"([0-9]{1,9})"')
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -231,11 +236,17 @@ class Api:
         self, operation: Row, wanted: Any, actor: Actor, perform: Callable[[], tuple[Any, list[Facts]]] | None = None
     ) -> Any:
         """The same in a thread; `perform` does it in another way than the dispatcher alone."""
-        pool = self._pool_for(operation, wanted) or (self._pools.hashing if operation.name in HASHING else self._pools.writing)
 
         def work() -> tuple[Any, list[Facts]]:
             self._pulse.check()
             return perform() if perform is not None else self._service.dispatcher.perform(operation, wanted, actor)
+
+        if operation.name in JOINED and self._trail.takes_changes and self._service.placements.are_local:
+            outcome = await self._trail.perform(work)
+            if isinstance(outcome, StrongroomError):
+                raise outcome
+            return outcome
+        pool = self._pool_for(operation, wanted) or (self._pools.hashing if operation.name in HASHING else self._pools.writing)
 
         async def finish() -> Any:
             outcome, facts = await asyncio.get_running_loop().run_in_executor(pool, work)
@@ -286,7 +297,10 @@ class Api:
             return error, facts_of(operation, actor, wanted, error)
         replies = self._service.replies
         ticket = replies.ticket(actor, operation.name, key)
-        known = replies.begin(ticket, content)
+        try:
+            known = replies.begin(ticket, content)
+        except StrongroomError as error:
+            return error, facts_of(operation, actor, wanted, error)
         if known is not None:
             reply = None if known.status == 204 else _decoded(operation, known.body)
             return reply, facts_of(operation, actor, wanted, reply)

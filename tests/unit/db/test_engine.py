@@ -6,6 +6,7 @@ import os
 import sqlite3
 import stat
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from sqlalchemy import insert, select, update
 
 from strongroom.config import Settings, read_settings
 from strongroom.db.clock import now
-from strongroom.db.engine import ConstraintViolated, Database
+from strongroom.db.engine import ConstraintViolated, Database, OthersWrite
 from strongroom.db.identifiers import new_id
 from strongroom.db.tables import users
 from strongroom.errors import ConfigurationError, MissingExtra, Unavailable
@@ -182,20 +183,109 @@ def test_a_forked_child_opens_connections_of_its_own(settings: Settings) -> None
     assert [outcome.error for outcome in run_together(children.use_on_both_sides_of_a_fork, [(settings,)])] == [None]
 
 
-def test_a_thread_that_leaves_syncing_to_others(tmp_path: Path) -> None:
-    """Its commits are not synced one by one, also after one that failed; those of all other threads are."""
+@pytest.fixture
+def notes(tmp_path: Path) -> Iterator[Database]:
+    """A database with one table of notes."""
     database = Database(f"sqlite:///{tmp_path / 'file.db'}")
-
-    def modes() -> list[int]:
-        found = []
-        for _ in range(2):
-            with database.write() as connection:
-                found.append(connection.exec_driver_sql("PRAGMA synchronous").scalar_one())
-            with pytest.raises(ValueError, match="undone"), database.write():
-                raise ValueError("undone")
-        return found
-
-    with ThreadPoolExecutor(1, initializer=database.leave_syncing_in_this_thread) as lazy, ThreadPoolExecutor(1) as eager:
-        assert lazy.submit(modes).result() == [1, 1]
-        assert eager.submit(modes).result() == modes() == [2, 2]
+    with database.write() as connection:
+        connection.exec_driver_sql("CREATE TABLE notes (note TEXT UNIQUE)")
+    yield database
     database.close()
+
+
+def add(database: Database, note: str) -> None:
+    with database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO notes VALUES (?)", (note,))
+
+
+def add_together(database: Database, notes: str) -> None:
+    with database.together():
+        for note in notes:
+            add(database, note)
+
+
+def break_off(database: Database, statement: str, error: Exception | None = None) -> None:
+    """Adds a note, then runs the statement or raises the error."""
+    with database.write() as connection:
+        connection.exec_driver_sql("INSERT INTO notes VALUES ('lost')")
+        connection.exec_driver_sql(statement)
+        if error is not None:
+            raise error
+
+
+def found(database: Database) -> list[str]:
+    with database.read() as connection:
+        return list(connection.exec_driver_sql("SELECT note FROM notes ORDER BY note").scalars())
+
+
+def test_writes_that_go_together(notes: Database) -> None:
+    """They are one transaction, which others see as a whole; the thread itself sees all of it, also in snapshots."""
+    with ThreadPoolExecutor(1) as other:
+        with notes.together():
+            for note in "ab":
+                add(notes, note)
+            assert found(notes) == ["a", "b"]
+            with notes.snapshot() as connection:
+                assert connection.exec_driver_sql("SELECT COUNT(*) FROM notes").scalar_one() == 2
+            assert other.submit(found, notes).result() == []
+        assert other.submit(found, notes).result() == ["a", "b"]
+        with pytest.raises(ConstraintViolated):
+            add_together(notes, "ca")
+    assert found(notes) == ["a", "b"]
+    add(notes, "d")
+    assert found(notes) == ["a", "b", "d"]
+
+
+def test_one_of_those_that_go_together_fails(notes: Database) -> None:
+    """It is undone alone, whether the database refused it or its own code did; those before and after it are made."""
+    with notes.together():
+        add(notes, "a")
+        with pytest.raises(ConstraintViolated):
+            break_off(notes, "INSERT INTO notes VALUES ('a')")
+        with pytest.raises(ValueError, match="undone"):
+            break_off(notes, "SELECT 1", ValueError("undone"))
+        add(notes, "b")
+    assert found(notes) == ["a", "b"]
+
+
+def test_a_transaction_that_the_database_undoes_as_a_whole(notes: Database) -> None:
+    """What comes after that is not made on its own, and nobody takes what came before for done."""
+
+    def lose_all() -> None:
+        add(notes, "a")
+        with pytest.raises(Unavailable):
+            break_off(notes, "ROLLBACK", Unavailable("SQLite does that by itself when the disk is full"))
+        with pytest.raises(Unavailable, match="undid what it was doing"):
+            add(notes, "b")
+
+    with pytest.raises(Unavailable, match="undid what it was doing"), notes.together():
+        lose_all()
+    assert found(notes) == []
+    add(notes, "d")
+    assert found(notes) == ["d"]
+
+
+def test_who_is_not_patient_does_not_wait_for_others(notes: Database, tmp_path: Path) -> None:
+    """Neither for a thread of strongroom nor for a program that knows nothing of it; and who is patient then is so again."""
+    stranger = sqlite3.connect(tmp_path / "file.db", isolation_level=None)
+
+    def impatient() -> None:
+        with notes.together(patient=False):
+            add(notes, "a")
+
+    with ThreadPoolExecutor(1) as other:
+        with notes.write(), pytest.raises(OthersWrite):
+            other.submit(impatient).result()
+        stranger.execute("BEGIN IMMEDIATE")
+        with pytest.raises(OthersWrite):
+            other.submit(impatient).result()
+        stranger.execute("ROLLBACK")
+        other.submit(impatient).result()
+        stranger.execute("BEGIN IMMEDIATE")
+        waiting = other.submit(add, notes, "b")
+        with pytest.raises(TimeoutError):
+            waiting.result(0.05)
+        stranger.execute("ROLLBACK")
+        waiting.result()
+    stranger.close()
+    assert found(notes) == ["a", "b"]

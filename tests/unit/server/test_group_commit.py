@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from strongroom.errors import Unavailable
-from strongroom.models.audit_event import VerifyAudit
+from strongroom.errors import AlreadyExists, Unavailable
+from strongroom.models.audit_event import ListAuditEvents, VerifyAudit
+from strongroom.models.secret import CreateSecret, ListSecrets
 from strongroom.operations import audit as of_audit
 from strongroom.operations import secret as of_secret
-from strongroom.server.group_commit import MAX_WAITING, GroupCommit
+from strongroom.redaction import SecretText
+from strongroom.server.group_commit import MAX_WAITING, Change, GroupCommit
 from strongroom.service.audit import AuditLog, Facts, facts_of
 from strongroom.service.deployment import Deployment
 from strongroom.service.wiring import Service
+from tests.canary import CANARY
 
 
 class Counting(AuditLog):
@@ -42,7 +48,7 @@ def test_events_of_many_go_into_few_transactions(service: Service) -> None:
     facts = facts_of(of_secret.LIST, service.local_actor, None, None)
 
     async def main() -> None:
-        group = GroupCommit(log)
+        group = GroupCommit(log, service.deployment.database)
         await asyncio.gather(*(group.record(facts) for _ in range(199)))
         last = group.record(facts)
         await group.close()
@@ -60,7 +66,7 @@ def test_whoever_waits_is_told_when_it_cannot_be_written(service: Service) -> No
     facts = facts_of(of_secret.LIST, service.local_actor, None, None)
 
     async def main() -> None:
-        group = GroupCommit(Broken(service.deployment))
+        group = GroupCommit(Broken(service.deployment), service.deployment.database)
         for _ in range(2):
             with pytest.raises(Unavailable, match="the disk is full"):
                 await group.record(facts)
@@ -74,7 +80,7 @@ def test_a_trail_that_does_not_keep_up_is_told(service: Service) -> None:
     facts = facts_of(of_secret.LIST, service.local_actor, None, None)
 
     async def main() -> None:
-        group = GroupCommit(AuditLog(service.deployment))
+        group = GroupCommit(AuditLog(service.deployment), service.deployment.database)
         waiting = [group.record(facts) for _ in range(MAX_WAITING)]
         with pytest.raises(Unavailable, match="does not keep up"):
             await group.record(facts)
@@ -84,3 +90,111 @@ def test_a_trail_that_does_not_keep_up_is_told(service: Service) -> None:
         await group.close()
 
     asyncio.run(main())
+
+
+def creating(service: Service, name: str) -> Change:
+    """Makes a secret, when it is called."""
+    wanted = CreateSecret(name=name, values={"k": SecretText(f"{CANARY}-k")})
+    return lambda: service.dispatcher.perform(of_secret.CREATE, wanted, service.local_actor)
+
+
+def names(service: Service) -> list[str]:
+    page = service.dispatcher.perform(of_secret.LIST, ListSecrets(), service.local_actor)[0]
+    return [secret.name for secret in page]
+
+
+def recorded(service: Service) -> list[tuple[str, str]]:
+    """Outcomes and targets of the audit trail, oldest first. It is whole."""
+    assert service.dispatcher.call(of_audit.VERIFY, VerifyAudit(), service.local_actor).valid
+    page = service.dispatcher.perform(of_audit.LIST, ListAuditEvents(operation="secret.create", size=200), service.local_actor)[0]
+    return [(event.outcome, event.target) for event in reversed(page.items)]
+
+
+def test_changes_of_many_go_into_few_transactions(local_service: Service) -> None:
+    """Each gets its own outcome, and its event is in the same transaction; one that fails fails alone."""
+    log = Counting(local_service.deployment)
+
+    def broken() -> tuple[Any, list[Facts]]:
+        with local_service.deployment.database.write() as connection:
+            connection.exec_driver_sql("UPDATE secrets SET name = name || '-lost'")
+            raise ZeroDivisionError
+
+    async def main() -> list[Any]:
+        group = GroupCommit(log, local_service.deployment.database)
+        changes = [creating(local_service, name) for name in "aba"]
+        found = await asyncio.gather(*map(group.perform, [*changes[:2], broken, changes[2]]), return_exceptions=True)
+        await group.close()
+        return found
+
+    first, second, failed, taken = asyncio.run(main())
+    assert (first.name, second.name) == ("a", "b")
+    assert isinstance(failed, ZeroDivisionError)
+    assert isinstance(taken, AlreadyExists)
+    assert log.written == [3]
+    assert names(local_service) == ["a", "b"]
+    assert recorded(local_service) == [("ok", "a"), ("ok", "b"), ("already_exists", "")]
+
+
+def test_a_change_that_cannot_be_recorded_is_not_made(local_service: Service) -> None:
+    """Change and event are durable both or not at all."""
+
+    async def main() -> None:
+        group = GroupCommit(Broken(local_service.deployment), local_service.deployment.database)
+        with pytest.raises(Unavailable, match="the disk is full"):
+            await group.perform(creating(local_service, "a"))
+        await group.close()
+
+    asyncio.run(main())
+    assert names(local_service) == []
+
+
+def test_a_long_queue_of_changes_lets_others_in_between(local_service: Service) -> None:
+    """So many changes and no more hold the database's only write lock at once; none is forgotten, also not of a client that left."""
+    log = Counting(local_service.deployment)
+
+    async def main() -> None:
+        group = GroupCommit(log, local_service.deployment.database)
+        waiting = [group.perform(creating(local_service, f"s{number:03}")) for number in range(120)]
+        waiting[7].cancel()
+        await group.close()
+        assert all(each.done() for each in waiting)
+
+    asyncio.run(main())
+    assert log.written == [50, 50, 20]
+    assert recorded(local_service)[:1] == [("ok", "s000")]
+    assert local_service.dispatcher.perform(of_secret.LIST, ListSecrets(), local_service.local_actor)[0].total == 120
+
+
+def test_the_loop_goes_on_while_others_write(local_service: Service) -> None:
+    """Where somebody else has the database's write lock, a thread waits for it."""
+    database = local_service.deployment.database
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with database.write():
+            held.set()
+            assert let_go.wait(60)
+
+    async def main() -> None:
+        group = GroupCommit(local_service.trail, database)
+        waiting = group.perform(creating(local_service, "a"))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not waiting.done()
+        let_go.set()
+        assert (await waiting).name == "a"
+        await group.close()
+
+    with ThreadPoolExecutor(1) as other:
+        holding = other.submit(hold)
+        assert held.wait(60)
+        asyncio.run(main())
+        holding.result()
+    assert recorded(local_service) == [("ok", "a")]
+
+
+def test_databases_with_many_writers_take_events_only(service: Service) -> None:
+    """There, changes that have nothing to do with each other are better made side by side."""
+    group = GroupCommit(service.trail, service.deployment.database)
+    assert group.takes_changes is (service.deployment.database.dialect == "sqlite")
+    asyncio.run(group.close())

@@ -225,9 +225,13 @@ class Database:
     def checkpoint_in_background(self) -> None:
         """From now until it is closed, no transaction of this process has to copy SQLite's log into the file: a thread does.
 
-        For processes that serve: whoever commits would pay for a thousand pages now and then. Call it before anything is written.
+        For processes that serve: whoever commits would pay for a thousand pages now and then. To be called while no other thread is
+        at work.
         """
         if self._sqlite and self._checkpoints is None:
+            for held in list(self._all_held):
+                held.close()
+            self._forget_held()
             self._writing.dispose()
             self._checkpoints = Checkpoints(self._writing.connect, self._turn)
 

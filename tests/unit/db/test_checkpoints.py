@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from sqlalchemy import text
 
 from strongroom.db.checkpoints import BACKSTOP_PAGES
 from strongroom.db.engine import Database
+
+
+def test_no_connection_of_a_server_copies_the_log(tmp_path: Path) -> None:
+    """Also not the one that was opened before, to see whether the database is fine."""
+    database = Database(f"sqlite:///{tmp_path / 'file.db'}")
+
+    def copies_after() -> int:
+        with database.write() as connection:
+            pages: int = connection.execute(text("PRAGMA wal_autocheckpoint")).scalar_one()
+        return pages
+
+    assert copies_after() == 1_000
+    database.checkpoint_in_background()
+    with ThreadPoolExecutor(1) as other:
+        assert (copies_after(), other.submit(copies_after).result()) == (BACKSTOP_PAGES, BACKSTOP_PAGES)
+    database.close()
 
 
 def test_the_log_does_not_grow_for_ever(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,13 @@ class Collector:
         context.on("request", self._request)
         context.on("console", self._console)
         context.on("weberror", lambda error: self.found.append(f"a script failed: {error.error}"))
+
+    def expect(self, page: Page, paths: set[str]) -> None:
+        """Waits until it has looked at these, which the page gets; it hears of them a little later than the page."""
+        deadline = time.monotonic() + 15
+        while not paths <= self.bytes.keys():
+            assert time.monotonic() < deadline, f"the page does not get {paths - self.bytes.keys()}"
+            page.evaluate("new Promise(requestAnimationFrame)")
 
     def check(self, page: Page) -> None:
         """Looks at what a page has kept in the browser."""

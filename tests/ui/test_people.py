@@ -24,6 +24,15 @@ def user_of(admin: Caller, someone: Caller) -> str:
     return name
 
 
+def with_few_workspaces(admin: Caller, person: Callable[..., Caller]) -> Caller:
+    """An administrator of the server who belongs to the administrator's workspace alone."""
+    somebody = person("viewer")
+    name = user_of(admin, somebody)
+    user = admin.call("GET", f"/users/{name}").data
+    assert admin.call("PATCH", f"/users/{user['id']}", {"admin": True}).status == 200  # which ends their session
+    return replace(somebody, token=None).log_in(name)
+
+
 def test_members(page: Page, admin: Caller, person: Callable[..., Caller]) -> None:
     """Administrators of a workspace add members, change their roles and take them out; the last administrator stays."""
     name = user_of(admin, person(None))
@@ -50,8 +59,9 @@ def test_members(page: Page, admin: Caller, person: Callable[..., Caller]) -> No
     expect(page.get_by_role("alert")).to_contain_text("is the last administrator")
 
 
-def test_workspaces(page: Page, admin: Caller) -> None:
+def test_workspaces(admin: Caller, person: Callable[..., Caller], sign_in: SignIn) -> None:
     """Administrators of the server make workspaces and work there then; a button leads to each of the others."""
+    page = sign_in(with_few_workspaces(admin, person))
     name = f"{admin.workspace}-new"
     page.goto("/workspaces")
     page.get_by_label("Name").fill("no blanks")
@@ -62,8 +72,8 @@ def test_workspaces(page: Page, admin: Caller) -> None:
     arrive(page, f"Members of {name}")
     expect(page.get_by_label("Workspace")).to_have_value(name)
     page.goto("/workspaces")
-    page.get_by_role("button", name="Go to default").click()
-    arrive(page, "Members of default")
+    page.get_by_role("button", name=f"Go to {admin.workspace}", exact=True).click()
+    arrive(page, f"Members of {admin.workspace}")
 
 
 def test_choosing_a_workspace(admin: Caller, person: Callable[[str], Caller], sign_in: SignIn) -> None:
@@ -85,16 +95,15 @@ def test_more_workspaces_than_one_chooses_from(admin: Caller, person: Callable[.
     """An administrator of the server finds their own workspaces first; the frame leads to the list of those it has no room for."""
     for number in range(100):
         assert admin.call("POST", "/workspaces", {"name": f"_{admin.workspace}-{number}"}).status == 201
-    somebody = person("viewer")
-    name = user_of(admin, somebody)
-    user = admin.call("GET", f"/users/{name}").data
-    assert admin.call("PATCH", f"/users/{user['id']}", {"admin": True}).status == 200  # which ends their session
-    page = sign_in(replace(somebody, token=None).log_in(name))
+    page = sign_in(with_few_workspaces(admin, person))
     page.goto("/secrets")
     assert page.get_by_label("Workspace").locator("option").first.inner_text() == admin.workspace
     page.get_by_role("link", name="All workspaces").click()
     arrive(page, "Workspaces")
-    look_for_barriers(page)
+    for width in (1100, 320):
+        page.set_viewport_size({"width": width, "height": 700})
+        look_for_barriers(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_service_accounts(page: Page, admin: Caller) -> None:

@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 
 from tests.callers import Caller
 from tests.canary import CANARY
-from tests.ui.browser import look_for_barriers
+from tests.ui.browser import Collector, look_for_barriers
 from tests.ui.conftest import SignIn
 
 
@@ -103,11 +103,11 @@ def test_all_sorts_of_screens(admin: Caller, sign_in: SignIn, scheme: str, width
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
-def test_first_page_is_light(page: Page, collector: Callable[..., None], admin: Caller) -> None:
+def test_first_page_is_light(page: Page, collector: Collector, admin: Caller) -> None:
     """A first page with all that it needs takes less than 100 kB."""
     for number in range(50):
         admin.create(f"s{number}", {"username": CANARY, "password": CANARY}, labels={"team": "data"})
     page.goto("/secrets")
     expect(page.locator("tbody tr")).to_have_count(50)
-    assert {"/secrets", "/static/htmx.min.js", "/static/style.css", "/static/script.js"} <= collector.bytes.keys()
+    collector.expect(page, {"/secrets", "/static/htmx.min.js", "/static/style.css", "/static/script.js"})
     assert sum(collector.bytes.values()) < 100_000

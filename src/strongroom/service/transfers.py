@@ -9,7 +9,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import replace
 
 import msgspec
 
@@ -296,7 +295,7 @@ class Transfers:
             return wrong
         place = next((each for each in row.placements if each.store_id == store.store_id), None)
         others = [each for each in row.placements if each.store_id != store.store_id]
-        source = replace(row, placements=others)
+        source = msgspec.structs.replace(row, placements=others)
         try:
             self._placements.fetch(source)
         except StrongroomError:

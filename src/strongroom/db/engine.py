@@ -165,8 +165,8 @@ class Database:
         return self._sqlite
 
     @contextmanager
-    def together(self, *, patient: bool = True) -> Iterator[None]:
-        """Makes one durable transaction of all that this thread writes in the block; undone when it raises.
+    def together(self, *, patient: bool = True) -> Iterator[Connection]:
+        """Makes one durable transaction of all that this thread writes in the block; undone when it raises. Gives its connection.
 
         Each `write` in it stays atomic: one that raises is undone alone. For a database that `has_one_writer`. Unless `patient`,
         `OthersWrite` when somebody else is writing.
@@ -176,7 +176,7 @@ class Database:
             with self._whole(connection, patient=patient):
                 self._held.together = True
                 try:
-                    yield
+                    yield connection
                 finally:
                     self._held.together = False
                 _check_under_way(connection)

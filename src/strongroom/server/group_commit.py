@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from strongroom.db.engine import Database, OthersWrite
@@ -118,18 +118,20 @@ class GroupCommit:
 
     def _write(self, batch: Sequence[_Waiting], *, patient: bool = True) -> Sequence[Any]:
         """What each of them gets: an error for all when nothing was done. `OthersWrite`, unless `patient`."""
-        outcomes: list[Any] = []
-        facts: list[Facts] = []
         try:
-            with self._database.together(patient=patient) if self.takes_changes else nullcontext():
+            if not self.takes_changes:
+                self._log.record([each for waiting in batch for each in waiting.facts])
+                return [None] * len(batch)
+            outcomes: list[Any] = []
+            facts: list[Facts] = []
+            with self._database.together(patient=patient) as connection:
                 begun = time.perf_counter()
                 for each in batch:
                     outcome, happened = (None, each.facts) if each.change is None else _outcome(each.change)
                     outcomes.append(outcome)
                     facts += happened
-                if facts:
-                    self._log.record(facts)
-            self._quick = self.takes_changes and time.perf_counter() - begun < _QUICK_SECONDS
+                self._log.add(connection, facts)
+            self._quick = time.perf_counter() - begun < _QUICK_SECONDS
         except OthersWrite:
             raise
         except Exception as error:  # noqa: BLE001 - everybody whose event is not on record is told

@@ -124,19 +124,25 @@ class AuditLog:
         for _ in range(5):
             try:
                 with self._database.write() as connection:
-                    head = index.find_head(connection, lock=True)
-                    if head is None:
-                        index.begin(connection, START, head_mark(self._key, 0, START))
-                        head = (0, START, b"")
-                    entries = extend(self._key, head[0], head[1], [canonical(item) for item in facts])
-                    events = [_new(entry, item) for entry, item in zip(entries, facts, strict=True)]
-                    last = events[-1].row
-                    index.append(connection, events, head_mark(self._key, last.number, last.mark))
+                    self.add(connection, facts)
             except (ConstraintViolated, Deadlocked):  # two processes began the chain at once
                 continue
             else:
                 return
         raise Unavailable("the audit trail cannot be written", hint="try again")
+
+    def add(self, connection: Connection, facts: Sequence[Facts]) -> None:
+        """Adds the events in the caller's transaction. `ConstraintViolated` and `Deadlocked` when another one began the chain."""
+        if not facts:
+            return
+        head = index.find_head(connection, lock=True)
+        if head is None:
+            index.begin(connection, START, head_mark(self._key, 0, START))
+            head = (0, START, b"")
+        entries = extend(self._key, head[0], head[1], [canonical(item) for item in facts])
+        events = [_new(entry, item) for entry, item in zip(entries, facts, strict=True)]
+        last = events[-1].row
+        index.append(connection, events, head_mark(self._key, last.number, last.mark))
 
 
 def _new(entry: Entry, facts: Facts) -> NewEvent:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from strongroom.errors import AlreadyExists, Unavailable
 from strongroom.models.audit_event import ListAuditEvents, VerifyAudit
@@ -30,15 +31,15 @@ class Counting(AuditLog):
         super().__init__(deployment)
         self.written: list[int] = []
 
-    def record(self, facts: Sequence[Facts]) -> None:
+    def add(self, connection: Connection, facts: Sequence[Facts]) -> None:
         self.written.append(len(facts))
-        super().record(facts)
+        super().add(connection, facts)
 
 
 class Broken(AuditLog):
     """Cannot write."""
 
-    def record(self, facts: Sequence[Facts]) -> None:
+    def add(self, connection: Connection, facts: Sequence[Facts]) -> None:
         raise Unavailable("the disk is full")
 
 

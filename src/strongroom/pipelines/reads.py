@@ -11,7 +11,7 @@ from typing import Any
 
 from strongroom.client import Client
 from strongroom.client.observers import ValuesRead, recently_read
-from strongroom.models.reference import ResolvedReference, walk_texts
+from strongroom.models.reference import ResolvedReference, parse_reference, walk_texts
 from strongroom.models.run import SecretRead
 from strongroom.redaction import SHORTEST, Redactor, SecretText
 
@@ -34,8 +34,11 @@ class Reads:
         self._running: list[str] = []
 
     def recognise(self, data: Any) -> None:
-        """Masks values that this process read before the run and that stand in the data, as parameters that a pipeline was given."""
-        texts = [text for _, text in walk_texts(data)]
+        """Masks values that this process read before the run and that stand in the data, as parameters that a pipeline was given.
+
+        In references there is none: what they are made of is recorded as it is written.
+        """
+        texts = [text for _, text in walk_texts(data) if parse_reference(text) is None]
         for read in recently_read() if texts else ():
             for value in read.values.values():
                 if len(value.reveal()) >= SHORTEST and any(value.reveal() in text for text in texts):

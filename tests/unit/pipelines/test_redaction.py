@@ -68,6 +68,25 @@ def test_what_was_read_before_the_run(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"{MASK}\n"
 
 
+def test_references_are_recorded_as_they_are_written(client: Client) -> None:
+    """Also when the program has read a value before that happens to be a part of one."""
+    client.create_secret("plain", {"word": "token"})
+    client.create_secret("api", {"token": VALUE})
+    assert client.get_secret("plain").secret_values["word"] == "token"
+
+    @step(settings={"api": {"token": "{{api.token}}"}})
+    def look(context: StepContext) -> bool:
+        return bool(context.settings["api"]["token"] == VALUE)
+
+    @pipeline
+    def looking() -> None:
+        look()
+
+    run = looking()
+    assert run.output("look") is True
+    assert run.steps["look"].settings == {"api": {"token": "{{api.token}}"}}
+
+
 def run_with(work: Callable[[StepContext], object]) -> object:
     """A run with a step that does this."""
 

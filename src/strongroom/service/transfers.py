@@ -130,9 +130,11 @@ class Transfers:
                 moved = self._again([row for row in found if errors[_version(row)] is None])
                 emptied = self._copies.empty(moved, source, target, at_once=AT_ONCE)
                 errors |= {_version(row): error for row, error in zip(moved, emptied, strict=True)}
+            failed = [row for row in found if errors[_version(row)] is not None]
+            gone = set(map(_version, failed)) - set(map(_version, self._again(failed)))  # deleted meanwhile: no store has to have it
             for row in found:
-                error = errors[_version(row)]
-                needed = not _is_in(row, target) or (request.delete_secrets and _is_in(row, source))
+                error = None if _version(row) in gone else errors[_version(row)]
+                needed = _version(row) not in gone and (not _is_in(row, target) or (request.delete_secrets and _is_in(row, source)))
                 state.count(row, "failed" if error else "done" if needed else "skipped", error)
                 if error is not None and not request.ignore_errors:
                     step(state)

@@ -431,6 +431,29 @@ def test_what_is_deleted_while_one_looks_is_not_extra(worlds: Worlds, primary: S
     assert (job.report.done, job.report.failures, gone) == (1, [], [])
 
 
+@pytest.mark.parametrize("where", ["memory:primary", "memory:backup"])
+def test_what_is_deleted_meanwhile_has_not_failed(worlds: Worlds, primary: Shelf, backup: Shelf, where: str) -> None:
+    """A secret that goes just before a backup reads it, or reads it back, is none of which the backup has to tell."""
+    gone: list[str] = []
+
+    class Late(MemorySecretsStore):
+        def get(self, locator: str, *, seconds: float) -> dict[str, str]:
+            while gone and self.store_id == where:
+                world.alice.delete(gone.pop())
+                world.reconcile(0)
+            return super().get(locator, seconds=seconds)
+
+    former = worlds(primary) if where == "memory:primary" else worlds(primary, backup)
+    made = [former.alice.create(name, {"k": ONE}).id for name in "st"]
+    world = worlds(primary, backup, kind=Late)
+    world.alice = former.alice
+    gone.append(made[0])
+    report = back_up(world, delete_secrets=True).report
+    assert (gone, report.failures, report.done, report.failed, report.skipped) == ([], [], 1, 0, 1)
+    assert clean(world)
+    assert (world.on(primary), world.on(backup)) == (0, 1)
+
+
 def test_what_is_placed_while_one_looks_is_not_extra(postgresql_settings: Settings) -> None:
     """A put that is claimed between two looks at the index is known all the time."""
     world = World(postgresql_settings, None)

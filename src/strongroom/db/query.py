@@ -32,27 +32,29 @@ class Prepared:
         """All rows of a query."""
         text, order, constants = self._of(connection.dialect)
         given = {**constants, **parameters}
-        cursor = _open(connection, text)
         try:
-            cursor.execute(text, given if order is None else [given[name] for name in order])
-            rows: Sequence[Sequence[Any]] = cursor.fetchall()
+            cursor = _open(connection, text)
+            try:
+                cursor.execute(text, given if order is None else [given[name] for name in order])
+                rows: Sequence[Sequence[Any]] = cursor.fetchall()
+            finally:
+                cursor.close()
         except connection.dialect.loaded_dbapi.Error as error:
             raise _wrapped(connection, text, error) from error
-        finally:
-            cursor.close()
         return rows
 
     def run(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
         """Runs it once for each of the parameters."""
         text, order, constants = self._of(connection.dialect)
         given = [{**constants, **each} for each in parameters]
-        cursor = _open(connection, text)
         try:
-            cursor.executemany(text, given if order is None else [[each[name] for name in order] for each in given])
+            cursor = _open(connection, text)
+            try:
+                cursor.executemany(text, given if order is None else [[each[name] for name in order] for each in given])
+            finally:
+                cursor.close()
         except connection.dialect.loaded_dbapi.Error as error:
             raise _wrapped(connection, text, error) from error
-        finally:
-            cursor.close()
 
     def _of(self, dialect: Dialect) -> tuple[str, Sequence[str] | None, Mapping[str, Any]]:
         made = self._compiled.get(dialect.name)
@@ -89,13 +91,14 @@ class PreparedInsert(Prepared):
 
 def run_text(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> None:
     """Runs a statement as it is, such as one that begins a transaction; see `Prepared` for its errors."""
-    cursor = _open(connection, text)
     try:
-        cursor.execute(text, parameters)
+        cursor = _open(connection, text)
+        try:
+            cursor.execute(text, parameters)
+        finally:
+            cursor.close()
     except connection.dialect.loaded_dbapi.Error as error:
         raise _wrapped(connection, text, error) from error
-    finally:
-        cursor.close()
 
 
 _log = logging.getLogger(__name__)  # told each statement, as SQLAlchemy tells its own; never a parameter
@@ -109,10 +112,7 @@ def _open(connection: Connection, text: str) -> Any:
     assert raw is not None
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug("%s", text)
-    try:
-        return raw.cursor()
-    except connection.dialect.loaded_dbapi.Error as error:
-        raise _wrapped(connection, text, error) from error
+    return raw.cursor()
 
 
 def _wrapped(connection: Connection, text: str, error: Any) -> DBAPIError:

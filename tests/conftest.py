@@ -265,7 +265,8 @@ def strongroom_server(sqlite_template: Path, tmp_path_factory: pytest.TempPathFa
     log = server.log
     server.stop()
     assert not holds_canary(log), "a value leaked: the canary is in the server's log"
-    assert not any(holds_canary(path.read_bytes()) for path in folder.iterdir()), "a value leaked into the server's folder"
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert not any(holds_canary(path.read_bytes()) for path in files), "a value leaked into the server's folder"
 
 
 @pytest.fixture(scope="session")

@@ -118,7 +118,7 @@ class Dispatching:
     def add(self, role: Role, *, admin: bool = False) -> Somebody:
         actor = add_user(self.service, self.root.handle, name := unused(), None if role is Role.NONE else role, admin=admin)
         if role is not Role.NONE:  # of all the workspaces, the user has chosen none yet
-            actor = replace(actor, workspace_id=self.root.handle.workspace_id, workspace=self.workspace, role=role)
+            actor = msgspec.structs.replace(actor, workspace_id=self.root.handle.workspace_id, workspace=self.workspace, role=role)
         return Somebody(name, role, admin, actor)
 
     def setup_token(self) -> str:
@@ -127,7 +127,7 @@ class Dispatching:
     @contextmanager
     def as_editor(self, who: Somebody) -> Iterator[Somebody]:
         actor: Actor = who.handle
-        yield replace(who, handle=replace(actor, workspace_id=self.root.handle.workspace_id, role=Role.EDITOR))
+        yield replace(who, handle=msgspec.structs.replace(actor, workspace_id=self.root.handle.workspace_id, role=Role.EDITOR))
 
     def bearer(self, who: Somebody, token: str) -> Somebody:
         return replace(who, handle=self.service.identities.authenticate(token))

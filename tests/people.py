@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 from sqlalchemy import insert
 
@@ -83,7 +84,7 @@ class Person:
 
     def as_role(self, role: Role) -> Person:
         """The same person with another role."""
-        return replace(self, actor=replace(self.actor, role=role))
+        return replace(self, actor=msgspec.structs.replace(self.actor, role=role))
 
 
 def together(count: int, attempt: Callable[[int], object]) -> list[object]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from strongroom.auth.policy import Role
 from strongroom.auth.run_access import RunAccess
 
 
-@dataclass(frozen=True)
-class Actor:
+class Actor(msgspec.Struct, frozen=True):
     """A user or service account at work in one workspace, with its role there.
 
     `admin` administers the server. `token_id` is what it proved itself by; None for whoever holds the embedded store. With a `run`

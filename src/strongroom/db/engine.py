@@ -7,10 +7,10 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -20,11 +20,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from strongroom.db.checkpoints import BACKSTOP_PAGES, Checkpoints
 from strongroom.db.patience import DEFAULT_SECONDS, connect_to_mysql, connect_to_postgresql, has_given_up
-from strongroom.db.query import run_text
+from strongroom.db.query import data_version, run_text
 from strongroom.db.turn import WaitedTooLong, WriteTurn
 from strongroom.errors import ConfigurationError, MissingExtra, StrongroomError, Unavailable
 
 BUSY_TIMEOUT_SECONDS = 30
+MOST_REMEMBERED = 256
+"""So many rows a thread remembers; each may hold the sealed values of a secret, 64 KiB at most."""
+
+T = TypeVar("T")
+
 _DRIVERS = {
     "postgresql": ("postgresql+psycopg", "postgresql"),
     "mysql": ("mysql+pymysql", "mysql"),
@@ -107,6 +112,33 @@ class Database:
         except _DATABASE_ERRORS as error:
             raise _translated(error) from error
 
+    def recall(self, key: Hashable, look_up: Callable[[Connection], T]) -> T:
+        """What `look_up` finds by single statements, as of the latest committed state; `key` says what it looks for.
+
+        On SQLite it is not even called while nobody has changed the database since this thread looked the last time, which SQLite
+        tells for a fraction of what a look-up costs. What it gives must not be changed.
+        """
+        held = self._held
+        connection = getattr(held, "connection", None) or (self._hold() if self._sqlite else None)
+        if connection is None or _is_under_way(connection):  # what is not committed yet may be undone
+            with self.read() as connection:
+                return look_up(connection)
+        try:
+            version = data_version(connection)
+            if version != held.version:
+                held.version = version
+                held.found = {}
+            found = held.found
+            if key in found:
+                known: T = found[key]
+                return known
+            while len(found) >= MOST_REMEMBERED:
+                del found[next(iter(found))]
+            looked_up = found[key] = look_up(connection)
+        except _DATABASE_ERRORS as error:
+            raise _translated(error) from error
+        return looked_up
+
     def _undo(self, connection: Connection) -> None:
         """Ends a transaction that failed. Some failures have ended it already; a connection that cannot do it is given up."""
         try:
@@ -122,7 +154,7 @@ class Database:
             connection = self._reading.connect()
         except _DATABASE_ERRORS as error:
             raise _translated(error) from error
-        self._held.connection = connection
+        self._held.connection, self._held.version, self._held.found = connection, -1, {}
         self._all_held.add(connection)
         return connection
 
@@ -196,6 +228,7 @@ class Database:
                     run_text(connection, "BEGIN IMMEDIATE")
                 else:
                     _begin_at_once(connection)
+                self._held.version = -1  # SQLite does not tell a connection of its own changes
                 try:
                     yield
                     run_text(connection, "COMMIT")

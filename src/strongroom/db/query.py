@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection, Table, insert
@@ -68,7 +69,8 @@ class PreparedInsert(Prepared):
     """An INSERT of all columns of a table."""
 
     def __init__(self, table: Table) -> None:
-        super().__init__(insert(table), [column.name for column in table.c])
+        self._names = [column.name for column in table.c]
+        super().__init__(insert(table), self._names)
         self._together = max(1, _MOST_VARIABLES // len(table.c))
 
     def run(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
@@ -80,13 +82,18 @@ class PreparedInsert(Prepared):
         if connection.dialect.name != "sqlite" or len(parameters) == 1:
             super().run(connection, parameters)
             return
-        text, order, _ = self._of(connection.dialect)
-        assert order is not None
-        head, _, row = text.partition(" VALUES ")
-        for first in range(0, len(parameters), self._together):
-            some = parameters[first : first + self._together]
-            statement = f"{head} VALUES {', '.join([row] * len(some))}"
-            run_text(connection, statement, [each[name] for each in some for name in order])
+        self.run_rows(connection, [[each[name] for name in self._names] for each in parameters])
+
+    def run_rows(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """The same, for values in the order of the table's columns."""
+        if connection.dialect.name != "sqlite":
+            super().run(connection, [dict(zip(self._names, row, strict=True)) for row in rows])
+            return
+        head, _, places = self._of(connection.dialect)[0].partition(" VALUES ")
+        for first in range(0, len(rows), self._together):
+            some = rows[first : first + self._together]
+            statement = f"{head} VALUES {', '.join([places] * len(some))}"
+            run_text(connection, statement, list(chain.from_iterable(some)))
 
 
 def run_text(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> None:
@@ -99,6 +106,19 @@ def run_text(connection: Connection, text: str, parameters: Sequence[Any] = ()) 
             cursor.close()
     except connection.dialect.loaded_dbapi.Error as error:
         raise _wrapped(connection, text, error) from error
+
+
+def data_version(connection: Connection) -> int:
+    """A number of SQLite that is another one once any other connection has changed the file; see `Prepared` for its errors.
+
+    https://www.sqlite.org/pragma.html#pragma_data_version
+    """
+    raw: Any = connection.connection.dbapi_connection
+    try:
+        [(version,)] = raw.execute("PRAGMA data_version")
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _wrapped(connection, "PRAGMA data_version", error) from error
+    return int(version)
 
 
 _log = logging.getLogger(__name__)  # told each statement, as SQLAlchemy tells its own; never a parameter

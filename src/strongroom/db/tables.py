@@ -485,3 +485,13 @@ audit_head = Table(
     Column("mark", blob(32), nullable=False),
     Column("head", blob(32), nullable=False),
 )
+
+audit_journals = Table(
+    "audit_journals",
+    metadata,
+    # How much of a file beside the database is in the chain: so many bytes, up to the entry with this mark.
+    Column("name", exact(64), primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("mark", blob(32), nullable=False),
+    sqlite_with_rowid=False,
+)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
 from strongroom.db.query import Prepared, PreparedInsert
-from strongroom.db.tables import audit_events, audit_head
+from strongroom.db.tables import audit_events, audit_head, audit_journals
 from strongroom.metadata.conditions import can_be_stored
 
 _HEAD = 1
@@ -31,14 +31,16 @@ class EventRow(msgspec.Struct, frozen=True):
 
 
 class NewEvent(msgspec.Struct, frozen=True):
-    """An event to be added, with what it is found by."""
+    """An event to be added, with what it is found by: the columns in their order."""
 
-    row: EventRow
+    number: int
     actor: str
     operation: str
     target: str
     target_id: str
     outcome: str
+    facts: bytes
+    mark: bytes
 
 
 def find_head(connection: Connection, *, lock: bool = False) -> tuple[int, bytes, bytes] | None:
@@ -54,23 +56,8 @@ def begin(connection: Connection, mark: bytes, head: bytes) -> None:
 
 def append(connection: Connection, events: Sequence[NewEvent], head: bytes) -> None:
     """Adds events behind the head, which the caller has locked."""
-    _INSERT.run(
-        connection,
-        [
-            {
-                "number": event.row.number,
-                "actor": event.actor,
-                "operation": event.operation,
-                "target": event.target,
-                "target_id": event.target_id,
-                "outcome": event.outcome,
-                "facts": event.row.facts,
-                "mark": event.row.mark,
-            }
-            for event in events
-        ],
-    )
-    last = events[-1].row
+    _INSERT.run_rows(connection, [msgspec.structs.astuple(event) for event in events])
+    last = events[-1]
     _MOVE_HEAD.run(connection, [{"last": last.number, "its_mark": last.mark, "both": head}])
 
 
@@ -118,8 +105,44 @@ def all_events(connection: Connection, upto: int, batch: int = 2_000) -> Iterato
             .limit(batch)
         ).all()
         for row in rows:
-            event = EventRow(row.number, row.facts, row.mark)
-            yield event, NewEvent(event, row.actor, row.operation, row.target, row.target_id, row.outcome)
+            yield EventRow(row.number, row.facts, row.mark), NewEvent(*row)
         if len(rows) < batch:
             return
         after = rows[-1].number
+
+
+# Journals
+
+_FIND_JOURNAL = Prepared(
+    select(audit_journals.c.position, audit_journals.c.mark).where(audit_journals.c.name == bindparam("journal"))
+)
+_MOVE_JOURNAL = Prepared(
+    update(audit_journals)
+    .where(audit_journals.c.name == bindparam("journal"))
+    .values(position=bindparam("upto"), mark=bindparam("its_mark"))
+)
+
+
+def find_journal(connection: Connection, name: str) -> tuple[int, bytes] | None:
+    """How many bytes of the journal are in the chain, and the mark of the entry that ends there."""
+    return next(((row[0], row[1]) for row in _FIND_JOURNAL.all(connection, {"journal": name})), None)
+
+
+def journal_names(connection: Connection) -> set[str]:
+    """The names of all journals that are noted."""
+    return set(connection.execute(select(audit_journals.c.name)).scalars())
+
+
+def add_journal(connection: Connection, name: str, position: int, mark: bytes) -> None:
+    """Notes a journal, and how much of it is in the chain."""
+    connection.execute(insert(audit_journals).values(name=name, position=position, mark=mark))
+
+
+def move_journal(connection: Connection, name: str, position: int, mark: bytes) -> None:
+    """Notes that more of the journal is in the chain."""
+    _MOVE_JOURNAL.run(connection, [{"journal": name, "upto": position, "its_mark": mark}])
+
+
+def forget_journal(connection: Connection, name: str) -> None:
+    """Drops the note, when there is no such file any more."""
+    connection.execute(delete(audit_journals).where(audit_journals.c.name == name))

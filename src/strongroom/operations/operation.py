@@ -23,7 +23,7 @@ class Repeat(enum.Enum):
     WITH_KEY = enum.auto()  # an `Idempotency-Key` gives the first answer again
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operation(Generic[Request, Response]):
     """One thing that can be asked for, as a row of data.
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from strongroom.db.engine import Database, OthersWrite
 from strongroom.errors import Unavailable
+from strongroom.server.journal import JournalTrail
 from strongroom.service.audit import AuditLog, Facts
 
 MAX_WAITING = 10_000
@@ -49,8 +50,9 @@ class GroupCommit:
     quick the last time; otherwise a thread does, one transaction after the other.
     """
 
-    def __init__(self, log: AuditLog, database: Database) -> None:
-        self._log, self._database = log, database
+    def __init__(self, log: AuditLog, database: Database, journal: JournalTrail | None = None) -> None:
+        """Where there is a `journal`, events that belong to no change go there instead."""
+        self._log, self._database, self._journal = log, database, journal
         self.takes_changes = database.has_one_writer
         """Whether there is `perform`."""
         self._quick = self.takes_changes
@@ -61,7 +63,7 @@ class GroupCommit:
 
     def record(self, facts: Sequence[Facts]) -> asyncio.Future[None]:
         """Is done when the events are on record."""
-        return self._add(None, facts)
+        return self._add(None, facts) if self._journal is None else self._journal.record(facts)
 
     def perform(self, change: Change) -> asyncio.Future[Any]:
         """The change's outcome, when it and its events are durable, both or none. It is made even if nobody waits any more.
@@ -74,6 +76,8 @@ class GroupCommit:
         """Ends when all is on record."""
         await self._idle.wait()
         self._thread.shutdown()
+        if self._journal is not None:
+            await self._journal.close()
 
     def _add(self, change: Change | None, facts: Sequence[Facts]) -> asyncio.Future[Any]:
         loop = asyncio.get_running_loop()
@@ -126,6 +130,8 @@ class GroupCommit:
             facts: list[Facts] = []
             with self._database.together(patient=patient) as connection:
                 begun = time.perf_counter()
+                if self._journal is not None and self._journal.path is not None:
+                    self._log.collect_in(connection, self._journal.path)  # what happened before comes first
                 for each in batch:
                     outcome, happened = (None, each.facts) if each.change is None else _outcome(each.change)
                     outcomes.append(outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 import time
@@ -25,6 +26,7 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
 ]
 _HEADERS_TLS = [*_HEADERS, (b"strict-transport-security", b"max-age=31536000")]
+_NAMES = frozenset(name for name, _ in _HEADERS_TLS)
 
 
 class Manners:
@@ -49,9 +51,10 @@ class Manners:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 own = _HEADERS_TLS if scope["scheme"] == "https" else _HEADERS
-                given = [name for name, _ in message["headers"]]  # in lower case; pages have a policy of their own
-                missing = [each for each in own if each[0] not in given]
-                message["headers"] = [*message["headers"], *missing, (b"x-request-id", request_id.encode())]
+                given = message["headers"]  # in lower case; pages have a policy of their own
+                if not _NAMES.isdisjoint([name for name, _ in given]):
+                    own = [each for each in own if each[0] not in dict(given)]
+                message["headers"] = [*given, *own, (b"x-request-id", request_id.encode())]
             await send(message)
 
         try:
@@ -93,6 +96,12 @@ def describe(error: BaseException) -> list[str]:
     return lines
 
 
+_numbers = itertools.count(secrets.randbits(63))
+"""Request ids of this process: no other one has come to the same numbers."""
+
+
 def _request_id(scope: Scope) -> str:
-    given = next((text for name, text in scope["headers"] if name == b"x-request-id"), b"")
-    return given.decode() if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+    for name, text in scope["headers"]:
+        if name == b"x-request-id" and _REQUEST_ID.fullmatch(text):
+            return str(text, "ascii")
+    return f"{next(_numbers):016x}"

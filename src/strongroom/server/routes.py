@@ -13,8 +13,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from strongroom.auth.access import check_access
 from strongroom.auth.actor import Actor
@@ -48,6 +47,9 @@ ROOT = "/api/v1"
 MAX_BODY_BYTES = 1_048_576
 MAX_ANONYMOUS_BODY_BYTES = 16_384
 """The same for whoever has no token: anybody can make the server hold that much, for as long as it waits."""
+
+KNOWN_PATHS = 256
+"""Of so many paths it is remembered what they lead to."""
 
 HASHING = frozenset(
     operation.name for operation in (of_user.CHANGE_PASSWORD, of_user.CREATE, of_user.LOGIN, of_user.SET_UP, of_user.UPDATE)
@@ -97,7 +99,7 @@ class PathTable:
         for rows in self._by_length.values():  # what is written out comes before what is open
             rows.sort(key=lambda row: [segment is None for segment in row[0]])
 
-    def find(self, method: str, raw_path: str) -> tuple[Row, dict[str, str | None]]:
+    def find(self, method: str, raw_path: str) -> tuple[Row, Mapping[str, str | None]]:
         """The operation and the parameters in its path, or a `Refusal`: 404, or 405 with the methods that there are."""
         segments = raw_path.removeprefix("/").split("/")
         allowed: set[str] = set()
@@ -129,7 +131,7 @@ class Api:
 
     def __init__(self, service: Service, operations: Sequence[Row], pools: Pools, trail: GroupCommit, pulse: Pulse, log: Any) -> None:
         self._service, self._pools, self._trail, self._pulse, self._log = service, pools, trail, pulse, log
-        self._table = PathTable(operations)
+        self._find = functools.lru_cache(KNOWN_PATHS)(PathTable(operations).find)
         self._under_way: set[asyncio.Future[Any]] = set()
 
     async def close(self) -> None:
@@ -140,9 +142,8 @@ class Api:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
-        request = Request(scope, receive)
         try:
-            response = await self._answer(request)
+            response: ASGIApp = await self._answer(scope, receive)
         except StrongroomError as error:
             if isinstance(error, ConfigurationError):
                 self._log.error("misconfigured", error=describe(error))
@@ -151,25 +152,26 @@ class Api:
             response = error_response(error)
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
-        raw_path = request.scope.get("raw_path") or quote(request.scope["path"]).encode()
-        operation, path = self._table.find(request.method, raw_path.decode("ascii", "replace").removeprefix(ROOT))
-        request.scope["strongroom.operation"] = operation.name
-        query = request.scope["query_string"].decode("ascii", "replace")
+    async def _answer(self, scope: Scope, receive: Receive) -> _Answer:
+        raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
+        operation, path = self._find(scope["method"], raw_path.decode("ascii", "replace").removeprefix(ROOT))
+        scope["strongroom.operation"] = operation.name
+        query = scope["query_string"].decode("ascii", "replace")
         if self._pulse.doubted:
             await self._pulse.steady()
         try:
             try:
-                actor = self._actor(request, operation, query)
+                actor = self._actor(scope, operation, query)
             except Unanswered:
-                actor = await self._in_thread(lambda: self._actor(request, operation, query))
+                actor = await self._in_thread(lambda: self._actor(scope, operation, query))
         except Unauthenticated as error:
-            facts = facts_of(operation, Actor.anonymous(client_address(request.scope)), None, error)
+            facts = facts_of(operation, Actor.anonymous(client_address(scope)), None, error)
             await self._trail.record(facts)
             raise
         if operation.method == "GET":
             reply = await self._read(operation, request_of_query(operation, path, query), actor)
             return _response(operation, reply, to_json)
+        request = Request(scope, receive)
         if operation.method == "DELETE":
             _refuse_if_match(request)
             body, wanted = b"", request_of_query(operation, path, query)
@@ -271,16 +273,17 @@ class Api:
             return self._pools.fetching
         return self._pools.reading if _may_look_at_much(operation, wanted) else None
 
-    def _actor(self, request: Request, operation: Row, query: str) -> Actor:
+    def _actor(self, scope: Scope, operation: Row, query: str) -> Actor:
         """Whoever is asking: one query, for every request."""
-        address = client_address(request.scope)
+        address = client_address(scope)
         if operation.permission is None:
             return Actor.anonymous(address)
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        given = next((text for name, text in scope["headers"] if name == b"authorization"), b"")
+        scheme, _, token = given.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("this needs a token", hint="log in: strongroom login URL")
         actor = self._service.identities.authenticate(token.strip(), workspace_of(query), address)
-        request.scope["strongroom.actor"] = actor.user_id
+        scope["strongroom.actor"] = actor.user_id
         return actor
 
     async def _in_thread(self, read: Callable[[], T]) -> T:
@@ -314,7 +317,7 @@ class Api:
             replies.abandon(ticket)
             raise
         try:
-            replies.finish(ticket, Reply(response.status_code, bytes(response.body).decode()))
+            replies.finish(ticket, Reply(response.status, response.body.decode()))
         except StrongroomError as error:  # it was done: that is what matters to whoever waits; repeating it is refused for a while
             self._log.error("the reply to a request could not be kept", error=describe(error))
         return outcome, facts
@@ -325,17 +328,31 @@ def _may_look_at_much(operation: Row, wanted: Any) -> bool:
     return operation is of_audit.LIST or (operation is of_secret.LIST and any(getattr(wanted, each) for each in _FILTERS))
 
 
-def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> Response:
+class _Answer:
+    """A response that is all there: what Starlette's is, made in a fraction of the time."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        self.status, self.headers, self.body = status, headers, body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
+        await send({"type": "http.response.body", "body": self.body})
+
+
+def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> _Answer:
     """What an operation answers when it succeeds."""
     if reply is None:
-        return Response(status_code=204)
-    headers: dict[str, str] = {}
+        return _Answer(204, [], b"")
+    body = encode(reply)
+    headers = [(b"content-length", b"%d" % len(body)), (b"content-type", _JSON.encode())]
     if operation.creates is not None:
-        headers["Location"] = ROOT + re.sub(r"{(\w+)}", lambda found: quote(str(getattr(reply, found[1])), ""), operation.creates)
+        path = re.sub(r"{(\w+)}", lambda found: quote(str(getattr(reply, found[1])), ""), operation.creates)
+        headers.append((b"location", f"{ROOT}{path}".encode()))
     if isinstance(reply, Secret):
-        headers["ETag"] = f'"{reply.version}"'
-    status = 202 if operation.begins_job else 200 if operation.creates is None else 201
-    return Response(encode(reply), status, headers, _JSON)
+        headers.append((b"etag", b'"%d"' % reply.version))
+    return _Answer(202 if operation.begins_job else 200 if operation.creates is None else 201, headers, body)
 
 
 def _decoded(operation: Row, body: str) -> Any:

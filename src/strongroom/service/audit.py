@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from strongroom.audit.chain import START, Entry, Verification, audit_key, canonical, extend, head_mark
+from strongroom.audit.journal import SUPPORTED, Journal, Position, journals, read, remove, start_of, taken_over
 from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Deadlocked
@@ -47,6 +50,11 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _decode = msgspec.json.Decoder(Facts).decode
+COLLECTED = 256
+"""So many events are moved from a journal to the chain at once: others wait meanwhile."""
+
+_DONE = -1
+"""The position of a journal whose events are all in the chain, and which nobody writes any more."""
 
 
 def facts_of_administration(operation: str, actor: Actor, target: str, target_id: str, outcome: str) -> Facts:
@@ -100,11 +108,16 @@ def facts_of(operation: Operation[Any, Any], actor: Actor, request: Any, outcome
     if resolved:
         return [one(name, secret_id, version) for name, secret_id, version in resolved]
     # In the path stands what a request is about; elsewhere a name may be a filter of a list.
-    asked = {field: getattr(request, field, None) or "" for field in ("id", "name") if f"{{{field}}}" in operation.path}
+    asked = {field: getattr(request, field, None) or "" for field in _fields_in_path(operation)}
     target = getattr(response, "name", None) or asked.get("name") or getattr(request, "username", None) or ""
     target_id = getattr(response, "id", None) or asked.get("id") or ""
     version = getattr(response, "version", None)
     return [one(str(target), str(target_id), version if isinstance(version, int) else None)]
+
+
+@cache
+def _fields_in_path(operation: Operation[Any, Any]) -> tuple[str, ...]:
+    return tuple(field for field in ("id", "name") if f"{{{field}}}" in operation.path)
 
 
 def _text(text: str) -> str:
@@ -114,10 +127,16 @@ def _text(text: str) -> str:
 
 
 class AuditLog:
-    """Adds events to the chain. Thread-safe; processes take turns, by a lock on the chain's head."""
+    """Adds events to the chain. Thread-safe; processes take turns, by a lock on the chain's head.
+
+    Where the database is a file, a process that answers many requests may put their events on record in a journal beside it, which
+    costs less. Whoever looks at the trail, and whoever starts to answer, collects what is in the journals.
+    """
 
     def __init__(self, deployment: Deployment) -> None:
         self._database, self._key = deployment.database, audit_key(deployment.digest_key)
+        beside = self._database.has_one_writer and SUPPORTED
+        self._folder = Path(f"{self._database.url.database}-audit") if beside else None
 
     def record(self, facts: Sequence[Facts]) -> None:
         """Adds the events, durably, in one transaction. `Unavailable` when that cannot be done."""
@@ -133,21 +152,121 @@ class AuditLog:
 
     def add(self, connection: Connection, facts: Sequence[Facts]) -> None:
         """Adds the events in the caller's transaction. `ConstraintViolated` and `Deadlocked` when another one began the chain."""
+        self._add(connection, facts, [canonical(item) for item in facts])
+
+    def _add(self, connection: Connection, facts: Sequence[Facts], written: Sequence[bytes]) -> None:
         if not facts:
             return
         head = index.find_head(connection, lock=True)
         if head is None:
             index.begin(connection, START, head_mark(self._key, 0, START))
             head = (0, START, b"")
-        entries = extend(self._key, head[0], head[1], [canonical(item) for item in facts])
-        events = [_new(entry, item) for entry, item in zip(entries, facts, strict=True)]
-        last = events[-1].row
+        entries = extend(self._key, head[0], head[1], written)
+        events = [_new(entry.number, entry.facts, entry.mark, item) for entry, item in zip(entries, facts, strict=True)]
+        last = events[-1]
         index.append(connection, events, head_mark(self._key, last.number, last.mark))
 
+    def new_journal(self) -> Journal | None:
+        """A journal for this process; None where the database is no file. `OSError`, `Unavailable`."""
+        if self._folder is None:
+            return None
+        journal = Journal(self._folder, self._key)
+        start = start_of(journal.path)
+        try:
+            with self._database.write() as connection:  # from now on it is told when the file is gone
+                index.add_journal(connection, journal.path.name, start.offset, start.mark)
+        except BaseException:
+            journal.close()
+            raise
+        return journal
 
-def _new(entry: Entry, facts: Facts) -> NewEvent:
-    row = EventRow(entry.number, entry.facts, entry.mark)
-    return NewEvent(row, facts.actor, facts.operation, facts.target, facts.target_id, facts.outcome)
+    def collect(self, path: Path, *, patient: bool = True) -> int:
+        """Moves up to `COLLECTED` events of a journal, or a few more, on to the chain, in one transaction; gives how many.
+
+        Each is moved once, whoever does it. Unless `patient`, `OthersWrite` when somebody else is writing.
+        """
+        with self._database.together(patient=patient) as connection:
+            return self.collect_in(connection, path)[0]
+
+    def collect_in(self, connection: Connection, path: Path) -> tuple[int, bool]:
+        """The same in the caller's transaction, and whether the events end at something that is no entry."""
+        noted = index.find_journal(connection, path.name)
+        if noted is not None and noted[0] < 0:
+            return 0, False
+        # Looked at within the transaction: the note of a journal is dropped after its file is gone.
+        try:
+            found = read(path, self._key, start_of(path) if noted is None else Position(*noted), COLLECTED)
+        except FileNotFoundError:
+            return 0, False
+        except OSError as error:
+            raise Unavailable(f"a journal of the audit trail cannot be read: {error.strerror}", hint="look at the disk") from None
+        if found.facts:
+            self._add(connection, [_decode(item) for item in found.facts], found.facts)
+            if noted is None:
+                index.add_journal(connection, path.name, found.end.offset, found.end.mark)
+            else:
+                index.move_journal(connection, path.name, found.end.offset, found.end.mark)
+        return len(found.facts), found.broken
+
+    def collect_all(self) -> None:
+        """Moves all events of all journals on, and removes the journals of processes that ended.
+
+        What should be there and is not, or was changed, is on record then.
+        """
+        if self._folder is None:
+            return
+        found = journals(self._folder)
+        for path in found:
+            while self._has_more(path) and self.collect(path) >= COLLECTED:
+                pass
+            self.finish(path)
+        with self._database.read() as connection:
+            noted = index.journal_names(connection)
+        for name in noted - {path.name for path in found}:
+            with self._database.together() as connection:
+                known = index.find_journal(connection, name)
+                if known is not None and not (self._folder / name).exists():
+                    if known[0] >= 0:
+                        self.add(connection, [_trouble(name, "missing")])
+                    index.forget_journal(connection, name)
+
+    def finish(self, path: Path) -> int:
+        """Moves all events of a journal on, and removes it, if it was left behind; gives how many. Else does nothing."""
+        moved = 0
+        with taken_over(path) as ours:
+            if ours:
+                count, broken = COLLECTED, False
+                while count >= COLLECTED:
+                    with self._database.together() as connection:
+                        count, broken = self.collect_in(connection, path)
+                        moved += count
+                        if count < COLLECTED:
+                            if broken:  # nobody was told that it is on record, unless somebody changed it
+                                self.add(connection, [_trouble(path.name, "broken")])
+                            index.move_journal(connection, path.name, _DONE, b"")
+                remove(path)
+                with self._database.write() as connection:
+                    index.forget_journal(connection, path.name)
+        return moved
+
+    def _has_more(self, path: Path) -> bool:
+        """Whether a journal has events that are not in the chain. Asks without a turn to write."""
+        with self._database.read() as connection:
+            noted = index.find_journal(connection, path.name)
+        if noted is not None and noted[0] < 0:
+            return False
+        try:
+            return bool(read(path, self._key, start_of(path) if noted is None else Position(*noted), 1).facts)
+        except OSError:  # whoever collects looks again
+            return True
+
+
+def _trouble(journal: str, outcome: str) -> Facts:
+    return facts_of_administration("audit.collect", Actor.anonymous(), journal, "", outcome)
+
+
+def _new(number: int, written: bytes, mark: bytes, facts: Facts) -> NewEvent:
+    return NewEvent(number, facts.actor, facts.operation, facts.target, facts.target_id, facts.outcome, written, mark)
 
 
 def done_unrecorded(operation: Operation[Any, Any], outcome: Any, error: StrongroomError) -> StrongroomError:
@@ -160,8 +279,8 @@ def done_unrecorded(operation: Operation[Any, Any], outcome: Any, error: Strongr
 class AuditService:
     """Shows and verifies the audit trail, for administrators of the server. Thread-safe."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._database, self._key = deployment.database, audit_key(deployment.digest_key)
+    def __init__(self, deployment: Deployment, log: AuditLog) -> None:
+        self._database, self._key, self._log = deployment.database, audit_key(deployment.digest_key), log
 
     def list(self, actor: Actor, request: ListAuditEvents) -> Page[AuditEvent]:
         """A page of events, newest first.
@@ -175,6 +294,7 @@ class AuditService:
         if request.after is not None and not 0 <= request.after < 2**62:
             raise InvalidInput("'after' is the number of an event")
         since, until = _moment("since", request.since), _moment("until", request.until)
+        self._log.collect_all()
         with self._database.snapshot() as connection:
             rows, total = index.list_events(
                 connection,
@@ -193,12 +313,13 @@ class AuditService:
             raise InvalidInput("give both number and mark of an earlier report, or none of them")
         verification = Verification(self._key)
         seen = request.number in (None, 0)
+        self._log.collect_all()
         with self._database.snapshot() as connection:
             head = index.find_head(connection)
             for row, columns in index.all_events(connection, 2**62):
                 verification.follow(Entry(row.number, row.facts, row.mark))
                 facts = _facts_or_none(row)
-                if facts is None or columns != _new(Entry(row.number, row.facts, row.mark), facts):
+                if facts is None or columns != _new(row.number, row.facts, row.mark, facts):
                     verification.tell(row.number, "the columns that it is found by were changed")
                 seen = seen or (row.number == request.number and row.mark.hex() == request.mark)
         if head is not None:

@@ -408,8 +408,8 @@ class SecretService:
         return _secret(*self._placements.read(row, lambda: self._find(actor, row.id, version)))
 
     def _find(self, actor: Actor, secret_id: str, version: int | None = None) -> SecretRow | None:
-        with self._database.read() as connection:
-            return self._index.find_by_id(connection, actor.workspace_id, actor.user_id, secret_id, version)
+        at = (actor.workspace_id, actor.user_id, secret_id, version)
+        return self._database.recall(at, lambda connection: self._index.find_by_id(connection, *at))
 
     def _known(self, actor: Actor, secret_id: str) -> SecretRow:
         """The visible secret of this full id, as it is now."""
@@ -421,8 +421,10 @@ class SecretService:
     def _named(self, actor: Actor, request: GetSecretByName) -> SecretRow:
         """The visible secret of this name, as it is now."""
         namespaces = namespaces_of(actor, request.scope)
-        with self._database.read() as connection:
-            row = self._index.find_by_name(connection, actor.workspace_id, namespaces, request.name)
+        row = self._database.recall(
+            (actor.workspace_id, *namespaces, "named", request.name),
+            lambda connection: self._index.find_by_name(connection, actor.workspace_id, namespaces, request.name),
+        )
         if row is None:
             raise self._no_such_name(actor, namespaces, request.name)
         return row

@@ -74,7 +74,7 @@ class Service:
         self.identities = users = IdentityService(self.deployment.database)
         self._workspaces = workspaces = WorkspaceService(self.deployment.database)
         self.trail = AuditLog(self.deployment)
-        audit = AuditService(self.deployment)
+        audit = AuditService(self.deployment, self.trail)
         self.replies = ReplyService(self.deployment)
         runs = RunService(self.deployment, self.store)
         references = ReferenceService(self.deployment, self.store, self.placements, runs.record)

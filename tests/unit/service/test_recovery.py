@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from strongroom.auth.policy import Role
@@ -96,7 +97,7 @@ def test_everything_that_a_store_tells_comes_back(worlds: Worlds, shelf: Shelf) 
     assert [values_of(root.get(made.id, number))["user"] for number in (1, 2, 3)] == [ONE, TWO, THREE]
     assert (found.description, found.labels, found.owner, found.created) == ("", {}, "default", found.created)
     assert abs((found.created - made.created).total_seconds()) < 5
-    vision = replace(root, actor=replace(root.actor, workspace_id=workspace_id(root, "vision"), workspace="vision"))
+    vision = replace(root, actor=msgspec.structs.replace(root.actor, workspace_id=workspace_id(root, "vision"), workspace="vision"))
     assert values_of(vision.get(other.id)) == {"k": ONE}
     assert is_whole(root)
     changed = root.update(made.id, {"user": ONE})

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -68,7 +69,7 @@ class SecretMachine(RuleBasedStateMachine):
         number = next(self.numbers)
         first = add_person(service, f"first{number}", workspace=f"workspace{number}")
         second = add_person(service, f"second{number}")
-        actor = replace(second.actor, workspace_id=first.actor.workspace_id, workspace=first.actor.workspace)
+        actor = msgspec.structs.replace(second.actor, workspace_id=first.actor.workspace_id, workspace=first.actor.workspace)
         self.people: list[Person] = [first, replace(second, actor=actor)]
         self.model: dict[str, Model] = {}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import msgspec
 import pytest
 
 from strongroom.auth.actor import Actor
@@ -46,7 +47,7 @@ class AsActor:
 def client_as(service: Service, settings: Settings, role: Role) -> tuple[Client, list[str]]:
     """A client of somebody with this role, and the operations that it asks for."""
     client, calls = Client(settings), list[str]()
-    client._transport = AsActor(service, replace(service.deployment.local_actor, role=role), calls)
+    client._transport = AsActor(service, msgspec.structs.replace(service.deployment.local_actor, role=role), calls)
     return client, calls
 
 

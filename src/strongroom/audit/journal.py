@@ -1,0 +1,198 @@
+"""Journals: events that are on record, and not yet in the chain.
+
+Each process that answers many requests has a file of its own, to which it adds the events of several requests at once: a length, a
+mark, and the events' canonical facts, a line each. The mark is over the entry and the mark before it, so an entry that was changed,
+or whose writing broke off, shows. Behind the last entry are zeros. Whoever has the database moves entries on to the chain.
+
+A file belongs to the process that holds the lock on it (flock, which ends with the process); nobody else writes to it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import hmac
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+if sys.platform != "win32":
+    import fcntl
+
+SUPPORTED = sys.platform != "win32"
+"""Whether there are the locks that journals need."""
+
+JOURNAL_BYTES = 8 << 20
+"""How large a file gets. Its place on the disk is taken when it is made: a sync is faster where a file does not grow."""
+
+_SUFFIX = ".journal"
+_LENGTH_BYTES = 4
+_HEAD_BYTES = _LENGTH_BYTES + 32
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a journal: how many bytes lie before it, and the mark of the entry that ends there."""
+
+    offset: int
+    mark: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Events behind a position as canonical facts, and where the next ones begin.
+
+    `broken` is whether something follows that is no entry: one that is being written, was not written to its end, or was changed.
+    """
+
+    facts: list[bytes]
+    end: Position
+    broken: bool
+
+
+class Journal:
+    """The file of this process. Not thread-safe; after an error of the disk it takes no more."""
+
+    def __init__(self, folder: Path, key: bytes) -> None:
+        """Makes a new file. `OSError`."""
+        _make_folder(folder)
+        self.path = folder / f"{uuid4().hex}{_SUFFIX}"
+        self._key, self._mark, self.size = key, start_of(self.path).mark, 0
+        hidden = folder / f".{self.path.name}"  # until it is ours: nobody may take it for one that was left behind
+        self._file = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        try:
+            _lock(self._file)
+            _reserve(self._file)
+            os.fsync(self._file)
+            hidden.rename(self.path)
+            _sync_folder(folder)
+        except BaseException:
+            os.close(self._file)
+            with contextlib.suppress(OSError):
+                hidden.unlink()
+            raise
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it is time for another one."""
+        return self.size >= JOURNAL_BYTES
+
+    @property
+    def file(self) -> int:
+        """The file's descriptor, for whoever syncs it."""
+        return self._file
+
+    def write(self, facts: Sequence[bytes]) -> None:
+        """Adds the events as one entry: all of them, or after a crash perhaps none, until they are synced. `OSError`."""
+        body = b"\n".join(facts)
+        mark = _mark(self._key, self._mark, body)
+        entry = b"".join((len(body).to_bytes(_LENGTH_BYTES, "big"), mark, body))
+        if os.pwrite(self._file, entry, self.size) != len(entry):
+            raise OSError(errno.ENOSPC, "the disk took a part of an entry only")
+        self.size, self._mark = self.size + len(entry), mark
+
+    def sync(self) -> None:
+        """Returns when all that was written is durable. `OSError`."""
+        sync_data(self._file)
+
+    def close(self) -> None:
+        """Leaves the file to whoever collects what is in it."""
+        os.close(self._file)
+
+
+def start_of(path: Path) -> Position:
+    """Where the journal begins."""
+    return Position(0, hashlib.sha256(path.name.encode()).digest())
+
+
+def journals(folder: Path) -> list[Path]:
+    """All journals, of processes that run and of those that ended."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == _SUFFIX and not path.name.startswith("."))
+    except FileNotFoundError:
+        return []
+
+
+def read(path: Path, key: bytes, position: Position, limit: int) -> Read:
+    """The events behind the position: at least `limit`, if there are so many, and up to the end of an entry. `FileNotFoundError`."""
+    facts: list[bytes] = []
+    offset, mark = position.offset, position.mark
+    with path.open("rb") as file:
+        file.seek(offset)
+        while len(facts) < limit:
+            head = file.read(_HEAD_BYTES)
+            length = int.from_bytes(head[:_LENGTH_BYTES], "big")
+            body = file.read(min(length, 2 * JOURNAL_BYTES)) if length else b""
+            if not body or not hmac.compare_digest(head[_LENGTH_BYTES:], _mark(key, mark, body)):
+                return Read(facts, Position(offset, mark), broken=any(head))
+            facts += body.split(b"\n")
+            offset, mark = offset + len(head) + len(body), head[_LENGTH_BYTES:]
+    return Read(facts, Position(offset, mark), broken=False)
+
+
+@contextlib.contextmanager
+def taken_over(path: Path) -> Iterator[bool]:
+    """Whether the journal was left behind; within the block nobody else takes it over. Ended processes have left theirs behind."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        yield False
+        return
+    try:
+        try:
+            _lock(file)
+        except BlockingIOError:
+            yield False
+        else:
+            yield path.exists()
+    finally:
+        os.close(file)
+
+
+def remove(path: Path) -> None:
+    """Removes a journal that was taken over, durably."""
+    path.unlink()
+    _sync_folder(path.parent)
+
+
+def _mark(key: bytes, before: bytes, body: bytes) -> bytes:
+    return hmac.digest(key, b"journal\0" + before + body, hashlib.sha256)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700)
+    except FileExistsError:
+        return
+    _sync_folder(folder.parent)
+
+
+def _lock(file: int) -> None:
+    assert sys.platform != "win32"
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _reserve(file: int) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # not all file systems can
+            os.posix_fallocate(file, 0, JOURNAL_BYTES)
+
+
+def sync_data(file: int) -> None:
+    """Returns when all that was written to the file of this descriptor is durable. `OSError`."""
+    if sys.platform == "darwin":  # where fsync leaves data in the disk's own memory
+        fcntl.fcntl(file, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(file)
+
+
+def _sync_folder(folder: Path) -> None:
+    file = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

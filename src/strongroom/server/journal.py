@@ -1,0 +1,229 @@
+"""Puts the events of many requests on record by few syncs of a journal, and moves them on to the chain."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from strongroom.audit.chain import canonical
+from strongroom.audit.journal import JOURNAL_BYTES, Journal
+from strongroom.db.engine import OthersWrite
+from strongroom.errors import Unavailable
+from strongroom.server.syncing import Syncer
+from strongroom.service.audit import COLLECTED, AuditLog, Facts
+
+MAX_WAITING = 10_000
+MAX_BEHIND = 200_000
+"""So many events may be in the journal and not in the chain; where the database does not keep up, requests are refused."""
+
+_ENTRY = 1_000
+"""So many events are written at once at most."""
+
+_MOST_EXPECTED = 100
+_PATIENCE_SECONDS = 0.001
+"""For at most so many, and so long, it waits before it writes."""
+
+_COLLECT_AT, _COLLECT_SECONDS = 256, 0.25
+"""With so many events, or after so long, they are moved on to the chain."""
+
+_QUICK_SECONDS = 0.01
+"""How long the event loop may be held up by that. Handing it to a thread and back costs more than it takes."""
+
+_AGAIN_SECONDS, _AGAIN_TIMES = 0.005, 20
+"""When somebody else is writing, it is tried again so often, and then a thread waits for them."""
+
+_RETRY_SECONDS = 1.0
+
+
+class _Waiting(NamedTuple):
+    future: asyncio.Future[None]
+    lines: list[bytes]
+
+
+class JournalTrail:
+    """Writes the events of many requests to a journal of this process together, and moves them on to the chain soon after.
+
+    What arrives during a sync goes into the next one. As a rule as many requests as were answered come again soon: it waits for half
+    of them, so that the other half can be worked on while those are synced. For the event loop's thread alone.
+    """
+
+    def __init__(self, log: AuditLog, journal: Journal, warn: Callable[[Exception], object]) -> None:
+        """`warn` hears why events could not be moved on to the chain; that is tried again."""
+        self._log, self._warn = log, warn
+        self._journal: Journal | None = journal
+        self._next: Future[Journal | None] | None = None
+        self._former: list[Path] = []
+        self._waiting: list[_Waiting] = []
+        self._expected, self._syncing = 1, False
+        self._timer: asyncio.Handle | None = None
+        self._syncer: Syncer | None = None
+        self._behind = 0
+        self._collection: asyncio.Handle | asyncio.Future[None] | None = None
+        self._tried, self._quick = 0, True
+        self._thread = ThreadPoolExecutor(1, "journal")
+
+    def record(self, facts: Sequence[Facts]) -> asyncio.Future[None]:
+        """Is done when the events are on record: synced to the disk."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        if len(self._waiting) >= MAX_WAITING or self._behind >= MAX_BEHIND:
+            future.set_exception(Unavailable("the audit trail does not keep up", hint="try again later"))
+            return future
+        self._waiting.append(_Waiting(future, [canonical(item) for item in facts]))
+        if not self._syncing:
+            self._write_soon(loop)
+        return future
+
+    def _write_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if len(self._waiting) >= self._expected:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._syncing = True
+            loop.call_soon(self._write, loop)
+        elif self._timer is None:
+            self._timer = loop.call_later(_PATIENCE_SECONDS, self._write, loop)
+
+    @property
+    def path(self) -> Path | None:
+        """Where the journal is that events go to, if there is one just now. For any thread."""
+        journal = self._journal
+        return None if journal is None else journal.path
+
+    async def close(self) -> None:
+        """Ends when all is on record, and in the chain if that can be. Nobody may ask for more."""
+        while self._waiting or self._syncing:
+            await asyncio.sleep(0)
+        if isinstance(self._collection, asyncio.Future):
+            await self._collection
+        if isinstance(self._collection, asyncio.Handle):
+            self._collection.cancel()
+        if self._syncer is not None:
+            self._syncer.close()
+        self._leave_journal()
+        self._thread.submit(self._finish)
+        self._thread.shutdown()
+
+    def _write(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer, self._syncing = None, True
+        batch, self._waiting = self._waiting, []
+        lines = [line for each in batch for line in each.lines]
+        try:
+            journal = self._open()
+            for first in range(0, len(lines), _ENTRY):
+                journal.write(lines[first : first + _ENTRY])
+            self._syncer = self._syncer or Syncer(loop)
+            self._syncer.sync(journal.file, lambda error: self._end(loop, batch, len(lines), error))
+        except Exception as error:  # noqa: BLE001 - everybody whose event is not on record is told
+            self._end(loop, batch, len(lines), error)
+
+    def _end(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting], events: int, error: Exception | None) -> None:
+        if isinstance(error, OSError):
+            self._leave_journal()
+            error = Unavailable(f"the audit trail cannot be written: {error.strerror}", hint="make room, or look at the disk")
+        for each in batch:
+            if each.future.done():  # its client has gone
+                continue
+            if error is None:
+                each.future.set_result(None)
+            else:
+                each.future.set_exception(error)
+        self._behind += events
+        self._expected = min(_MOST_EXPECTED, (len(batch) + len(self._waiting) + 1) // 2)
+        self._syncing = False
+        if self._waiting:
+            self._write_soon(loop)
+        self._collect_soon(loop)
+
+    def _open(self) -> Journal:
+        """The journal to write to. Another one is made ahead of time, by the thread: that takes several syncs."""
+        if self._journal is not None and self._journal.size >= JOURNAL_BYTES // 2:
+            self._next = self._next or self._thread.submit(self._log.new_journal)
+            if self._journal.is_full and self._next.done():
+                self._leave_journal()
+        if self._journal is None:
+            made, self._next = self._next, None
+            self._journal = self._log.new_journal() if made is None else made.result()
+            assert self._journal is not None, "there was one before"
+        return self._journal
+
+    def _leave_journal(self) -> None:
+        if self._journal is not None:
+            self._former.append(self._journal.path)
+            self._journal.close()
+            self._journal = None
+
+    def _collect_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        if isinstance(self._collection, asyncio.Future) or (self._tried and self._collection is not None):
+            return
+        if self._behind >= _COLLECT_AT:
+            if self._collection is not None:
+                self._collection.cancel()
+            self._collection = loop.call_soon(self._collect, loop)
+        elif self._collection is None:
+            self._collection = loop.call_later(_COLLECT_SECONDS, self._collect, loop)
+
+    def _collect(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Moves some events on to the chain."""
+        self._collection = None
+        if self._former or self._journal is None or not self._quick or self._tried > _AGAIN_TIMES:
+            self._collection = asyncio.ensure_future(self._collect_in_thread(loop))
+            return
+        begun = time.perf_counter()
+        try:
+            count = self._log.collect(self._journal.path, patient=False)
+        except OthersWrite:
+            self._tried += 1
+            self._collection = loop.call_later(_AGAIN_SECONDS, self._collect, loop)
+        except Exception as error:  # noqa: BLE001 - the operator is told, and it is tried again
+            self._failed(loop, error)
+        else:
+            self._quick = time.perf_counter() - begun < _QUICK_SECONDS
+            self._collected(loop, count, self._behind)
+
+    async def _collect_in_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        behind, journal = self._behind, self._journal
+
+        def collect() -> tuple[int, float]:
+            count = self._finish_former()
+            begun = time.perf_counter()
+            return count + (0 if journal is None else self._log.collect(journal.path)), time.perf_counter() - begun
+
+        try:
+            count, seconds = await loop.run_in_executor(self._thread, collect)
+        except Exception as error:  # noqa: BLE001 - the operator is told, and it is tried again
+            self._failed(loop, error)
+        else:
+            self._collection = None
+            self._quick = seconds < _QUICK_SECONDS
+            self._collected(loop, count, behind)
+
+    def _finish_former(self) -> int:
+        """Moves on what is in the journals that are written no more, and removes them."""
+        count = 0
+        while self._former:
+            count += self._log.finish(self._former[0])
+            del self._former[0]
+        return count
+
+    def _finish(self) -> None:
+        """The same at the end, with the journal that was made ahead."""
+        if self._next is not None and self._next.exception() is None and (unused := self._next.result()) is not None:
+            unused.close()
+            self._former.append(unused.path)
+        self._finish_former()
+
+    def _collected(self, loop: asyncio.AbstractEventLoop, count: int, behind: int) -> None:
+        self._tried = 0
+        # Less than a full transaction was all that there was: others may have moved some.
+        self._behind -= count if count >= COLLECTED else behind
+        if self._behind > 0:
+            self._collect_soon(loop)
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, error: Exception) -> None:
+        self._warn(error)
+        self._tried += 1
+        self._collection = loop.call_later(_RETRY_SECONDS, self._collect, loop)

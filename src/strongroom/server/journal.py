@@ -20,7 +20,7 @@ MAX_WAITING = 10_000
 MAX_BEHIND = 200_000
 """So many events may be in the journal and not in the chain; where the database does not keep up, requests are refused."""
 
-_ENTRY = 1_000
+_ENTRY = 250
 """So many events are written at once at most."""
 
 _MOST_EXPECTED = 100

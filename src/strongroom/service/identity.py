@@ -72,7 +72,7 @@ class IdentityService:
         that does not exist, has no role there. The bearer of a run token works in the workspace of its run; that takes another query.
         """
         proof = digest(token)
-        row = self._database.recall((proof, workspace), lambda connection: index.find_bearer(connection, proof, workspace))
+        row = self._database.recall(("bearer", proof, workspace), lambda connection: index.find_bearer(connection, proof, workspace))
         if row is None or row.kind == TokenKind.SETUP or (row.expires is not None and row.expires <= now()):
             raise Unauthenticated("this token is not valid, or not any more", hint="log in again: strongroom login URL")
         if row.kind == TokenKind.RUN:

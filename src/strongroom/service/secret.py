@@ -409,7 +409,7 @@ class SecretService:
 
     def _find(self, actor: Actor, secret_id: str, version: int | None = None) -> SecretRow | None:
         at = (actor.workspace_id, actor.user_id, secret_id, version)
-        return self._database.recall(at, lambda connection: self._index.find_by_id(connection, *at))
+        return self._database.recall(("secret", *at), lambda connection: self._index.find_by_id(connection, *at))
 
     def _known(self, actor: Actor, secret_id: str) -> SecretRow:
         """The visible secret of this full id, as it is now."""
@@ -422,7 +422,7 @@ class SecretService:
         """The visible secret of this name, as it is now."""
         namespaces = namespaces_of(actor, request.scope)
         row = self._database.recall(
-            (actor.workspace_id, *namespaces, "named", request.name),
+            ("secret by name", actor.workspace_id, request.name, *namespaces),
             lambda connection: self._index.find_by_name(connection, actor.workspace_id, namespaces, request.name),
         )
         if row is None:

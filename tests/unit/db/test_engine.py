@@ -8,6 +8,7 @@ import stat
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from sqlalchemy import insert, select, update
 
 from strongroom.config import Settings, read_settings
 from strongroom.db.clock import now
-from strongroom.db.engine import ConstraintViolated, Database, OthersWrite
+from strongroom.db.engine import MOST_REMEMBERED, ConstraintViolated, Database, OthersWrite
 from strongroom.db.identifiers import new_id
 from strongroom.db.tables import users
 from strongroom.errors import ConfigurationError, MissingExtra, Unavailable
@@ -289,3 +290,92 @@ def test_who_is_not_patient_does_not_wait_for_others(notes: Database, tmp_path: 
         waiting.result()
     stranger.close()
     assert found(notes) == ["a", "b"]
+
+
+def _names(database: Database) -> list[str]:
+    """The names of all users, looked up unless nothing has changed."""
+    return database.recall("names", lambda connection: sorted(connection.execute(select(users.c.name)).scalars()))
+
+
+def test_what_is_recalled_is_what_is_there(settings: Settings) -> None:
+    """Whoever changes the database, this thread, another one or another process: the next look sees it."""
+    database, other = Database(settings.database_url), Database(settings.database_url)
+    before = _names(database)
+    assert _names(database) == before
+
+    def add(where: Database, name: str) -> None:
+        with where.write() as connection:
+            connection.execute(insert(users).values(_user(name)))
+
+    add(database, "by-this-thread")
+    assert "by-this-thread" in _names(database)
+    add(other, "by-others")
+    assert "by-others" in _names(database)
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(add, database, "by-another-thread").result()
+        assert "by-another-thread" in _names(database)
+        assert "by-another-thread" in thread.submit(_names, database).result()
+    if database.has_one_writer:
+        with database.together():
+            add(database, "together")
+            assert "together" in _names(database)
+        assert "together" in _names(database)
+    for each in (database, other):
+        each.close()
+
+
+def test_what_is_undone_is_not_recalled(settings: Settings) -> None:
+    """Within a transaction its own changes are seen; when it is undone, so is the memory of them."""
+    database = Database(settings.database_url)
+
+    class UndoneError(Exception):
+        """The transaction ends."""
+
+    before = _names(database)
+    with suppress(UndoneError), database.write() as connection:
+        connection.execute(insert(users).values(_user("undone")))
+        _names(database)
+        raise UndoneError
+    assert _names(database) == before
+    if database.has_one_writer:
+        with suppress(UndoneError), database.together():
+            with database.write() as connection:
+                connection.execute(insert(users).values(_user("undone")))
+            assert "undone" in _names(database)
+            raise UndoneError
+        assert _names(database) == before
+    database.close()
+
+
+def test_a_look_is_saved_while_nothing_changes(local_settings: Settings) -> None:
+    """On SQLite, the same thing is looked up once; each key for itself, None too, and memory is bounded."""
+    database = Database(local_settings.database_url)
+    looked: list[int] = []
+
+    def look(number: int) -> None:
+        database.recall(number, lambda _connection: looked.append(number))
+
+    for number in [1, 2, 1, 2]:
+        look(number)
+    assert looked == [1, 2]
+    for number in range(MOST_REMEMBERED + 2):
+        look(number)
+    looked.clear()
+    look(1)
+    look(MOST_REMEMBERED)
+    assert looked == [1]
+    database.close()
+
+
+def test_a_database_that_fails_recalls_nothing(tmp_path: Path) -> None:
+    """Errors are those of every look-up."""
+    database = Database(f"sqlite:///{tmp_path / 'file.db'}")
+    with pytest.raises(Unavailable, match="failed"):
+        _names(database)
+    database.recall("x", lambda _connection: None)
+    (tmp_path / "file.db").write_bytes(b"no database" * 1000)
+    other = Database(f"sqlite:///{tmp_path / 'file.db'}")
+    with pytest.raises(Unavailable, match="not a database"):
+        other.recall("x", lambda _connection: None)
+    for each in (database, other):
+        each.close()

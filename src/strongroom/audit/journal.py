@@ -27,7 +27,7 @@ SUPPORTED = sys.platform != "win32"
 """Whether there are the locks that journals need."""
 
 JOURNAL_BYTES = 8 << 20
-"""How large a file gets. Its place on the disk is taken when it is made: a sync is faster where a file does not grow."""
+"""How large a file gets. It is made of zeros first: to sync what is written over them, a file system has nothing else to write."""
 
 _SUFFIX = ".journal"
 _LENGTH_BYTES = 4
@@ -66,7 +66,7 @@ class Journal:
         self._file = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
             _lock(self._file)
-            _reserve(self._file)
+            _fill(self._file)
             os.fsync(self._file)
             hidden.rename(self.path)
             _sync_folder(folder)
@@ -176,10 +176,12 @@ def _lock(file: int) -> None:
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def _reserve(file: int) -> None:
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError):  # not all file systems can
-            os.posix_fallocate(file, 0, JOURNAL_BYTES)
+def _fill(file: int) -> None:
+    """Writes zeros. A place that is only reserved would not do: each first write there changes what the file system keeps of it."""
+    zeros = bytes(JOURNAL_BYTES // 8)
+    for number in range(8):
+        if os.pwrite(file, zeros, number * len(zeros)) != len(zeros):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def sync_data(file: int) -> None:

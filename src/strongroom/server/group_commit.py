@@ -130,8 +130,8 @@ class GroupCommit:
             facts: list[Facts] = []
             with self._database.together(patient=patient) as connection:
                 begun = time.perf_counter()
-                if self._journal is not None and self._journal.path is not None:
-                    self._log.collect_in(connection, self._journal.path)  # what happened before comes first
+                if self._journal is not None and (left := self._journal.left) is not None:
+                    self._log.collect_in(connection, left)  # what happened before comes first
                 for each in batch:
                     outcome, happened = (None, each.facts) if each.change is None else _outcome(each.change)
                     outcomes.append(outcome)

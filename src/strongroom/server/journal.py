@@ -88,10 +88,10 @@ class JournalTrail:
             self._timer = loop.call_later(_PATIENCE_SECONDS, self._write, loop)
 
     @property
-    def path(self) -> Path | None:
-        """Where the journal is that events go to, if there is one just now. For any thread."""
+    def left(self) -> Path | None:
+        """The journal with events that are not in the chain yet, if there are some. For any thread."""
         journal = self._journal
-        return None if journal is None else journal.path
+        return None if journal is None or not self._behind else journal.path
 
     async def close(self) -> None:
         """Ends when all is on record, and in the chain if that can be. Nobody may ask for more."""

@@ -15,6 +15,7 @@ import hashlib
 import hmac
 import os
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,7 @@ JOURNAL_BYTES = 8 << 20
 """How large a file gets. It is made of zeros first: to sync what is written over them, a file system has nothing else to write."""
 
 _SUFFIX = ".journal"
+_MAKING_SECONDS = 3_600
 _LENGTH_BYTES = 4
 _HEAD_BYTES = _LENGTH_BYTES + 32
 
@@ -60,6 +62,7 @@ class Journal:
     def __init__(self, folder: Path, key: bytes) -> None:
         """Makes a new file. `OSError`."""
         _make_folder(folder)
+        _clear(folder)
         self.path = folder / f"{uuid4().hex}{_SUFFIX}"
         self._key, self._mark, self.size = key, start_of(self.path).mark, 0
         hidden = folder / f".{self.path.name}"  # until it is ours: nobody may take it for one that was left behind
@@ -113,7 +116,7 @@ def journals(folder: Path) -> list[Path]:
     """All journals, of processes that run and of those that ended."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix == _SUFFIX and not path.name.startswith("."))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
@@ -169,6 +172,14 @@ def _make_folder(folder: Path) -> None:
     except FileExistsError:
         return
     _sync_folder(folder.parent)
+
+
+def _clear(folder: Path) -> None:
+    """Removes what processes left behind that ended while they made a journal."""
+    for path in folder.glob(f".*{_SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _MAKING_SECONDS:
+                path.unlink()
 
 
 def _lock(file: int) -> None:

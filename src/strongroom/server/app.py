@@ -23,7 +23,7 @@ from strongroom.server.address import networks_of
 from strongroom.server.encoding import to_json
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.health import health_routes
-from strongroom.server.journal import JournalTrail
+from strongroom.server.journal import open_journal
 from strongroom.server.metrics import CONTENT_TYPE, Metrics
 from strongroom.server.middleware import Manners, describe
 from strongroom.server.openapi import describe_api, page
@@ -79,7 +79,7 @@ def build_app(service: Service) -> ASGIApp:
         fetching=ThreadPoolExecutor(FETCHING_THREADS, "fetching"),
     )
     pulse = Pulse(service, log)
-    trail = GroupCommit(service.trail, service.deployment.database, _open_journal(service, log))
+    trail = GroupCommit(service.trail, service.deployment.database, open_journal(service.trail, log))
     api = Api(service, ALL_OPERATIONS, pools, trail, pulse, log)
     document = to_json(describe_api(ALL_OPERATIONS))
     html = page(ALL_OPERATIONS)
@@ -118,19 +118,6 @@ def build_app(service: Service) -> ASGIApp:
         lifespan=lifespan,
     )
     return Manners(Front(api, pages), metrics, log, networks_of(service.deployment.settings.trusted_proxies))
-
-
-def _open_journal(service: Service, log: Any) -> JournalTrail | None:
-    """A journal for this process's events, once those of processes that ended are in the audit trail."""
-    service.trail.collect_all()
-    try:
-        journal = service.trail.new_journal()
-    except OSError as error:
-        log.warning("events go to the database one by one", reason=f"there can be no journal: {error.strerror}")
-        return None
-    if journal is None:
-        return None
-    return JournalTrail(service.trail, journal, lambda error: log.warning("the audit trail waits", reason=describe(error)))
 
 
 def _follow(store: Configured, metrics: Metrics, log: Any) -> None:

@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from strongroom.audit.chain import canonical
 from strongroom.audit.journal import JOURNAL_BYTES, Journal
 from strongroom.db.engine import OthersWrite
-from strongroom.errors import Unavailable
+from strongroom.errors import StrongroomError, Unavailable
+from strongroom.server.middleware import describe
 from strongroom.server.syncing import Syncer
 from strongroom.service.audit import COLLECTED, AuditLog, Facts
 
@@ -37,6 +38,19 @@ _AGAIN_SECONDS, _AGAIN_TIMES = 0.005, 20
 """When somebody else is writing, it is tried again so often, and then a thread waits for them."""
 
 _RETRY_SECONDS = 1.0
+
+
+def open_journal(trail: AuditLog, log: Any) -> JournalTrail | None:
+    """A journal for this process, once events of processes that ended are in the chain. None where there can be none: that is told."""
+    try:
+        trail.collect_all()
+        journal = trail.new_journal()
+    except (OSError, StrongroomError) as error:  # what was left behind stays, until somebody looks at the trail
+        log.warning("there is no journal: reads take longer", reason=describe(error))
+        return None
+    if journal is None:
+        return None
+    return JournalTrail(trail, journal, lambda error: log.warning("the audit trail waits", reason=describe(error)))
 
 
 class _Waiting(NamedTuple):
@@ -219,7 +233,7 @@ class JournalTrail:
     def _collected(self, loop: asyncio.AbstractEventLoop, count: int, behind: int) -> None:
         self._tried = 0
         # Less than a full transaction was all that there was: others may have moved some.
-        self._behind -= count if count >= COLLECTED else behind
+        self._behind = max(0, self._behind - (count if count >= COLLECTED else behind))
         if self._behind > 0:
             self._collect_soon(loop)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 from pathlib import Path
 
@@ -130,6 +131,17 @@ def test_journals_are_for_their_user_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(journal.path.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
     journal.close()
+
+
+def test_what_was_never_finished_is_cleared_away(tmp_path: Path) -> None:
+    """A process that ended while it made a journal leaves its place on the disk for some time, not for ever."""
+    written(tmp_path / "a")
+    old, new = (tmp_path / "a" / f".{name}.journal" for name in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"\0" * 100)
+    os.utime(old, (0, 0))
+    written(tmp_path / "a")
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,8 @@ from strongroom.errors import Unavailable
 from strongroom.models.audit_event import ListAuditEvents, VerifyAudit
 from strongroom.operations import audit as operations
 from strongroom.operations import secret as of_secret
-from strongroom.server.journal import MAX_WAITING, JournalTrail
+from strongroom.server.group_commit import GroupCommit
+from strongroom.server.journal import MAX_WAITING, JournalTrail, open_journal
 from strongroom.service.audit import AuditLog, Facts, facts_of
 from strongroom.service.wiring import Service
 
@@ -261,3 +263,26 @@ def test_a_database_that_fails_is_told_and_tried_again(local_service: Service, l
 
     asyncio.run(main())
     assert count(local_service) == 2
+
+
+def test_a_server_has_no_journal_where_there_can_be_none(local_service: Service, facts: list[Facts]) -> None:
+    """A folder that cannot be made is told; events go to the database then."""
+    folder = Path(f"{local_service.deployment.database.url.database}-audit")
+    folder.write_text("no folder")
+    told: list[dict[str, Any]] = []
+
+    class Log:
+        def warning(self, event: str, **fields: Any) -> None:
+            told.append({"event": event, **fields})
+
+    assert open_journal(local_service.trail, Log()) is None
+    assert told[0]["event"] == "there is no journal: reads take longer"
+    assert "NotADirectoryError" in " ".join(told[0]["reason"])
+
+    async def main() -> None:
+        group = GroupCommit(local_service.trail, local_service.deployment.database, None)
+        await group.record(facts)
+        await group.close()
+
+    asyncio.run(main())
+    assert in_chain(local_service) == count(local_service) == 1

@@ -41,7 +41,7 @@ _RETRY_SECONDS = 1.0
 
 
 def open_journal(trail: AuditLog, log: Any) -> JournalTrail | None:
-    """A journal for this process, once events of processes that ended are in the chain. None where there can be none: that is told."""
+    """A journal for this process, once events of processes that ended are in the chain. None where there can be none, as is told."""
     try:
         trail.collect_all()
         journal = trail.new_journal()

@@ -71,12 +71,12 @@ class PreparedInsert(Prepared):
     def __init__(self, table: Table) -> None:
         self._names = [column.name for column in table.c]
         super().__init__(insert(table), self._names)
-        self._together = max(1, _MOST_VARIABLES // len(table.c))
+        self._of_size: dict[int, str] = {}
 
     def run(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
         """Adds a row for each of the parameters.
 
-        On SQLite in one statement: its driver lets go of the interpreter's lock for each one, and may have to wait to get it back
+        On SQLite in few statements: its driver lets go of the interpreter's lock for each one, and may have to wait to get it back
         while others wait for the database.
         """
         if connection.dialect.name != "sqlite" or len(parameters) == 1:
@@ -89,11 +89,18 @@ class PreparedInsert(Prepared):
         if connection.dialect.name != "sqlite":
             super().run(connection, [dict(zip(self._names, row, strict=True)) for row in rows])
             return
-        head, _, places = self._of(connection.dialect)[0].partition(" VALUES ")
-        for first in range(0, len(rows), self._together):
-            some = rows[first : first + self._together]
-            statement = f"{head} VALUES {', '.join([places] * len(some))}"
-            run_text(connection, statement, list(chain.from_iterable(some)))
+        text = self._of(connection.dialect)[0]
+        first = 0
+        while first < len(rows):
+            size = next(each for each in _SIZES if each <= len(rows) - first)
+            statement = self._of_size.get(size) or self._write_out(text, size)
+            run_text(connection, statement, list(chain.from_iterable(rows[first : first + size])))
+            first += size
+
+    def _write_out(self, text: str, size: int) -> str:
+        head, _, places = text.partition(" VALUES ")
+        statement = self._of_size[size] = f"{head} VALUES {', '.join([places] * size)}"
+        return statement
 
 
 def run_text(connection: Connection, text: str, parameters: Sequence[Any] = ()) -> None:
@@ -122,8 +129,8 @@ def data_version(connection: Connection) -> int:
 
 
 _log = logging.getLogger(__name__)  # told each statement, as SQLAlchemy tells its own; never a parameter
-_MOST_VARIABLES = 32_000
-"""SQLite takes 32,766 in one statement."""
+_SIZES = (64, 16, *range(8, 0, -1))
+"""So many rows are added by one statement. Few sizes: the driver keeps each statement that it has prepared."""
 
 
 def _open(connection: Connection, text: str) -> Any:

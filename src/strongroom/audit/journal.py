@@ -2,7 +2,7 @@
 
 Each process that answers many requests has a file of its own, to which it adds the events of several requests at once: a length, a
 mark, and the events' canonical facts, a line each. The mark is over the entry and the mark before it, so an entry that was changed,
-or whose writing broke off, shows. Behind the last entry are zeros. Whoever has the database moves entries on to the chain.
+or whose writing broke off, shows. Behind the last entry is a length of zero. Whoever has the database moves entries to the chain.
 
 A file belongs to the process that holds the lock on it (flock, which ends with the process); nobody else writes to it.
 """
@@ -34,6 +34,8 @@ _SUFFIX = ".journal"
 _MAKING_SECONDS = 3_600
 _LENGTH_BYTES = 4
 _HEAD_BYTES = _LENGTH_BYTES + 32
+_END = bytes(_LENGTH_BYTES)
+"""What stands behind the last entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +61,21 @@ class Read:
 class Journal:
     """The file of this process. Not thread-safe; after an error of the disk it takes no more."""
 
-    def __init__(self, folder: Path, key: bytes) -> None:
-        """Makes a new file. `OSError`."""
+    def __init__(self, folder: Path, key: bytes, spare: Path | None = None) -> None:
+        """Makes a new file, or takes one that was set aside. `OSError`."""
         _make_folder(folder)
         _clear(folder)
         self.path = folder / f"{uuid4().hex}{_SUFFIX}"
         self._key, self._mark, self.size = key, start_of(self.path).mark, 0
         hidden = folder / f".{self.path.name}"  # until it is ours: nobody may take it for one that was left behind
-        self._file = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        used = spare is not None and _was_renamed(spare, hidden)
+        self._file = os.open(hidden, os.O_WRONLY | os.O_CLOEXEC | (0 if used else os.O_CREAT | os.O_EXCL), 0o600)
         try:
             _lock(self._file)
-            _fill(self._file)
+            if used:
+                os.pwrite(self._file, _END, 0)
+            else:
+                _fill(self._file)
             os.fsync(self._file)
             hidden.rename(self.path)
             _sync_folder(folder)
@@ -93,10 +99,10 @@ class Journal:
         """Adds the events as one entry: all of them, or after a crash perhaps none, until they are synced. `OSError`."""
         body = b"\n".join(facts)
         mark = _mark(self._key, self._mark, body)
-        entry = b"".join((len(body).to_bytes(_LENGTH_BYTES, "big"), mark, body))
+        entry = b"".join((len(body).to_bytes(_LENGTH_BYTES, "big"), mark, body, _END))
         if os.pwrite(self._file, entry, self.size) != len(entry):
             raise OSError(errno.ENOSPC, "the disk took a part of an entry only")
-        self.size, self._mark = self.size + len(entry), mark
+        self.size, self._mark = self.size + len(entry) - len(_END), mark
 
     def sync(self) -> None:
         """Returns when all that was written is durable. `OSError`."""
@@ -131,7 +137,7 @@ def read(path: Path, key: bytes, position: Position, limit: int) -> Read:
             length = int.from_bytes(head[:_LENGTH_BYTES], "big")
             body = file.read(min(length, 2 * JOURNAL_BYTES)) if length else b""
             if not body or not hmac.compare_digest(head[_LENGTH_BYTES:], _mark(key, mark, body)):
-                return Read(facts, Position(offset, mark), broken=any(head))
+                return Read(facts, Position(offset, mark), broken=length > 0)
             facts += body.split(b"\n")
             offset, mark = offset + len(head) + len(body), head[_LENGTH_BYTES:]
     return Read(facts, Position(offset, mark), broken=False)
@@ -160,6 +166,22 @@ def remove(path: Path) -> None:
     """Removes a journal that was taken over, durably."""
     path.unlink()
     _sync_folder(path.parent)
+
+
+def set_aside(path: Path) -> Path:
+    """The same, but its place on the disk is kept for another one: to give it back may hold up all syncs for a tenth of a second."""
+    spare = path.with_name(f".{path.name}")
+    path.rename(spare)
+    _sync_folder(path.parent)
+    return spare
+
+
+def _was_renamed(spare: Path, hidden: Path) -> bool:
+    try:
+        spare.rename(hidden)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _mark(key: bytes, before: bytes, body: bytes) -> bytes:

@@ -71,6 +71,7 @@ class JournalTrail:
         self._journal: Journal | None = journal
         self._next: Future[Journal | None] | None = None
         self._former: list[Path] = []
+        self._spare: Path | None = None
         self._waiting: list[_Waiting] = []
         self._expected, self._syncing = 1, False
         self._timer: asyncio.Handle | None = None
@@ -155,14 +156,18 @@ class JournalTrail:
     def _open(self) -> Journal:
         """The journal to write to. Another one is made ahead of time, by the thread: that takes several syncs."""
         if self._journal is not None and self._journal.size >= JOURNAL_BYTES // 2:
-            self._next = self._next or self._thread.submit(self._log.new_journal)
+            self._next = self._next or self._thread.submit(self._make_journal)
             if self._journal.is_full and self._next.done():
                 self._leave_journal()
         if self._journal is None:
             made, self._next = self._next, None
-            self._journal = self._log.new_journal() if made is None else made.result()
+            self._journal = self._make_journal() if made is None else made.result()
             assert self._journal is not None, "there was one before"
         return self._journal
+
+    def _make_journal(self) -> Journal | None:
+        spare, self._spare = self._spare, None
+        return self._log.new_journal(spare)
 
     def _leave_journal(self) -> None:
         if self._journal is not None:
@@ -216,10 +221,12 @@ class JournalTrail:
             self._collected(loop, count, behind)
 
     def _finish_former(self) -> int:
-        """Moves on what is in the journals that are written no more, and removes them."""
+        """Moves on what is in the journals that are written no more, and removes them, or keeps the file for another one."""
         count = 0
         while self._former:
-            count += self._log.finish(self._former[0])
+            moved, spare = self._log.finish(self._former[0], keep=self._spare is None)
+            self._spare = spare or self._spare
+            count += moved
             del self._former[0]
         return count
 
@@ -229,6 +236,8 @@ class JournalTrail:
             unused.close()
             self._former.append(unused.path)
         self._finish_former()
+        if self._spare is not None:
+            self._spare.unlink(missing_ok=True)
 
     def _collected(self, loop: asyncio.AbstractEventLoop, count: int, behind: int) -> None:
         self._tried = 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from strongroom.audit.chain import START, Entry, Verification, audit_key, canonical, extend, head_mark
-from strongroom.audit.journal import SUPPORTED, Journal, Position, journals, read, remove, start_of, taken_over
+from strongroom.audit.journal import SUPPORTED, Journal, Position, journals, read, remove, set_aside, start_of, taken_over
 from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Deadlocked
@@ -166,11 +166,11 @@ class AuditLog:
         last = events[-1]
         index.append(connection, events, head_mark(self._key, last.number, last.mark))
 
-    def new_journal(self) -> Journal | None:
-        """A journal for this process; None where the database is no file. `OSError`, `Unavailable`."""
+    def new_journal(self, spare: Path | None = None) -> Journal | None:
+        """A journal for this process, on the place of a spare one; None where the database is no file. `OSError`, `Unavailable`."""
         if self._folder is None:
             return None
-        journal = Journal(self._folder, self._key)
+        journal = Journal(self._folder, self._key, spare)
         start = start_of(journal.path)
         try:
             with self._database.write() as connection:  # from now on it is told when the file is gone
@@ -230,9 +230,12 @@ class AuditLog:
                         self.add(connection, [_trouble(name, "missing")])
                     index.forget_journal(connection, name)
 
-    def finish(self, path: Path) -> int:
-        """Moves all events of a journal on, and removes it, if it was left behind; gives how many. Else does nothing."""
-        moved = 0
+    def finish(self, path: Path, *, keep: bool = False) -> tuple[int, Path | None]:
+        """Moves all events of a journal on, and removes it, if it was left behind; else does nothing.
+
+        Gives how many, and with `keep` the spare file that it has become.
+        """
+        moved, spare = 0, None
         with taken_over(path) as ours:
             if ours:
                 count, broken = COLLECTED, False
@@ -244,10 +247,13 @@ class AuditLog:
                             if broken:  # nobody was told that it is on record, unless somebody changed it
                                 self.add(connection, [_trouble(path.name, "broken")])
                             index.move_journal(connection, path.name, _DONE, b"")
-                remove(path)
+                if keep:
+                    spare = set_aside(path)
+                else:
+                    remove(path)
                 with self._database.write() as connection:
                     index.forget_journal(connection, path.name)
-        return moved
+        return moved, spare
 
     def _has_more(self, path: Path) -> bool:
         """Whether a journal has events that are not in the chain. Asks without a turn to write."""

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.audit import journal as module
-from strongroom.audit.journal import JOURNAL_BYTES, Journal, Position, journals, read, remove, start_of, taken_over
+from strongroom.audit.journal import JOURNAL_BYTES, Journal, Position, Read, journals, read, remove, set_aside, start_of, taken_over
 
 KEY = b"k" * 32
 ALL = 10**9
@@ -131,6 +131,35 @@ def test_journals_are_for_their_user_alone(tmp_path: Path) -> None:
     assert stat.S_IMODE(journal.path.stat().st_mode) == 0o600
     assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o700
     journal.close()
+
+
+def test_a_file_is_used_again(tmp_path: Path) -> None:
+    """Nothing of what was in it before is read, at whatever place the new entries end; what broke off still shows."""
+    folder = tmp_path / "a"
+    for number in range(1, 6):
+        spare = set_aside(written(folder, *[[b"former event"]] * 5))
+        assert journals(folder) == []
+        journal = Journal(folder, KEY, spare)
+        assert read(journal.path, KEY, start_of(journal.path), ALL) == Read([], start_of(journal.path), broken=False)
+        for _ in range(number):
+            journal.write([b"another one"])
+        journal.close()
+        found = read(journal.path, KEY, start_of(journal.path), ALL)
+        assert (found.facts, found.broken) == ([b"another one"] * number, False)
+        with journal.path.open("r+b") as file:
+            file.seek(found.end.offset)
+            file.write(b"\0\0\0\x09")
+        assert read(journal.path, KEY, found.end, ALL).broken
+        remove(journal.path)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_spare_file_that_is_gone_is_not_needed(tmp_path: Path) -> None:
+    """A new one is made then."""
+    journal = Journal(tmp_path / "a", KEY, tmp_path / "a" / ".gone.journal")
+    journal.write([b"1"])
+    journal.close()
+    assert read(journal.path, KEY, start_of(journal.path), ALL).facts == [b"1"]
 
 
 def test_what_was_never_finished_is_cleared_away(tmp_path: Path) -> None:

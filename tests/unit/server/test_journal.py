@@ -26,8 +26,8 @@ from strongroom.service.wiring import Service
 class Watched(Journal):
     """Counts the entries, and breaks when it is told to."""
 
-    def __init__(self, folder: Path, key: bytes) -> None:
-        super().__init__(folder, key)
+    def __init__(self, folder: Path, key: bytes, spare: Path | None) -> None:
+        super().__init__(folder, key, spare)
         self.entries: list[int] = []
         self.broken = False
 
@@ -45,9 +45,9 @@ class Watching(AuditLog):
         super().__init__(service.deployment)
         self.made: list[Watched] = []
 
-    def new_journal(self) -> Journal:
+    def new_journal(self, spare: Path | None = None) -> Journal:
         assert self._folder is not None
-        self.made.append(Watched(self._folder, self._key))
+        self.made.append(Watched(self._folder, self._key, spare))
         return self.made[-1]
 
 
@@ -58,7 +58,7 @@ async def open_trail(log: Watching) -> AsyncIterator[tuple[JournalTrail, list[Ex
     trail = JournalTrail(log, log.new_journal(), warnings.append)
     yield trail, warnings
     await trail.close()
-    assert journals(log.made[0].path.parent) == []
+    assert list(log.made[0].path.parent.iterdir()) == []
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -228,20 +228,23 @@ def test_a_full_journal_is_followed_by_another(local_service: Service, log: Watc
 
     async def main() -> None:
         async with open_trail(log) as (trail, warnings):
-            log.made[0].size = JOURNAL_BYTES // 2  # as if so much had been written
-            await trail.record(facts)
-            assert trail._next is not None
-            await asyncio.wrap_future(trail._next)
-            log.made[0].size = JOURNAL_BYTES
-            await trail.record(facts)
-            assert len(log.made[1].entries) == 1
-            await until(lambda: journals(log.made[1].path.parent) == [log.made[1].path])
+            for number in range(3):
+                log.made[number].size = JOURNAL_BYTES // 2  # as if so much had been written
+                await trail.record(facts)
+                assert trail._next is not None
+                await asyncio.wrap_future(trail._next)
+                log.made[number].size = JOURNAL_BYTES
+                await trail.record(facts)
+                following = log.made[number + 1]
+                assert len(following.entries) == 1
+                await until(lambda: journals(following.path.parent) == [following.path])  # noqa: B023 - it is called here
+            assert len(list(following.path.parent.iterdir())) == 2  # one file is kept for the next one
             assert warnings == []
 
     asyncio.run(main())
     page = local_service.dispatcher.call(operations.LIST, ListAuditEvents(), local_service.local_actor)
     assert "secret.list" in {event.operation for event in page}
-    assert len(log.made) == 2
+    assert len(log.made) == 4
 
 
 def test_a_database_that_fails_is_told_and_tried_again(local_service: Service, log: Watching, facts: list[Facts]) -> None:

@@ -7,19 +7,19 @@ event, has a mark of its own: without it the end could be cut off.
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import msgspec
 
+from strongroom.crypto import marks
+
 START = bytes(32)
 """What stands before the first event."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True):
     """An event as it is stored: its number, its facts as canonical JSON, its mark."""
 
     number: int
@@ -37,7 +37,7 @@ class Break:
 
 def audit_key(digest_key: bytes) -> bytes:
     """The key of the marks, derived from the deployment's own key."""
-    return hmac.digest(digest_key, b"strongroom audit", hashlib.sha256)
+    return marks.mark(digest_key, b"strongroom audit")
 
 
 def canonical(facts: object) -> bytes:
@@ -47,12 +47,12 @@ def canonical(facts: object) -> bytes:
 
 def mark_of(key: bytes, before: bytes, number: int, facts: bytes) -> bytes:
     """The mark of an event behind another one."""
-    return hmac.digest(key, b"event\0" + before + number.to_bytes(8, "big") + facts, hashlib.sha256)
+    return marks.mark(key, b"event\0" + before + number.to_bytes(8, "big") + facts)
 
 
 def head_mark(key: bytes, number: int, mark: bytes) -> bytes:
     """The mark of a head."""
-    return hmac.digest(key, b"head\0" + number.to_bytes(8, "big") + mark, hashlib.sha256)
+    return marks.mark(key, b"head\0" + number.to_bytes(8, "big") + mark)
 
 
 def extend(key: bytes, number: int, mark: bytes, facts: Iterable[bytes]) -> Iterator[Entry]:

@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from strongroom.crypto import marks
+
 if sys.platform != "win32":
     import fcntl
 
@@ -185,7 +187,7 @@ def _was_renamed(spare: Path, hidden: Path) -> bool:
 
 
 def _mark(key: bytes, before: bytes, body: bytes) -> bytes:
-    return hmac.digest(key, b"journal\0" + before + body, hashlib.sha256)
+    return marks.mark(key, b"journal\0" + before + body)
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Iterable
 
-from strongroom.crypto.aead import KEY_BYTES
+from strongroom.crypto.aead import KEY_BYTES, Cipher
 from strongroom.errors import EncryptionKeyError
 
 MAKE_A_KEY = "make one with: strongroom server generate-key"
@@ -31,10 +31,10 @@ class Keyring:
     """Keys by id, of which one is active: it seals, the others only open. Immutable, and it never shows a key."""
 
     def __init__(self, keys: Iterable[bytes], active_id: str) -> None:
-        self._keys = {key_id(key): key for key in keys}
+        self._keys = {key_id(key): Cipher(key) for key in keys}
         self.active_id = active_id
 
-    def key(self, key_id: str) -> bytes:
+    def key(self, key_id: str) -> Cipher:
         """The key of this id, or `UnknownKey`."""
         try:
             return self._keys[key_id]

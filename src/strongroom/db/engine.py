@@ -60,6 +60,21 @@ class Deadlocked(Unavailable):
     """The database undid this transaction because it and another one waited for each other. Whoever can, runs it again."""
 
 
+class OneLook:
+    """See `Database.one_look`."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self, held: Any) -> None:
+        self._held = held
+
+    def __enter__(self) -> None:
+        self._held.keeps_looking = True
+
+    def __exit__(self, *_: object) -> None:
+        self._held.keeps_looking = self._held.looked = False
+
+
 class Database:
     """A pool of connections. Thread-safe; survives a fork (the child opens connections of its own).
 
@@ -120,14 +135,12 @@ class Database:
         """
         held = self._held
         connection = getattr(held, "connection", None) or (self._hold() if self._sqlite else None)
-        if connection is None or _is_under_way(connection):  # what is not committed yet may be undone
+        if connection is None or held.raw.in_transaction:  # what is not committed yet may be undone
             with self.read() as connection:
                 return look_up(connection)
         try:
-            version = data_version(connection)
-            if version != held.version:
-                held.version = version
-                held.found = {}
+            if not held.looked:
+                self._look(held, connection)
             found = held.found
             if key in found:
                 known: T = found[key]
@@ -138,6 +151,20 @@ class Database:
         except _DATABASE_ERRORS as error:
             raise _translated(error) from error
         return looked_up
+
+    def one_look(self) -> OneLook:
+        """For a block in which this thread recalls several things: it asks once whether the database was changed, at the first.
+
+        What it recalls is as of then, or later. To be left soon: nothing may be awaited in it.
+        """
+        return OneLook(self._held)
+
+    @staticmethod
+    def _look(held: Any, connection: Connection) -> None:
+        version = data_version(connection)
+        if version != held.version:
+            held.version, held.found = version, {}
+        held.looked = held.keeps_looking
 
     def _undo(self, connection: Connection) -> None:
         """Ends a transaction that failed. Some failures have ended it already; a connection that cannot do it is given up."""
@@ -154,7 +181,10 @@ class Database:
             connection = self._reading.connect()
         except _DATABASE_ERRORS as error:
             raise _translated(error) from error
-        self._held.connection, self._held.version, self._held.found = connection, -1, {}
+        held = self._held
+        held.connection, held.raw = connection, connection.connection.dbapi_connection
+        held.version, held.found, held.looked = -1, {}, False
+        held.keeps_looking = getattr(held, "keeps_looking", False)
         self._all_held.add(connection)
         return connection
 
@@ -228,7 +258,7 @@ class Database:
                     run_text(connection, "BEGIN IMMEDIATE")
                 else:
                     _begin_at_once(connection)
-                self._held.version = -1  # SQLite does not tell a connection of its own changes
+                self._held.version, self._held.looked = -1, False  # SQLite does not tell a connection of its own changes
                 try:
                     yield
                     run_text(connection, "COMMIT")

@@ -56,7 +56,10 @@ class PlacementRow(msgspec.Struct, frozen=True):
 
 
 class SecretRow(msgspec.Struct, frozen=True):
-    """A secret with one of its versions (`number`); times in microseconds since 1970."""
+    """A secret with one of its versions (`number`) and that one's keys, in the order in which they were given.
+
+    Times are in microseconds since 1970.
+    """
 
     id: str
     workspace_id: str
@@ -74,14 +77,9 @@ class SecretRow(msgspec.Struct, frozen=True):
     owner: str
     created_by: str
     number: int
-    keys: str
+    key_names: list[str]
     digest: bytes
     placements: list[PlacementRow] = msgspec.field(default_factory=list)
-
-    @property
-    def key_names(self) -> list[str]:
-        """The version's keys, in the order in which they were given."""
-        return decode_keys(self.keys)
 
 
 @dataclass(frozen=True)
@@ -445,7 +443,7 @@ def assemble(rows: Sequence[Sequence[Any]]) -> list[SecretRow]:
 
 def secret_row(columns: Sequence[Any]) -> SecretRow:
     """The row of `SECRET_COLUMNS`, with its placements still to come."""
-    return SecretRow(*columns)
+    return SecretRow(*(*columns[:-2], decode_keys(columns[-2]), columns[-1]))
 
 
 def _insert_labels(connection: Connection, secret_id: str, labels: Mapping[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import msgspec
 
@@ -72,8 +73,9 @@ def to_microseconds(moment: datetime) -> int:
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
+@lru_cache(512)
 def from_microseconds(microseconds: int) -> datetime:
-    """The moment, in UTC."""
+    """The moment, in UTC. What is read often has the same ones each time."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 

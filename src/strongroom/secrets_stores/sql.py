@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, FromClause, and_, bindparam, delete, func, select, update
@@ -36,8 +36,7 @@ class Keys(Protocol):
         """The keys, freshly read from their source and the database."""
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """Where a version belongs; sealed values open nowhere else."""
 
     secret_id: str

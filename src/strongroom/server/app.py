@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from typing import Any
 
-import structlog
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from strongroom.db.patience import hurry_this_thread
 from strongroom.operations.all import ALL_OPERATIONS
@@ -24,12 +22,13 @@ from strongroom.server.encoding import to_json
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.health import health_routes
 from strongroom.server.journal import open_journal
+from strongroom.server.log import open_log
 from strongroom.server.metrics import CONTENT_TYPE, Metrics
 from strongroom.server.middleware import Manners, describe
 from strongroom.server.openapi import describe_api, page
 from strongroom.server.pulse import HASTE_SECONDS, Pulse
 from strongroom.server.refusal import Refusal, error_response
-from strongroom.server.routes import ROOT, Api, Pools
+from strongroom.server.routes import Api, Pools
 from strongroom.server.ui.app import no_such_page, ui_routes
 from strongroom.service.placements import Configured
 from strongroom.service.wiring import Service
@@ -38,21 +37,6 @@ WRITING_THREADS = 16
 HASHING_THREADS = 4
 READING_THREADS = 4
 FETCHING_THREADS = 32
-
-
-class Front:
-    """Hands what lies below the API's root to the API, and all else to the other pages.
-
-    The API's own table of paths decides what is there, by what the path was before it was decoded.
-    """
-
-    def __init__(self, api: Api, pages: Starlette) -> None:
-        self._api, self._pages = api, pages
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request, or runs the life of the application."""
-        below = scope["type"] == "http" and scope["path"].startswith(f"{ROOT}/")
-        await (self._api if below else self._pages)(scope, receive, send)
 
 
 def build_app(service: Service) -> ASGIApp:
@@ -92,9 +76,10 @@ def build_app(service: Service) -> ASGIApp:
         request.scope["strongroom.operation"] = "docs"
         return Response(html, media_type="text/html; charset=utf-8")
 
-    def measurements(request: Request) -> Response:
+    async def measurements(request: Request) -> Response:
         request.scope["strongroom.operation"] = "metrics"
-        return Response(metrics.render(), media_type=CONTENT_TYPE)
+        metrics.count()
+        return Response(await run_in_threadpool(metrics.render), media_type=CONTENT_TYPE)
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -117,7 +102,8 @@ def build_app(service: Service) -> ASGIApp:
         exception_handlers={HTTPException: _not_ours},
         lifespan=lifespan,
     )
-    return Manners(Front(api, pages), metrics, log, networks_of(service.deployment.settings.trusted_proxies))
+    trusted = networks_of(service.deployment.settings.trusted_proxies)
+    return Manners(pages, metrics, log, trusted, api.answer)
 
 
 def _follow(store: Configured, metrics: Metrics, log: Any) -> None:
@@ -136,31 +122,6 @@ def _follow(store: Configured, metrics: Metrics, log: Any) -> None:
             )
 
     store.external.breaker.listen(tell)
-
-
-def open_log() -> Any:
-    """A log with one JSON object per line on standard error."""
-    return structlog.wrap_logger(structlog.BytesLogger(sys.stderr.buffer), wrapper_class=JsonLog).bind()
-
-
-class JsonLog(structlog.BoundLoggerBase):
-    """Each call is a line. A chain of processors would take several times as long, for every request."""
-
-    def info(self, event: str, **fields: Any) -> None:
-        """What happens all the time."""
-        self._tell("info", event, fields)
-
-    def warning(self, event: str, **fields: Any) -> None:
-        """What the operator should know."""
-        self._tell("warning", event, fields)
-
-    def error(self, event: str, **fields: Any) -> None:
-        """What the operator has to mend."""
-        self._tell("error", event, fields)
-
-    def _tell(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        fields["event"], fields["level"], fields["timestamp"] = event, level, datetime.now(UTC)
-        self._logger.msg(to_json(fields))
 
 
 async def _not_ours(request: Request, error: Exception) -> Response:

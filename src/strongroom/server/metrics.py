@@ -6,7 +6,11 @@ is imported and the variable PROMETHEUS_MULTIPROC_DIR is set; `run.py` sees to i
 
 from __future__ import annotations
 
+import asyncio
 import os
+from bisect import bisect_left
+from collections import Counter as Tally
+from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -17,19 +21,35 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
+_COUNT_SECONDS = 0.2
+"""So old may be what other workers tell of this one."""
+
+
+class _Seconds(Histogram):
+    """A histogram that takes many observations for little more than the cost of one."""
+
+    def observe_all(self, amounts: Sequence[float]) -> None:
+        """What `observe` does, for each of them."""
+        self._sum.inc(sum(amounts))
+        for bucket, count in Tally(bisect_left(self._upper_bounds, amount) for amount in amounts).items():
+            self._buckets[bucket].inc(count)
+
+
 class Metrics:
-    """Counts requests by operation and status, and how long they took. Labels are names of operations: never a path."""
+    """Counts requests by operation and status, and how long they took. Labels are names of operations: never a path.
+
+    For the event loop's thread alone, but for `render`.
+    """
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._requests = Counter(
             "strongroom_requests", "Requests that were answered.", ["operation", "status"], registry=self._registry
         )
-        self._seconds = Histogram(
+        self._seconds = _Seconds(
             "strongroom_request_seconds", "How long answers took.", ["operation"], buckets=_BUCKETS, registry=self._registry
         )
-        self._kept: dict[tuple[str, int], tuple[Counter, Histogram]] = {}  # to look labels up costs as much as to count
-
+        self._observed: dict[tuple[str, int], list[float]] = {}
         self._stores = Gauge(
             "strongroom_store_up",
             "Whether a secrets store answers, as far as calls have shown.",
@@ -56,16 +76,20 @@ class Metrics:
         self._stores.labels(role, kind).set(up)
 
     def observe(self, operation: str, status: int, seconds: float) -> None:
-        """Counts one request."""
-        kept = self._kept.get((operation, status))
-        if kept is None:
-            kept = self._requests.labels(operation, str(status)), self._seconds.labels(operation)
-            self._kept[operation, status] = kept
-        kept[0].inc()
-        kept[1].observe(seconds)
+        """Counts one request, together with others that come soon."""
+        if not self._observed:
+            asyncio.get_running_loop().call_later(_COUNT_SECONDS, self.count)
+        self._observed.setdefault((operation, status), []).append(seconds)
+
+    def count(self) -> None:
+        """Counts what was observed until now."""
+        observed, self._observed = self._observed, {}
+        for (operation, status), seconds in observed.items():
+            self._requests.labels(operation, str(status)).inc(len(seconds))
+            self._seconds.labels(operation).observe_all(seconds)
 
     def render(self) -> bytes:
-        """All measurements, of all workers, as text."""
+        """All measurements, of all workers, as text; of this one up to the last `count`. For any thread."""
         if METRICS_FOLDER not in os.environ:
             return generate_latest(self._registry)
         everything = CollectorRegistry()

@@ -7,13 +7,17 @@ import re
 import secrets
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from strongroom.errors import StrongroomError
+from strongroom.server import ROOT
 from strongroom.server.address import Network, forwarded_address, forwarded_scheme
+from strongroom.server.answer import Answer
+from strongroom.server.log import Line
 from strongroom.server.metrics import Metrics
 from strongroom.server.refusal import error_body
 
@@ -26,56 +30,70 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
 ]
 _HEADERS_TLS = [*_HEADERS, (b"strict-transport-security", b"max-age=31536000")]
-_NAMES = frozenset(name for name, _ in _HEADERS_TLS)
+_BELOW_ROOT = f"{ROOT}/"
+
+Answering = Callable[[Scope, Receive], Awaitable[Answer]]
 
 
 class Manners:
     """The outermost layer. No exception gets past it, and nothing of a request or of a foreign exception's text into the log."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, log: Any, trusted: Sequence[Network] = ()) -> None:
-        """`trusted` are the networks of proxies whose word about where a request comes from is taken."""
-        self._app, self._metrics, self._log, self._trusted = app, metrics, log, trusted
+    def __init__(
+        self, pages: ASGIApp, metrics: Metrics, log: Any, trusted: Sequence[Network] = (), api: Answering | None = None
+    ) -> None:
+        """The `api` answers what lies below its root, `pages` all else.
+
+        The API's own table of paths decides what is there, by what the path was before it was decoded. `trusted` are the networks of
+        proxies whose word about where a request comes from is taken.
+        """
+        self._pages, self._api, self._metrics, self._log, self._trusted = pages, api, metrics, log, trusted
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self._pages(scope, receive, send)
             return
         if self._trusted:
             scope["scheme"] = forwarded_scheme(scope, self._trusted)
             scope["client"] = (forwarded_address(scope, self._trusted), 0)
         begun, request_id, status = time.perf_counter(), _request_id(scope), 0
+        own = [*(_HEADERS_TLS if scope["scheme"] == "https" else _HEADERS), (b"x-request-id", request_id.encode())]
 
-        async def send_with_headers(message: Message) -> None:
+        async def send_page(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                own = _HEADERS_TLS if scope["scheme"] == "https" else _HEADERS
-                given = message["headers"]  # in lower case; pages have a policy of their own
-                if not _NAMES.isdisjoint([name for name, _ in given]):
-                    own = [each for each in own if each[0] not in dict(given)]
-                message["headers"] = [*given, *own, (b"x-request-id", request_id.encode())]
+                given = dict(message["headers"])  # in lower case; pages have a policy of their own
+                message["headers"] = [*message["headers"], *(each for each in own if each[0] not in given)]
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            if self._api is not None and scope["path"].startswith(_BELOW_ROOT):
+                answer = await self._api(scope, receive)
+                status = answer.status
+                answer.headers += own
+                await answer(scope, receive, send)
+            else:
+                await self._pages(scope, receive, send_page)
         except Exception as error:  # noqa: BLE001 - the operator is told where, the caller is told the request's id
             self._log.error("failed", request_id=request_id, error=describe(error))
             if not status:
                 message, hint = "something went wrong in the server", f"its log says more about the request {request_id}"
-                await error_body(500, StrongroomError.code, message, hint, {})(scope, receive, send_with_headers)
+                await error_body(500, StrongroomError.code, message, hint, {})(scope, receive, send_page)
         finally:
             operation, seconds = scope.get("strongroom.operation", "none"), time.perf_counter() - begun
             self._metrics.observe(operation, status, seconds)
-            self._log.info(
-                "request",
-                request_id=request_id,
-                method=scope["method"] if scope["method"].isalpha() and len(scope["method"]) < 10 else "other",
-                operation=operation,
-                status=status,
-                milliseconds=round(seconds * 1000, 2),
-                address=client_address(scope),
-                actor=scope.get("strongroom.actor"),
+            self._log.request(
+                Line(
+                    request_id,
+                    scope["method"] if scope["method"].isalpha() and len(scope["method"]) < 10 else "other",
+                    operation,
+                    status,
+                    round(seconds * 1000, 2),
+                    client_address(scope),
+                    scope.get("strongroom.actor"),
+                    datetime.now(UTC),
+                )
             )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from starlette.responses import Response
 
 from strongroom.errors import ConfigurationError, StrongroomError, TooManyRequests
+from strongroom.server.answer import Answer
 from strongroom.server.encoding import to_json
 
 
@@ -22,7 +23,7 @@ class Refusal(StrongroomError):
         self.headers = dict(headers or {})
 
 
-def error_response(error: StrongroomError) -> Response:
+def error_answer(error: StrongroomError) -> Answer:
     """The error in its one shape. What the operator has to mend is said in the log alone: it may name files."""
     message, hint, headers = error.message, error.hint, getattr(error, "headers", {})
     if isinstance(error, ConfigurationError):
@@ -34,7 +35,16 @@ def error_response(error: StrongroomError) -> Response:
     return error_body(error.status, error.code, message, hint, headers)
 
 
-def error_body(status: int, code: str, message: str, hint: str | None, headers: Mapping[str, str]) -> Response:
-    """An error as a response."""
-    content = {"code": code, "message": message} | ({"hint": hint} if hint else {})
-    return Response(to_json({"error": content}), status, dict(headers), "application/json")
+def error_body(status: int, code: str, message: str, hint: str | None, headers: Mapping[str, str]) -> Answer:
+    """An error as an answer."""
+    body = to_json({"error": {"code": code, "message": message} | ({"hint": hint} if hint else {})})
+    more = [(name.lower().encode(), text.encode("latin-1")) for name, text in headers.items()]
+    return Answer(status, [(b"content-length", b"%d" % len(body)), (b"content-type", b"application/json"), *more], body)
+
+
+def error_response(error: StrongroomError) -> Response:
+    """The same as Starlette has it."""
+    answer = error_answer(error)
+    response = Response(answer.body, answer.status)
+    response.raw_headers = answer.headers
+    return response

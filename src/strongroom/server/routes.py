@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 from strongroom.auth.access import check_access
 from strongroom.auth.actor import Actor
@@ -26,6 +26,8 @@ from strongroom.operations import secret as of_secret
 from strongroom.operations import user as of_user
 from strongroom.operations.operation import NONE_IN_PATH, Operation, Repeat
 from strongroom.operations.permission import Permission
+from strongroom.server import ROOT
+from strongroom.server.answer import Answer
 from strongroom.server.encoding import (
     fields_of_form,
     fields_of_json,
@@ -38,12 +40,11 @@ from strongroom.server.encoding import (
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.middleware import client_address, describe
 from strongroom.server.pulse import Pulse, no_answer
-from strongroom.server.refusal import Refusal, error_response
+from strongroom.server.refusal import Refusal, error_answer
 from strongroom.service.audit import Facts, done_unrecorded, facts_of
 from strongroom.service.reply import Reply
 from strongroom.service.wiring import Service
 
-ROOT = "/api/v1"
 MAX_BODY_BYTES = 1_048_576
 MAX_ANONYMOUS_BODY_BYTES = 16_384
 """The same for whoever has no token: anybody can make the server hold that much, for as long as it waits."""
@@ -99,9 +100,9 @@ class PathTable:
         for rows in self._by_length.values():  # what is written out comes before what is open
             rows.sort(key=lambda row: [segment is None for segment in row[0]])
 
-    def find(self, method: str, raw_path: str) -> tuple[Row, Mapping[str, str | None]]:
+    def find(self, method: str, raw_path: bytes) -> tuple[Row, Mapping[str, str | None]]:
         """The operation and the parameters in its path, or a `Refusal`: 404, or 405 with the methods that there are."""
-        segments = raw_path.removeprefix("/").split("/")
+        segments = raw_path.decode("ascii", "replace").removeprefix(f"{ROOT}/").split("/")
         allowed: set[str] = set()
         for fixed, names, methods in self._by_length.get(len(segments), ()):
             if all(wanted is None or wanted == given for wanted, given in zip(fixed, segments, strict=True)):
@@ -123,7 +124,7 @@ def _parameter(operation: Row, name: str, segment: str) -> str | None:
 
 
 class Api:
-    """The API as an ASGI application, below its root.
+    """The API: what lies below its root.
 
     Operations that read run at once, on the event loop: they take less than a change of thread would. All others run in threads, and
     so do reads that turn out to take long; see `Pulse`.
@@ -132,6 +133,8 @@ class Api:
     def __init__(self, service: Service, operations: Sequence[Row], pools: Pools, trail: GroupCommit, pulse: Pulse, log: Any) -> None:
         self._service, self._pools, self._trail, self._pulse, self._log = service, pools, trail, pulse, log
         self._find = functools.lru_cache(KNOWN_PATHS)(PathTable(operations).find)
+        self._wanted = functools.lru_cache(KNOWN_PATHS)(self._read_query)
+        self._one_look = service.deployment.database.one_look
         self._under_way: set[asyncio.Future[Any]] = set()
 
     async def close(self) -> None:
@@ -140,28 +143,31 @@ class Api:
             await asyncio.wait(self._under_way)
         await self._trail.close()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answers one request."""
+    async def answer(self, scope: Scope, receive: Receive) -> Answer:
+        """Answers one request, by an error's answer, too."""
         try:
-            response: ASGIApp = await self._answer(scope, receive)
+            return await self._answer(scope, receive)
         except StrongroomError as error:
             if isinstance(error, ConfigurationError):
                 self._log.error("misconfigured", error=describe(error))
             if isinstance(error, Unanswered):
                 self._pulse.lost()
-            response = error_response(error)
-        await response(scope, receive, send)
+            return error_answer(error)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> _Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         raw_path = scope.get("raw_path") or quote(scope["path"]).encode()
-        operation, path = self._find(scope["method"], raw_path.decode("ascii", "replace").removeprefix(ROOT))
-        scope["strongroom.operation"] = operation.name
         query = scope["query_string"].decode("ascii", "replace")
+        operation, path = self._find(scope["method"], raw_path)
+        scope["strongroom.operation"] = operation.name
         if self._pulse.doubted:
             await self._pulse.steady()
+        done = None
         try:
             try:
-                actor = self._actor(scope, operation, query)
+                with self._one_look():
+                    actor = self._actor(scope, operation, query)
+                    if operation.method == "GET":
+                        done = self._read_now(operation, self._wanted(operation, raw_path, query), actor)
             except Unanswered:
                 actor = await self._in_thread(lambda: self._actor(scope, operation, query))
         except Unauthenticated as error:
@@ -169,8 +175,7 @@ class Api:
             await self._trail.record(facts)
             raise
         if operation.method == "GET":
-            reply = await self._read(operation, request_of_query(operation, path, query), actor)
-            return _response(operation, reply, to_json)
+            return _response(operation, await self._read(operation, self._wanted(operation, raw_path, query), actor, done), to_json)
         request = Request(scope, receive)
         if operation.method == "DELETE":
             _refuse_if_match(request)
@@ -185,6 +190,10 @@ class Api:
         content = b"\0".join((request.method.encode(), raw_path, body))
         reply = await self._change(operation, wanted, actor, lambda: self._once(operation, wanted, actor, key, content))
         return _response(operation, reply, metadata_to_json)
+
+    def _read_query(self, operation: Row, raw_path: bytes, query: str) -> Any:
+        """The request that reads what path and query say."""
+        return request_of_query(operation, self._find(operation.method, raw_path)[1], query)
 
     async def perform(self, operation: Operation[Any, T], wanted: Any, actor: Actor) -> T:
         """Does what a request for the operation does, and is on record when it returns. Raises the operation's error."""
@@ -219,16 +228,20 @@ class Api:
         request.scope["strongroom.actor"] = actor.user_id
         return actor
 
-    async def _read(self, operation: Row, wanted: Any, actor: Actor) -> Any:
-        """What the operation answers; it is on record."""
-        perform = functools.partial(self._service.dispatcher.perform, operation, wanted, actor)
-        pool = self._pool_for(operation, wanted)
-        if pool is not None:
-            outcome, facts = await asyncio.get_running_loop().run_in_executor(pool, perform)
-        else:
-            outcome, facts = perform()
-            if isinstance(outcome, Unanswered):
-                outcome, facts = await self._in_thread(perform)
+    def _read_now(self, operation: Row, wanted: Any, actor: Actor) -> tuple[Any, list[Facts]] | None:
+        """What the operation answers, and what is to be on record of it; None if it may take too long for the event loop."""
+        return None if self._pool_for(operation, wanted) else self._service.dispatcher.perform(operation, wanted, actor)
+
+    async def _read(self, operation: Row, wanted: Any, actor: Actor, done: tuple[Any, list[Facts]] | None = None) -> Any:
+        """What the operation answers, which may be `done` already; it is on record."""
+        done = done or self._read_now(operation, wanted, actor)
+        if done is None or isinstance(done[0], Unanswered):
+            perform = functools.partial(self._service.dispatcher.perform, operation, wanted, actor)
+            if done is not None:
+                done = await self._in_thread(perform)
+            else:
+                done = await asyncio.get_running_loop().run_in_executor(self._pool_for(operation, wanted), perform)
+        outcome, facts = done
         await self._trail.record(facts)
         if isinstance(outcome, StrongroomError):
             raise outcome
@@ -328,23 +341,10 @@ def _may_look_at_much(operation: Row, wanted: Any) -> bool:
     return operation is of_audit.LIST or (operation is of_secret.LIST and any(getattr(wanted, each) for each in _FILTERS))
 
 
-class _Answer:
-    """A response that is all there: what Starlette's is, made in a fraction of the time."""
-
-    __slots__ = ("body", "headers", "status")
-
-    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        self.status, self.headers, self.body = status, headers, body
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status, "headers": self.headers})
-        await send({"type": "http.response.body", "body": self.body})
-
-
-def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> _Answer:
+def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> Answer:
     """What an operation answers when it succeeds."""
     if reply is None:
-        return _Answer(204, [], b"")
+        return Answer(204, [], b"")
     body = encode(reply)
     headers = [(b"content-length", b"%d" % len(body)), (b"content-type", _JSON.encode())]
     if operation.creates is not None:
@@ -352,7 +352,7 @@ def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> _An
         headers.append((b"location", f"{ROOT}{path}".encode()))
     if isinstance(reply, Secret):
         headers.append((b"etag", b'"%d"' % reply.version))
-    return _Answer(202 if operation.begins_job else 200 if operation.creates is None else 201, headers, body)
+    return Answer(202 if operation.begins_job else 200 if operation.creates is None else 201, headers, body)
 
 
 def _decoded(operation: Row, body: str) -> Any:

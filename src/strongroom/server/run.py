@@ -129,7 +129,8 @@ def serve(settings: Settings, address: Address, workers: int, ready: Callable[[]
 
 def open_app(settings: Settings, main: int) -> Any:
     """The application of one worker. It waits for a database that is down: the process `main` would give up otherwise."""
-    from strongroom.server.app import build_app, open_log  # prometheus_client chooses its mode when it is imported: in the worker
+    from strongroom.server.app import build_app  # prometheus_client chooses its mode when it is imported: in the worker
+    from strongroom.server.log import open_log
 
     sys.setswitchinterval(SWITCH_SECONDS)
     for number in (signal.SIGTERM, signal.SIGINT):  # they would go to what is left here of the main process; Granian sets its own

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,39 +80,38 @@ def facts_of(operation: Operation[Any, Any], actor: Actor, request: Any, outcome
     Only ids, names and versions are taken from requests and responses. A name that led nowhere is left out: it may be a value or a
     password that was typed in the wrong place. One that was there, or would have been looked up but for a missing right, is told.
     """
-    failed = isinstance(outcome, BaseException)
-    code = (outcome.code if isinstance(outcome, StrongroomError) else "internal") if failed else OK
-    known = actor.user_id != ""
-
-    def one(target: str, target_id: str, version: int | None) -> Facts:
-        return Facts(
-            moment=now(),
-            workspace=_text(actor.workspace),
-            actor=_text(actor.name),
-            actor_id=actor.user_id,
-            token_id=actor.token_id,
-            operation=operation.name,
-            target=_text(target) if code in _TELLING and (known or not failed) else "",
-            target_id=_text(target_id) if not failed or _ID.fullmatch(target_id) else "",
-            version=version,
-            outcome=code,
-            address=_text(actor.address),
-        )
-
-    response = None if failed else outcome
-    resolved = {
-        (item.name, item.secret_id, item.version): None
-        for item in (getattr(response, "items", None) or () if operation.name == "secret.resolve" else ())
-        if item.secret_id is not None
-    }
-    if resolved:
-        return [one(name, secret_id, version) for name, secret_id, version in resolved]
+    if isinstance(outcome, BaseException):
+        response, code = None, outcome.code if isinstance(outcome, StrongroomError) else "internal"
+    else:
+        response, code = outcome, OK
+        if operation.name == "secret.resolve":
+            read = {(each.name, each.secret_id, each.version): None for each in outcome.items if each.secret_id is not None}
+            if read:
+                return [_fact(operation, actor, OK, *each) for each in read]
     # In the path stands what a request is about; elsewhere a name may be a filter of a list.
-    asked = {field: getattr(request, field, None) or "" for field in _fields_in_path(operation)}
-    target = getattr(response, "name", None) or asked.get("name") or getattr(request, "username", None) or ""
-    target_id = getattr(response, "id", None) or asked.get("id") or ""
+    asked = _fields_in_path(operation)
+    target = getattr(response, "name", None) or ("name" in asked and getattr(request, "name", None))
+    target = target or getattr(request, "username", None) or ""
+    target_id = getattr(response, "id", None) or ("id" in asked and getattr(request, "id", None)) or ""
     version = getattr(response, "version", None)
-    return [one(str(target), str(target_id), version if isinstance(version, int) else None)]
+    return [_fact(operation, actor, code, str(target), str(target_id), version if isinstance(version, int) else None)]
+
+
+def _fact(operation: Operation[Any, Any], actor: Actor, code: str, target: str, target_id: str, version: int | None) -> Facts:
+    done = code == OK
+    return Facts(
+        moment=now(),
+        workspace=_text(actor.workspace),
+        actor=_text(actor.name),
+        actor_id=actor.user_id,
+        token_id=actor.token_id,
+        operation=operation.name,
+        target=_text(target) if code in _TELLING and (done or actor.user_id != "") else "",
+        target_id=_text(target_id) if done or _ID.fullmatch(target_id) else "",
+        version=version,
+        outcome=code,
+        address=_text(actor.address),
+    )
 
 
 @cache
@@ -120,8 +119,9 @@ def _fields_in_path(operation: Operation[Any, Any]) -> tuple[str, ...]:
     return tuple(field for field in ("id", "name") if f"{{{field}}}" in operation.path)
 
 
+@lru_cache(1_024)
 def _text(text: str) -> str:
-    """Text as a column of names takes it."""
+    """Text as a column of names takes it. Most of it is the same each time."""
     shown = text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
     return shown[:255]
 

@@ -72,27 +72,12 @@ class IdentityService:
         that does not exist, has no role there. The bearer of a run token works in the workspace of its run; that takes another query.
         """
         proof = digest(token)
-        row = self._database.recall(("bearer", proof, workspace), lambda connection: index.find_bearer(connection, proof, workspace))
-        if row is None or row.kind == TokenKind.SETUP or (row.expires is not None and row.expires <= now()):
+        actor, expires = self._database.recall(
+            ("bearer", proof, workspace, address), lambda connection: _bearer(connection, proof, workspace, address)
+        )
+        if actor is None or (expires is not None and expires <= now()):
             raise Unauthenticated("this token is not valid, or not any more", hint="log in again: strongroom login URL")
-        if row.kind == TokenKind.RUN:
-            return self._in_run(row, workspace, address)
-        if row.role is None or row.workspace_id is None or row.workspace is None:
-            return Actor(row.user_id, row.user, "", workspace or index.DEFAULT, Role.NONE, row.admin, row.token_id, address)
-        return Actor(row.user_id, row.user, row.workspace_id, row.workspace, Role(row.role), row.admin, row.token_id, address)
-
-    def _in_run(self, row: BearerRow, workspace: str, address: str) -> Actor:
-        """The run's owner with the role that they have now, confined to what the run was granted."""
-        with self._database.read() as connection:
-            found = find_run_token(connection, row.token_id)
-        if found is None:
-            raise Unauthenticated("this token is not valid, or not any more")
-        access = RunAccess(found.run_id, found.run, found.stack, found.grants)
-        if found.role is None or workspace not in ("", found.workspace):
-            place, role = ("", workspace or found.workspace), Role.NONE
-        else:
-            place, role = (found.workspace_id, found.workspace), Role(found.role)
-        return Actor(row.user_id, row.user, *place, role, token_id=row.token_id, address=address, run=access)
+        return actor
 
     def log_in(self, actor: Actor, request: Login) -> AccessToken:
         """A token for whoever knows the password. `Unauthenticated` reads the same for wrong names and wrong passwords.
@@ -258,6 +243,33 @@ class IdentityService:
     def _refuse_last_admin(connection: Connection, known: UserRow) -> None:
         if known.active and not index.other_active_admins(connection, known.id):
             raise InvalidInput(f"'{known.name}' is the last administrator of this server", hint="make another one first")
+
+
+def _bearer(connection: Connection, proof: bytes, workspace: str, address: str) -> tuple[Actor | None, int | None]:
+    """Whoever bears the token of this digest, and when it expires."""
+    row = index.find_bearer(connection, proof, workspace)
+    if row is None or row.kind == TokenKind.SETUP:
+        return None, None
+    if row.kind == TokenKind.RUN:
+        return _in_run(connection, row, workspace, address), row.expires
+    if row.role is None or row.workspace_id is None or row.workspace is None:
+        place, role = ("", workspace or index.DEFAULT), Role.NONE
+    else:
+        place, role = (row.workspace_id, row.workspace), Role(row.role)
+    return Actor(row.user_id, row.user, *place, role, row.admin, row.token_id, address), row.expires
+
+
+def _in_run(connection: Connection, row: BearerRow, workspace: str, address: str) -> Actor | None:
+    """The run's owner with the role that they have now, confined to what the run was granted."""
+    found = find_run_token(connection, row.token_id)
+    if found is None:
+        return None
+    access = RunAccess(found.run_id, found.run, found.stack, found.grants)
+    if found.role is None or workspace not in ("", found.workspace):
+        place, role = ("", workspace or found.workspace), Role.NONE
+    else:
+        place, role = (found.workspace_id, found.workspace), Role(found.role)
+    return Actor(row.user_id, row.user, *place, role, token_id=row.token_id, address=address, run=access)
 
 
 def _open_session(connection: Connection, user_id: str) -> AccessToken:

@@ -278,7 +278,7 @@ class Placements:
         """The values of the version in this store, in the order of its keys. `ValuesCorrupt` if they are not what was written."""
         if store.external is None:
             values = self._sql.unseal(Place(row.id, row.number, placement.locator), placement.beside)
-            genuine = values.keys() == set(row.key_names)
+            genuine = list(values) == row.key_names or values.keys() == set(row.key_names)
         else:
             values = store.external.get(placement.locator, seconds=store.timeout, spare=spare)
             genuine = hmac.compare_digest(self.digest(values), row.digest)

@@ -18,6 +18,7 @@ from strongroom.operations import run as of_run
 from strongroom.operations import secret as of_secret
 from strongroom.operations.all import ALL_OPERATIONS
 from strongroom.redaction import SecretText
+from strongroom.server import ROOT
 from strongroom.server.encoding import (
     fields_of_form,
     fields_of_json,
@@ -103,7 +104,7 @@ def test_every_operation_is_found_by_its_path() -> None:
     for row in ALL_OPERATIONS:
         names = [segment.strip("{}") for segment in row.path.split("/") if segment.startswith("{")]
         path = row.path.format(**dict.fromkeys(names, "a%2Fb%20c"))
-        assert table.find(row.method, path) == (row, dict.fromkeys(names, "a/b c"))
+        assert table.find(row.method, f"{ROOT}{path}".encode()) == (row, dict.fromkeys(names, "a/b c"))
 
 
 @pytest.mark.parametrize(
@@ -122,7 +123,7 @@ def test_every_operation_is_found_by_its_path() -> None:
 )
 def test_paths_that_could_be_confused(method: str, path: str, wanted: Any) -> None:
     """What is written out comes before what is open, and an empty piece is a piece."""
-    operation, parameters = PathTable(ALL_OPERATIONS).find(method, path)
+    operation, parameters = PathTable(ALL_OPERATIONS).find(method, f"{ROOT}{path}".encode())
     assert (operation.name, parameters) == wanted
 
 
@@ -130,7 +131,7 @@ def test_paths_that_could_be_confused(method: str, path: str, wanted: Any) -> No
 def test_paths_that_there_are_not(method: str, path: str, status: int) -> None:
     """They are refused, and 405 says which methods there are."""
     with pytest.raises(Refusal) as caught:
-        PathTable(ALL_OPERATIONS).find(method, path)
+        PathTable(ALL_OPERATIONS).find(method, f"{ROOT}{path}".encode())
     assert caught.value.status == status
     assert caught.value.headers == ({"Allow": "GET, POST"} if status == 405 else {})
 

@@ -6,9 +6,11 @@ import asyncio
 import json
 from typing import Any
 
+import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from strongroom.errors import InvalidInput
+from strongroom.server.log import Line
 from strongroom.server.metrics import Metrics
 from strongroom.server.middleware import Manners
 from tests.canary import CANARY, holds_canary
@@ -24,6 +26,9 @@ class Log:
         self.events.append({"event": event, **fields})
 
     error = info
+
+    def request(self, line: Line) -> None:
+        self.events.append(msgspec.structs.asdict(line))
 
 
 def ask(app: Any, log: Log, metrics: Metrics) -> list[Message]:
@@ -60,6 +65,7 @@ def test_an_unexpected_exception_says_nothing_of_itself() -> None:
     assert "InvalidInput: ours" in failed["error"]
     assert any("test_middleware.py" in line for line in failed["error"])
     assert not holds_canary(f"{start}{body}{log.events}{metrics.render()!r}")
+    metrics.count()
     assert b'strongroom_requests_total{operation="none",status="500"} 1.0' in metrics.render()
 
 

@@ -57,6 +57,8 @@ class GroupCommit:
         """Whether there is `perform`."""
         self._quick = self.takes_changes
         self._waiting: list[_Waiting] = []
+        self._expected, self._writing = 1, False
+        self._timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._thread = ThreadPoolExecutor(1, "audit")
@@ -86,50 +88,50 @@ class GroupCommit:
             future.set_exception(Unavailable("the audit trail does not keep up", hint="try again later"))
             return future
         self._waiting.append(_Waiting(future, change, facts))
-        if self._idle.is_set():  # what else becomes ready in this turn of the loop goes into the same transaction
-            self._idle.clear()
+        self._idle.clear()
+        if not self._writing:
             self._soon(loop)
         return future
 
     def _soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        loop.call_soon(self._begin, loop, 0, loop.time() + _PATIENCE_SECONDS)
+        """Begins with what waits when there is as much as is expected, or after a moment."""
+        if len(self._waiting) >= self._expected:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._writing = True
+            loop.call_soon(self._begin, loop)
+        elif self._timer is None:
+            self._timer = loop.call_later(_PATIENCE_SECONDS, self._begin, loop)
 
-    def _begin(self, loop: asyncio.AbstractEventLoop, before: int, deadline: float) -> None:
-        """Writes what waits; or comes again, before the deadline, when the last turn of the loop brought more or others write."""
-        waiting, late = len(self._waiting), loop.time() >= deadline
-        if before < waiting < _ENOUGH and not late:
-            loop.call_soon(self._begin, loop, waiting, deadline)
-            return
-        batch = self._next()
-        outcomes = None
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer, self._writing = None, True
         if self._quick:
             with suppress(OthersWrite):
-                outcomes = self._write(batch, patient=False)
-        if outcomes is None and self._quick and not late:
-            loop.call_soon(self._begin, loop, waiting, deadline)
-            return
-        del self._waiting[: len(batch)]
-        if outcomes is None:
-            self._thread.submit(lambda: loop.call_soon_threadsafe(self._end, loop, batch, self._write(batch)))
-        else:
-            self._end(loop, batch, outcomes)
+                self._end(loop, *self._write(patient=False))
+                return
+        self._thread.submit(lambda: loop.call_soon_threadsafe(self._end, loop, *self._write()))
 
-    def _next(self) -> list[_Waiting]:
-        """What goes into the next transaction."""
+    def _take(self) -> list[_Waiting]:
+        """What goes into the next transaction. For any thread, while it writes."""
         batch = self._waiting[:_BATCH]
         changes = [number for number, each in enumerate(batch, 1) if each.change is not None]
-        return batch if len(changes) < _CHANGES else batch[: changes[_CHANGES - 1]]
+        batch = batch if len(changes) < _CHANGES else batch[: changes[_CHANGES - 1]]
+        del self._waiting[: len(batch)]
+        return batch
 
-    def _write(self, batch: Sequence[_Waiting], *, patient: bool = True) -> Sequence[Any]:
+    def _write(self, *, patient: bool = True) -> tuple[Sequence[_Waiting], Sequence[Any]]:
         """What each of them gets: an error for all when nothing was done. `OthersWrite`, unless `patient`."""
+        batch: list[_Waiting] = []
         try:
             if not self.takes_changes:
+                batch = self._take()
                 self._log.record([each for waiting in batch for each in waiting.facts])
-                return [None] * len(batch)
+                return batch, [None] * len(batch)
             outcomes: list[Any] = []
             facts: list[Facts] = []
             with self._database.together(patient=patient) as connection:
                 begun = time.perf_counter()
+                batch = self._take()
                 if self._journal is not None and (left := self._journal.left) is not None:
                     self._log.collect_in(connection, left)  # what happened before comes first
                 for each in batch:
@@ -141,8 +143,9 @@ class GroupCommit:
         except OthersWrite:
             raise
         except Exception as error:  # noqa: BLE001 - everybody whose event is not on record is told
-            return [_Failed(error)] * len(batch)
-        return outcomes
+            batch = batch or self._take()
+            return batch, [_Failed(error)] * len(batch)
+        return batch, outcomes
 
     def _end(self, loop: asyncio.AbstractEventLoop, batch: Sequence[_Waiting], outcomes: Sequence[Any]) -> None:
         for each, outcome in zip(batch, outcomes, strict=True):
@@ -152,6 +155,8 @@ class GroupCommit:
                 each.future.set_exception(outcome.error)
             else:
                 each.future.set_result(outcome)
+        self._expected = min(_ENOUGH, len(batch) + len(self._waiting))
+        self._writing = False
         if self._waiting:
             self._soon(loop)
         else:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from strongroom.audit.chain import canonical
 from strongroom.audit.journal import JOURNAL_BYTES, Journal
@@ -53,9 +53,7 @@ def open_journal(trail: AuditLog, log: Any) -> JournalTrail | None:
     return JournalTrail(trail, journal, lambda error: log.warning("the audit trail waits", reason=describe(error)))
 
 
-class _Waiting(NamedTuple):
-    future: asyncio.Future[None]
-    lines: list[bytes]
+_Waiting = tuple[asyncio.Future[None], Sequence[Facts]]
 
 
 class JournalTrail:
@@ -88,7 +86,7 @@ class JournalTrail:
         if len(self._waiting) >= MAX_WAITING or self._behind >= MAX_BEHIND:
             future.set_exception(Unavailable("the audit trail does not keep up", hint="try again later"))
             return future
-        self._waiting.append(_Waiting(future, [canonical(item) for item in facts]))
+        self._waiting.append((future, facts))
         if not self._syncing:
             self._write_soon(loop)
         return future
@@ -125,7 +123,7 @@ class JournalTrail:
     def _write(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer, self._syncing = None, True
         batch, self._waiting = self._waiting, []
-        lines = [line for each in batch for line in each.lines]
+        lines = [canonical(each) for _, facts in batch for each in facts]
         try:
             journal = self._open()
             for first in range(0, len(lines), _ENTRY):
@@ -139,15 +137,15 @@ class JournalTrail:
         if isinstance(error, OSError):
             self._leave_journal()
             error = Unavailable(f"the audit trail cannot be written: {error.strerror}", hint="make room, or look at the disk")
-        for each in batch:
-            if each.future.done():  # its client has gone
+        for future, _ in batch:
+            if future.done():  # its client has gone
                 continue
             if error is None:
-                each.future.set_result(None)
+                future.set_result(None)
             else:
-                each.future.set_exception(error)
+                future.set_exception(error)
         self._behind += events
-        self._expected = min(_MOST_EXPECTED, (len(batch) + len(self._waiting) + 1) // 2)
+        self._expected = min(_MOST_EXPECTED, len(batch) + len(self._waiting))
         self._syncing = False
         if self._waiting:
             self._write_soon(loop)

@@ -57,29 +57,27 @@ class Manners:
             scope["scheme"] = forwarded_scheme(scope, self._trusted)
             scope["client"] = (forwarded_address(scope, self._trusted), 0)
         begun, request_id, status = time.perf_counter(), _request_id(scope), 0
-        own = [*(_HEADERS_TLS if scope["scheme"] == "https" else _HEADERS), (b"x-request-id", request_id.encode())]
-
-        async def send_page(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                given = dict(message["headers"])  # in lower case; pages have a policy of their own
-                message["headers"] = [*message["headers"], *(each for each in own if each[0] not in given)]
-            await send(message)
-
         try:
+            own = [*(_HEADERS_TLS if scope["scheme"] == "https" else _HEADERS), (b"x-request-id", request_id.encode())]
             if self._api is not None and scope["path"].startswith(_BELOW_ROOT):
                 answer = await self._api(scope, receive)
                 status = answer.status
                 answer.headers += own
                 await answer(scope, receive, send)
-            else:
-                await self._pages(scope, receive, send_page)
+                return
+            sending = _Sending(send, own)
+            try:
+                await self._pages(scope, receive, sending)
+            finally:
+                status = sending.status
         except Exception as error:  # noqa: BLE001 - the operator is told where, the caller is told the request's id
             self._log.error("failed", request_id=request_id, error=describe(error))
             if not status:
                 message, hint = "something went wrong in the server", f"its log says more about the request {request_id}"
-                await error_body(500, StrongroomError.code, message, hint, {})(scope, receive, send_page)
+                answer = error_body(500, StrongroomError.code, message, hint, {})
+                status = answer.status
+                answer.headers += own
+                await answer(scope, receive, send)
         finally:
             operation, seconds = scope.get("strongroom.operation", "none"), time.perf_counter() - begun
             self._metrics.observe(operation, status, seconds)
@@ -95,6 +93,20 @@ class Manners:
                     datetime.now(UTC),
                 )
             )
+
+
+class _Sending:
+    """Sends a page's answer with further headers, but for those that it has itself; knows its status, 0 before it has one."""
+
+    def __init__(self, send: Send, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        self._send, self._headers, self.status = send, headers, 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            given = dict(message["headers"])  # in lower case
+            message["headers"] = [*message["headers"], *(each for each in self._headers if each[0] not in given)]
+        await self._send(message)
 
 
 def client_address(scope: Scope) -> str:

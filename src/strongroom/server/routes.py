@@ -66,6 +66,7 @@ _FILTERS = ("id", "name", "owner", "label", "created", "updated")
 _ETAG = re.compile(r'"([0-9]{1,9})"')
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
+_JSON_TYPE = (b"content-type", _JSON.encode())
 
 Row = Operation[Any, Any]
 T = TypeVar("T")
@@ -161,21 +162,24 @@ class Api:
         scope["strongroom.operation"] = operation.name
         if self._pulse.doubted:
             await self._pulse.steady()
-        done = None
+        wanted = done = None
+        reads = operation.method == "GET"
         try:
             try:
                 with self._one_look():
                     actor = self._actor(scope, operation, query)
-                    if operation.method == "GET":
-                        done = self._read_now(operation, self._wanted(operation, raw_path, query), actor)
+                    if reads:
+                        wanted = self._wanted(operation, raw_path, query)
+                        done = self._read_now(operation, wanted, actor)
             except Unanswered:
                 actor = await self._in_thread(lambda: self._actor(scope, operation, query))
         except Unauthenticated as error:
             facts = facts_of(operation, Actor.anonymous(client_address(scope)), None, error)
             await self._trail.record(facts)
             raise
-        if operation.method == "GET":
-            return _response(operation, await self._read(operation, self._wanted(operation, raw_path, query), actor, done), to_json)
+        if reads:
+            wanted = wanted or self._wanted(operation, raw_path, query)
+            return _response(operation, await self._read(operation, wanted, actor, done), to_json)
         request = Request(scope, receive)
         if operation.method == "DELETE":
             _refuse_if_match(request)
@@ -291,11 +295,7 @@ class Api:
         address = client_address(scope)
         if operation.permission is None:
             return Actor.anonymous(address)
-        given = next((text for name, text in scope["headers"] if name == b"authorization"), b"")
-        scheme, _, token = given.decode("latin-1").partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise Unauthenticated("this needs a token", hint="log in: strongroom login URL")
-        actor = self._service.identities.authenticate(token.strip(), workspace_of(query), address)
+        actor = self._service.identities.authenticate(_token(scope), workspace_of(query), address)
         scope["strongroom.actor"] = actor.user_id
         return actor
 
@@ -336,6 +336,16 @@ class Api:
         return outcome, facts
 
 
+def _token(scope: Scope) -> str:
+    """The token that the request comes with."""
+    for name, text in scope["headers"]:
+        if name == b"authorization":
+            if text[:7].lower() == b"bearer " and (token := text[7:].strip()):
+                return str(token, "latin-1")
+            break
+    raise Unauthenticated("this needs a token", hint="log in: strongroom login URL")
+
+
 def _may_look_at_much(operation: Row, wanted: Any) -> bool:
     """Whether a read may look at far more rows than it gives back: such reads would hold up the event loop."""
     return operation is of_audit.LIST or (operation is of_secret.LIST and any(getattr(wanted, each) for each in _FILTERS))
@@ -346,7 +356,7 @@ def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> Ans
     if reply is None:
         return Answer(204, [], b"")
     body = encode(reply)
-    headers = [(b"content-length", b"%d" % len(body)), (b"content-type", _JSON.encode())]
+    headers = [(b"content-length", b"%d" % len(body)), _JSON_TYPE]
     if operation.creates is not None:
         path = re.sub(r"{(\w+)}", lambda found: quote(str(getattr(reply, found[1])), ""), operation.creates)
         headers.append((b"location", f"{ROOT}{path}".encode()))

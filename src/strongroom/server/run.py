@@ -14,10 +14,11 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from granian.constants import HTTPModes, Interfaces, SSLProtocols
+from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
@@ -110,6 +111,7 @@ def serve(settings: Settings, address: Address, workers: int, ready: Callable[[]
             port=address.port,
             interface=Interfaces.ASGI,
             workers=workers,
+            loop=Loops.uvloop if find_spec("uvloop") else Loops.asyncio,
             http=HTTPModes.http1,
             http1_settings=HTTP1Settings(header_read_timeout=settings.client_timeout * 1000, max_buffer_size=HEAD_BYTES),
             websockets=False,

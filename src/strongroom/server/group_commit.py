@@ -155,7 +155,7 @@ class GroupCommit:
                 each.future.set_exception(outcome.error)
             else:
                 each.future.set_result(outcome)
-        self._expected = min(_ENOUGH, len(batch) + len(self._waiting))
+        self._expected = min(_ENOUGH, (3 * (len(batch) + len(self._waiting)) + 1) // 4)
         self._writing = False
         if self._waiting:
             self._soon(loop)

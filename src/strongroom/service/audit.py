@@ -50,8 +50,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _decode = msgspec.json.Decoder(Facts).decode
-COLLECTED = 256
-"""So many events are moved from a journal to the chain at once: others wait meanwhile."""
+COLLECTED = 128
+"""So many events are moved from a journal to the chain at once: others wait meanwhile, a millisecond or two."""
 
 _DONE = -1
 """The position of a journal whose events are all in the chain, and which nobody writes any more."""

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -99,6 +99,7 @@ def _take(arena: Arena, found: _Field, rounds: int, seconds: float) -> None:
             arena.progress.detail("server-load", f"{name}, {'warm-up' if number == 0 else f'round {number} of {rounds}'}")
             try:
                 busy = _wrk(arena.state, target, CONNECTIONS, seconds)
+                searching = _wrk(arena.state, replace(target, read=target.search), CONNECTIONS, seconds) if target.search else None
                 half = _wrk(arena.state, target, CONNECTIONS, seconds, pause=1000 * CONNECTIONS * busy.per_request)
                 crowd = _wrk(arena.state, target, MANY_CONNECTIONS, seconds)
                 made = _wrk(arena.state, target, CONNECTIONS, seconds, run=f"{number}")
@@ -109,6 +110,8 @@ def _take(arena: Arena, found: _Field, rounds: int, seconds: float) -> None:
             if number == 0:
                 continue
             found.note(f"read, {CONNECTIONS} connections: time per answer", name, busy.per_request)
+            both = busy.per_request + (searching.per_request if searching else 0)
+            found.note(f"read by name alone, {CONNECTIONS} connections: time", name, both)
             found.note(f"read, {CONNECTIONS} connections: median", name, busy.median)
             found.note(f"read, {CONNECTIONS} connections: 99%", name, busy.slow)
             found.note("read, half of that load: 99%", name, half.slow)

@@ -30,13 +30,17 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Target:
-    """A running server: where it is asked for the secret, and how a new one is made (`NAME` stands for its name)."""
+    """A running server: where it is asked for the secret, and how a new one is made (`NAME` stands for its name).
+
+    `search` is what has to be asked before, by whoever knows the secret by its name alone; '' for nothing.
+    """
 
     url: str
     headers: Mapping[str, str]
     read: str
     create: str
     body: str
+    search: str = ""
 
 
 @dataclass
@@ -206,7 +210,7 @@ def openbao(state: Path, say: Say) -> Server:
 
 
 def zenml(state: Path, say: Say) -> Server:
-    """ZenML's server under uvicorn on SQLite. It is asked by id: its search by name gives no values and is slower."""
+    """ZenML's server under uvicorn on SQLite. It is asked by id: its search by name, which comes first, gives no values."""
     folder = environments.peer("zenml", say)
 
     def prepare(url: str) -> Target:
@@ -217,7 +221,8 @@ def zenml(state: Path, say: Say) -> Server:
         secret = json.dumps({"name": SECRET, "private": False, "values": {"user": _USER, "password": PASSWORD}})
         made = ask("POST", f"{url}/api/v1/secrets", headers, secret.encode())
         body = secret.replace(SECRET, "NAME")
-        return Target(url, headers, f"/api/v1/secrets/{made['id']}", "/api/v1/secrets", body)
+        search = f"/api/v1/secrets?name=equals:{SECRET}"
+        return Target(url, headers, f"/api/v1/secrets/{made['id']}", "/api/v1/secrets", body, search)
 
     return Server(
         name="zenml",

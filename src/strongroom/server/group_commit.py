@@ -19,11 +19,10 @@ _BATCH = 500
 _CHANGES = 50
 """So many changes at once at most: other processes wait meanwhile."""
 
-_ENOUGH = 100
+_MOST_EXPECTED = 100
 """So many are a transaction's worth: it does not wait for more."""
 
-_PATIENCE_SECONDS = 0.001
-"""How long it waits for more, while they keep coming, and for others to be done writing."""
+PATIENCE_SECONDS = 0.001
 
 _QUICK_SECONDS = 0.002
 """How long the event loop may be held up. Handing a short transaction to a thread and back costs more than the transaction."""
@@ -45,14 +44,20 @@ class _Failed(NamedTuple):
 class GroupCommit:
     """Writes for many requests in few transactions: whatever arrives while one is written goes into the next.
 
-    Nobody is told that their event is on record before it is; when it cannot be written, they get the error. Where the database does
-    not keep up, `Unavailable`. For the event loop's thread alone, which does the writing as long as nobody else writes and it was
-    quick the last time; otherwise a thread does, one transaction after the other.
+    As a rule as many requests as were answered come again soon: it waits for three quarters of them, as `JournalTrail` does. Nobody
+    is told that their event is on record before it is; when it cannot be written, they get the error. Where the database does not
+    keep up, `Unavailable`. For the event loop's thread alone, which does the writing as long as nobody else writes and it was quick
+    the last time; otherwise a thread does, one transaction after the other, each with all that waits when its turn comes.
     """
 
-    def __init__(self, log: AuditLog, database: Database, journal: JournalTrail | None = None) -> None:
-        """Where there is a `journal`, events that belong to no change go there instead."""
-        self._log, self._database, self._journal = log, database, journal
+    def __init__(
+        self, log: AuditLog, database: Database, journal: JournalTrail | None = None, patience_seconds: float = PATIENCE_SECONDS
+    ) -> None:
+        """Where there is a `journal`, events that belong to no change go there instead.
+
+        `patience_seconds` is how long it waits for as many as it expects.
+        """
+        self._log, self._database, self._journal, self._patience = log, database, journal, patience_seconds
         self.takes_changes = database.has_one_writer
         """Whether there is `perform`."""
         self._quick = self.takes_changes
@@ -101,7 +106,7 @@ class GroupCommit:
             self._writing = True
             loop.call_soon(self._begin, loop)
         elif self._timer is None:
-            self._timer = loop.call_later(_PATIENCE_SECONDS, self._begin, loop)
+            self._timer = loop.call_later(self._patience, self._begin, loop)
 
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer, self._writing = None, True
@@ -155,7 +160,7 @@ class GroupCommit:
                 each.future.set_exception(outcome.error)
             else:
                 each.future.set_result(outcome)
-        self._expected = min(_ENOUGH, (3 * (len(batch) + len(self._waiting)) + 1) // 4)
+        self._expected = min(_MOST_EXPECTED, (3 * (len(batch) + len(self._waiting)) + 1) // 4)
         self._writing = False
         if self._waiting:
             self._soon(loop)

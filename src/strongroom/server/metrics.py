@@ -25,7 +25,7 @@ _COUNT_SECONDS = 0.2
 """So old may be what other workers tell of this one."""
 
 
-class _Seconds(Histogram):
+class Seconds(Histogram):
     """A histogram that takes many observations for little more than the cost of one."""
 
     def observe_all(self, amounts: Sequence[float]) -> None:
@@ -46,7 +46,7 @@ class Metrics:
         self._requests = Counter(
             "strongroom_requests", "Requests that were answered.", ["operation", "status"], registry=self._registry
         )
-        self._seconds = _Seconds(
+        self._seconds = Seconds(
             "strongroom_request_seconds", "How long answers took.", ["operation"], buckets=_BUCKETS, registry=self._registry
         )
         self._observed: dict[tuple[str, int], list[float]] = {}

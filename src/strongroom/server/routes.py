@@ -49,8 +49,8 @@ MAX_BODY_BYTES = 1_048_576
 MAX_ANONYMOUS_BODY_BYTES = 16_384
 """The same for whoever has no token: anybody can make the server hold that much, for as long as it waits."""
 
-KNOWN_PATHS = 256
-"""Of so many paths it is remembered what they lead to."""
+KNOWN_PATHS, KNOWN_LENGTH = 256, 512
+"""Of so many paths it is remembered what they lead to, unless one is longer: anybody could fill the memory with those."""
 
 HASHING = frozenset(
     operation.name for operation in (of_user.CHANGE_PASSWORD, of_user.CREATE, of_user.LOGIN, of_user.SET_UP, of_user.UPDATE)
@@ -133,8 +133,9 @@ class Api:
 
     def __init__(self, service: Service, operations: Sequence[Row], pools: Pools, trail: GroupCommit, pulse: Pulse, log: Any) -> None:
         self._service, self._pools, self._trail, self._pulse, self._log = service, pools, trail, pulse, log
-        self._find = functools.lru_cache(KNOWN_PATHS)(PathTable(operations).find)
-        self._wanted = functools.lru_cache(KNOWN_PATHS)(self._read_query)
+        self._find_anew = PathTable(operations).find
+        self._find_known = functools.lru_cache(KNOWN_PATHS)(self._find_anew)
+        self._wanted_known = functools.lru_cache(KNOWN_PATHS)(self._wanted_anew)
         self._one_look = service.deployment.database.one_look
         self._under_way: set[asyncio.Future[Any]] = set()
 
@@ -195,8 +196,16 @@ class Api:
         reply = await self._change(operation, wanted, actor, lambda: self._once(operation, wanted, actor, key, content))
         return _response(operation, reply, metadata_to_json)
 
-    def _read_query(self, operation: Row, raw_path: bytes, query: str) -> Any:
-        """The request that reads what path and query say."""
+    def _find(self, method: str, raw_path: bytes) -> tuple[Row, Mapping[str, str | None]]:
+        """The operation, and the parameters in the path."""
+        return (self._find_known if len(raw_path) <= KNOWN_LENGTH else self._find_anew)(method, raw_path)
+
+    def _wanted(self, operation: Row, raw_path: bytes, query: str) -> Any:
+        """What a request without a body wants."""
+        known = len(raw_path) + len(query) <= KNOWN_LENGTH
+        return (self._wanted_known if known else self._wanted_anew)(operation, raw_path, query)
+
+    def _wanted_anew(self, operation: Row, raw_path: bytes, query: str) -> Any:
         return request_of_query(operation, self._find(operation.method, raw_path)[1], query)
 
     async def perform(self, operation: Operation[Any, T], wanted: Any, actor: Actor) -> T:

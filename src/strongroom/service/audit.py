@@ -119,11 +119,15 @@ def _fields_in_path(operation: Operation[Any, Any]) -> tuple[str, ...]:
     return tuple(field for field in ("id", "name") if f"{{{field}}}" in operation.path)
 
 
-@lru_cache(1_024)
 def _text(text: str) -> str:
-    """Text as a column of names takes it. Most of it is the same each time."""
-    shown = text if text.isascii() and text.isprintable() else ascii(text)[1:-1]
-    return shown[:255]
+    """Text as a column of names takes it."""
+    return _printable(text[:255])
+
+
+@lru_cache(1_024)
+def _printable(text: str) -> str:
+    """Most of it is the same each time."""
+    return text if text.isascii() and text.isprintable() else ascii(text)[1:-1][:255]
 
 
 class AuditLog:

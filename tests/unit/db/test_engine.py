@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from strongroom.config import Settings, read_settings
 from strongroom.db.clock import now
@@ -365,6 +365,36 @@ def test_a_look_is_saved_while_nothing_changes(local_settings: Settings) -> None
     look(MOST_REMEMBERED)
     assert looked == [1]
     database.close()
+
+
+def test_one_look_is_for_one_block(settings: Settings) -> None:
+    """In it, what others change meanwhile may not be seen yet, what the thread changes is; behind it, and in the next one, all is."""
+    database, other = Database(settings.database_url), Database(settings.database_url)
+
+    def add(where: Database, name: str) -> None:
+        with where.write() as connection:
+            connection.execute(insert(users).values(_user(name)))
+
+    with database.one_look():
+        before = _names(database)
+        add(other, "by-others")
+        assert _names(database) == (before if database.has_one_writer else sorted([*before, "by-others"]))
+    assert "by-others" in _names(database)
+    for _ in range(2):
+        add(other, "again")
+        with database.one_look():
+            assert "again" in _names(database)
+        with database.write() as connection:
+            connection.execute(delete(users).where(users.c.name == "again"))
+    with suppress(ZeroDivisionError), database.one_look():
+        _names(database)
+        add(database, "by-this-thread")
+        assert "by-this-thread" in _names(database)
+        raise ZeroDivisionError
+    add(other, "after")
+    assert "after" in _names(database)
+    for each in (database, other):
+        each.close()
 
 
 def test_a_database_that_fails_recalls_nothing(tmp_path: Path) -> None:

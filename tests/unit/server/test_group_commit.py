@@ -167,8 +167,9 @@ def test_a_long_queue_of_changes_lets_others_in_between(local_service: Service) 
 
 
 def test_the_loop_goes_on_while_others_write(local_service: Service) -> None:
-    """Where somebody else has the database's write lock, a thread waits for it."""
+    """Where somebody else has the database's write lock, a thread waits for it, and takes along what has arrived meanwhile."""
     database = local_service.deployment.database
+    log = Counting(local_service.deployment)
     held, let_go = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -177,13 +178,15 @@ def test_the_loop_goes_on_while_others_write(local_service: Service) -> None:
             assert let_go.wait(60)
 
     async def main() -> None:
-        group = GroupCommit(local_service.trail, database)
-        waiting = group.perform(creating(local_service, "a"))
-        for _ in range(100):
-            await asyncio.sleep(0)
-        assert not waiting.done()
+        group = GroupCommit(log, database)
+        waiting = []
+        for name in "abc":
+            waiting.append(group.perform(creating(local_service, name)))
+            for _ in range(100):
+                await asyncio.sleep(0)
+        assert not any(each.done() for each in waiting)
         let_go.set()
-        assert (await waiting).name == "a"
+        assert [(await each).name for each in waiting] == ["a", "b", "c"]
         await group.close()
 
     with ThreadPoolExecutor(1) as other:
@@ -191,7 +194,42 @@ def test_the_loop_goes_on_while_others_write(local_service: Service) -> None:
         assert held.wait(60)
         asyncio.run(main())
         holding.result()
-    assert recorded(local_service) == [("ok", "a")]
+    assert log.written == [3]
+    assert recorded(local_service) == [("ok", "a"), ("ok", "b"), ("ok", "c")]
+
+
+def test_it_waits_for_as_many_as_come_as_a_rule(local_service: Service) -> None:
+    """Of four that were answered, three that come again one after the other share a transaction."""
+    log = Counting(local_service.deployment)
+
+    async def main() -> None:
+        group = GroupCommit(log, local_service.deployment.database, patience_seconds=60)
+        await asyncio.gather(*(group.perform(creating(local_service, f"a{number}")) for number in range(4)))
+        waiting = []
+        for name in "bcd":
+            waiting.append(group.perform(creating(local_service, name)))
+            for _ in range(100):
+                await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        await group.close()
+
+    asyncio.run(main())
+    assert log.written == [4, 3]
+
+
+def test_it_does_not_wait_for_those_who_stay_away(local_service: Service) -> None:
+    """One that comes alone is written all the same, and nobody is expected after that."""
+    log = Counting(local_service.deployment)
+
+    async def main() -> None:
+        group = GroupCommit(log, local_service.deployment.database)
+        await asyncio.gather(*(group.perform(creating(local_service, f"a{number}")) for number in range(4)))
+        for name in "bc":
+            await group.perform(creating(local_service, name))
+        await group.close()
+
+    asyncio.run(main())
+    assert log.written == [4, 1, 1]
 
 
 def test_databases_with_many_writers_take_events_only(service: Service) -> None:

@@ -147,6 +147,15 @@ def test_a_killed_worker_is_replaced(fragile: FragileServer, key: str, tmp_path:
         load.check(outage_settings)
 
 
+def test_a_server_that_replaces_a_worker_can_be_ended(key: str, tmp_path: Path, outage_settings: Settings) -> None:
+    """The new worker has hardly begun and has no handlers of its own: the server ends all the same, and does not wait for it."""
+    with serving(None, key, tmp_path, outage_settings) as server:
+        before = server.workers()
+        os.kill(before[0], signal.SIGKILL)
+        while len(server.workers()) < 2 or before[0] in server.workers():
+            assert server.process.poll() is None
+
+
 def test_what_killed_workers_did_is_on_record(key: str, tmp_path: Path, outage_settings: Settings) -> None:
     """Workers on SQLite are killed again and again: nothing acknowledged is lost; a change is there with its event or not at all.
 

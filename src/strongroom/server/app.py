@@ -29,6 +29,7 @@ from strongroom.server.openapi import describe_api, page
 from strongroom.server.pulse import HASTE_SECONDS, Pulse
 from strongroom.server.refusal import Refusal, error_response
 from strongroom.server.routes import Api, Pools
+from strongroom.server.signals import let_go_soon
 from strongroom.server.ui.app import no_such_page, ui_routes
 from strongroom.service.placements import Configured
 from strongroom.service.wiring import Service
@@ -84,6 +85,7 @@ def build_app(service: Service) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         hurry_this_thread(HASTE_SECONDS)
+        let_go_soon()
         yield
         await api.close()
         pulse.close()

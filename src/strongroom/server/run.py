@@ -26,7 +26,7 @@ from granian.server import Server
 from strongroom.config import PREFIX, Settings
 from strongroom.errors import ConfigurationError, EncryptionKeyError, Unavailable
 from strongroom.redaction import SecretText
-from strongroom.server import METRICS_FOLDER
+from strongroom.server import METRICS_FOLDER, signals
 from strongroom.service.wiring import Service
 
 BACKLOG = 1024
@@ -126,6 +126,7 @@ def serve(settings: Settings, address: Address, workers: int, ready: Callable[[]
             workers_kill_timeout=DRAIN_SECONDS,
         )
         server.on_startup(ready)
+        signals.hold_in_forked_processes()
         server.serve(target_loader=functools.partial(open_app, settings, os.getpid()), wrap_loader=False)
 
 
@@ -135,8 +136,6 @@ def open_app(settings: Settings, main: int) -> Any:
     from strongroom.server.log import open_log
 
     sys.setswitchinterval(SWITCH_SECONDS)
-    for number in (signal.SIGTERM, signal.SIGINT):  # they would go to what is left here of the main process; Granian sets its own
-        signal.signal(number, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(main,), name="end", daemon=True).start()
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it shows tracebacks; whoever asked is told, and the log too
     told = False
@@ -147,7 +146,8 @@ def open_app(settings: Settings, main: int) -> Any:
             if not told:
                 open_log().warning("waiting", reason=error.message)
             told = True
-            time.sleep(RETRY_SECONDS)
+            with signals.let_go():
+                time.sleep(RETRY_SECONDS)
         else:
             # What is loaded stays: to look through all of it for garbage took 40 ms at a time, perhaps with the write lock held.
             gc.collect()

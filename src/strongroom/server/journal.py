@@ -111,9 +111,9 @@ class JournalTrail:
         """Ends when all is on record, and in the chain if that can be. Nobody may ask for more."""
         while self._waiting or self._syncing:
             await asyncio.sleep(0)
-        if isinstance(self._collection, asyncio.Future):
+        while isinstance(self._collection, asyncio.Future):
             await self._collection
-        if isinstance(self._collection, asyncio.Handle):
+        if self._collection is not None:
             self._collection.cancel()
         if self._syncer is not None:
             self._syncer.close()

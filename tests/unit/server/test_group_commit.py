@@ -22,6 +22,7 @@ from strongroom.service.audit import AuditLog, Facts, facts_of
 from strongroom.service.deployment import Deployment
 from strongroom.service.wiring import Service
 from tests.canary import CANARY
+from tests.unit.server.conftest import Run
 
 
 class Counting(AuditLog):
@@ -43,7 +44,7 @@ class Broken(AuditLog):
         raise Unavailable("the disk is full")
 
 
-def test_events_of_many_go_into_few_transactions(service: Service) -> None:
+def test_events_of_many_go_into_few_transactions(run: Run, service: Service) -> None:
     """What arrives while a transaction is written goes into the next one, and `close` waits for all."""
     log = Counting(service.deployment)
     facts = facts_of(of_secret.LIST, service.local_actor, None, None)
@@ -55,14 +56,14 @@ def test_events_of_many_go_into_few_transactions(service: Service) -> None:
         await group.close()
         assert last.done()
 
-    asyncio.run(main())
+    run(main())
     assert sum(log.written) == 200
     assert len(log.written) <= 3
     report = service.dispatcher.call(of_audit.VERIFY, VerifyAudit(), service.local_actor)
     assert (report.events, report.valid) == (200, True)
 
 
-def test_whoever_waits_is_told_when_it_cannot_be_written(service: Service) -> None:
+def test_whoever_waits_is_told_when_it_cannot_be_written(run: Run, service: Service) -> None:
     """An answer does not leave when its event is not on record, and the next one is tried again."""
     facts = facts_of(of_secret.LIST, service.local_actor, None, None)
 
@@ -73,10 +74,10 @@ def test_whoever_waits_is_told_when_it_cannot_be_written(service: Service) -> No
                 await group.record(facts)
         await group.close()
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_a_trail_that_does_not_keep_up_is_told(service: Service) -> None:
+def test_a_trail_that_does_not_keep_up_is_told(run: Run, service: Service) -> None:
     """Memory is bounded: who comes when too many wait is refused at once, and the others are written."""
     facts = facts_of(of_secret.LIST, service.local_actor, None, None)
 
@@ -90,7 +91,7 @@ def test_a_trail_that_does_not_keep_up_is_told(service: Service) -> None:
         await waiting[0]
         await group.close()
 
-    asyncio.run(main())
+    run(main())
 
 
 def creating(service: Service, name: str) -> Change:
@@ -111,7 +112,7 @@ def recorded(service: Service) -> list[tuple[str, str]]:
     return [(event.outcome, event.target) for event in reversed(page.items)]
 
 
-def test_changes_of_many_go_into_few_transactions(local_service: Service) -> None:
+def test_changes_of_many_go_into_few_transactions(run: Run, local_service: Service) -> None:
     """Each gets its own outcome, and its event is in the same transaction; one that fails fails alone."""
     log = Counting(local_service.deployment)
 
@@ -127,7 +128,7 @@ def test_changes_of_many_go_into_few_transactions(local_service: Service) -> Non
         await group.close()
         return found
 
-    first, second, failed, taken = asyncio.run(main())
+    first, second, failed, taken = run(main())
     assert (first.name, second.name) == ("a", "b")
     assert isinstance(failed, ZeroDivisionError)
     assert isinstance(taken, AlreadyExists)
@@ -136,7 +137,7 @@ def test_changes_of_many_go_into_few_transactions(local_service: Service) -> Non
     assert recorded(local_service) == [("ok", "a"), ("ok", "b"), ("already_exists", "")]
 
 
-def test_a_change_that_cannot_be_recorded_is_not_made(local_service: Service) -> None:
+def test_a_change_that_cannot_be_recorded_is_not_made(run: Run, local_service: Service) -> None:
     """Change and event are durable both or not at all."""
 
     async def main() -> None:
@@ -145,11 +146,11 @@ def test_a_change_that_cannot_be_recorded_is_not_made(local_service: Service) ->
             await group.perform(creating(local_service, "a"))
         await group.close()
 
-    asyncio.run(main())
+    run(main())
     assert names(local_service) == []
 
 
-def test_a_long_queue_of_changes_lets_others_in_between(local_service: Service) -> None:
+def test_a_long_queue_of_changes_lets_others_in_between(run: Run, local_service: Service) -> None:
     """So many changes and no more hold the database's only write lock at once; none is forgotten, also not of a client that left."""
     log = Counting(local_service.deployment)
 
@@ -160,13 +161,13 @@ def test_a_long_queue_of_changes_lets_others_in_between(local_service: Service) 
         await group.close()
         assert all(each.done() for each in waiting)
 
-    asyncio.run(main())
+    run(main())
     assert log.written == [50, 50, 20]
     assert recorded(local_service)[:1] == [("ok", "s000")]
     assert local_service.dispatcher.perform(of_secret.LIST, ListSecrets(), local_service.local_actor)[0].total == 120
 
 
-def test_the_loop_goes_on_while_others_write(local_service: Service) -> None:
+def test_the_loop_goes_on_while_others_write(run: Run, local_service: Service) -> None:
     """Where somebody else has the database's write lock, a thread waits for it, and takes along what has arrived meanwhile."""
     database = local_service.deployment.database
     log = Counting(local_service.deployment)
@@ -192,13 +193,13 @@ def test_the_loop_goes_on_while_others_write(local_service: Service) -> None:
     with ThreadPoolExecutor(1) as other:
         holding = other.submit(hold)
         assert held.wait(60)
-        asyncio.run(main())
+        run(main())
         holding.result()
     assert log.written == [3]
     assert recorded(local_service) == [("ok", "a"), ("ok", "b"), ("ok", "c")]
 
 
-def test_it_waits_for_as_many_as_come_as_a_rule(local_service: Service) -> None:
+def test_it_waits_for_as_many_as_come_as_a_rule(run: Run, local_service: Service) -> None:
     """Of four that were answered, three that come again one after the other share a transaction."""
     log = Counting(local_service.deployment)
 
@@ -213,11 +214,11 @@ def test_it_waits_for_as_many_as_come_as_a_rule(local_service: Service) -> None:
         await asyncio.gather(*waiting)
         await group.close()
 
-    asyncio.run(main())
+    run(main())
     assert log.written == [4, 3]
 
 
-def test_it_does_not_wait_for_those_who_stay_away(local_service: Service) -> None:
+def test_it_does_not_wait_for_those_who_stay_away(run: Run, local_service: Service) -> None:
     """One that comes alone is written all the same, and nobody is expected after that."""
     log = Counting(local_service.deployment)
 
@@ -228,12 +229,12 @@ def test_it_does_not_wait_for_those_who_stay_away(local_service: Service) -> Non
             await group.perform(creating(local_service, name))
         await group.close()
 
-    asyncio.run(main())
+    run(main())
     assert log.written == [4, 1, 1]
 
 
-def test_databases_with_many_writers_take_events_only(service: Service) -> None:
+def test_databases_with_many_writers_take_events_only(run: Run, service: Service) -> None:
     """There, changes that have nothing to do with each other are better made side by side."""
     group = GroupCommit(service.trail, service.deployment.database)
     assert group.takes_changes is (service.deployment.database.dialect == "sqlite")
-    asyncio.run(group.close())
+    run(group.close())

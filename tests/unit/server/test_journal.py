@@ -19,8 +19,9 @@ from strongroom.operations import audit as operations
 from strongroom.operations import secret as of_secret
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.journal import MAX_WAITING, JournalTrail, open_journal
-from strongroom.service.audit import AuditLog, Facts, facts_of
+from strongroom.service.audit import COLLECTED, AuditLog, Facts, facts_of
 from strongroom.service.wiring import Service
+from tests.unit.server.conftest import Run
 
 
 class Watched(Journal):
@@ -90,7 +91,7 @@ def facts(local_service: Service) -> list[Facts]:
     return facts_of(of_secret.LIST, local_service.local_actor, None, None)
 
 
-def test_events_of_many_go_into_few_entries(local_service: Service, log: Watching, facts: list[Facts]) -> None:
+def test_events_of_many_go_into_few_entries(run: Run, local_service: Service, log: Watching, facts: list[Facts]) -> None:
     """What arrives during a sync goes into the next one, and each gets into the chain once."""
 
     async def main() -> None:
@@ -99,13 +100,31 @@ def test_events_of_many_go_into_few_entries(local_service: Service, log: Watchin
                 await asyncio.gather(*(trail.record(facts) for _ in range(200)))
         assert warnings == []
 
-    asyncio.run(main())
+    run(main())
     assert sum(log.made[0].entries) == 600
     assert len(log.made[0].entries) <= 12
     assert in_chain(local_service) == count(local_service) == 600
 
 
-def test_one_alone_does_not_wait(log: Watching, facts: list[Facts]) -> None:
+def test_it_ends_in_the_middle_of_moving_events_on(run: Run, local_service: Service, log: Watching, facts: list[Facts]) -> None:
+    """Whatever is under way or due then is done or called off, without a warning; what is left is moved at the end."""
+
+    async def main() -> None:
+        for turns in range(0, 40, 4):
+            trail = JournalTrail(log, log.new_journal(), warned.append)
+            await asyncio.gather(*(trail.record(facts) for _ in range(2 * COLLECTED + 1)))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await trail.close()
+            await asyncio.sleep(0)
+
+    warned: list[Exception] = []
+    run(main())
+    assert warned == []
+    assert in_chain(local_service) == count(local_service) == 10 * (2 * COLLECTED + 1)
+
+
+def test_one_alone_does_not_wait(run: Run, log: Watching, facts: list[Facts]) -> None:
     """Whoever asks one by one gets an entry for each; that half of those who came together is missing delays only once."""
 
     async def main() -> None:
@@ -115,11 +134,11 @@ def test_one_alone_does_not_wait(log: Watching, facts: list[Facts]) -> None:
                 await trail.record(facts)
                 assert trail._expected == 1
 
-    asyncio.run(main())
+    run(main())
     assert log.made[0].entries[-20:] == [1] * 20
 
 
-def test_events_get_into_the_chain_by_themselves(local_service: Service, log: Watching, facts: list[Facts]) -> None:
+def test_events_get_into_the_chain_by_themselves(run: Run, local_service: Service, log: Watching, facts: list[Facts]) -> None:
     """Nobody has to look for it, and nothing else has to happen."""
 
     async def main() -> None:
@@ -130,10 +149,10 @@ def test_events_get_into_the_chain_by_themselves(local_service: Service, log: Wa
             await until(lambda: in_chain(local_service) == 1_001)
             await until(lambda: trail._behind == 0)
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_somebody_else_may_collect_in_between(local_service: Service, log: Watching, facts: list[Facts]) -> None:
+def test_somebody_else_may_collect_in_between(run: Run, local_service: Service, log: Watching, facts: list[Facts]) -> None:
     """Whoever looks at the trail moves events on; the process goes on with the rest."""
 
     async def main() -> None:
@@ -143,11 +162,11 @@ def test_somebody_else_may_collect_in_between(local_service: Service, log: Watch
                 assert count(local_service) == number
             await until(lambda: trail._behind == 0)
 
-    asyncio.run(main())
+    run(main())
     assert count(local_service) == 39
 
 
-def test_the_loop_goes_on_while_others_write(local_service: Service, log: Watching, facts: list[Facts]) -> None:
+def test_the_loop_goes_on_while_others_write(run: Run, local_service: Service, log: Watching, facts: list[Facts]) -> None:
     """Answers leave while somebody has the database's write lock; the events get into the chain afterwards."""
     held, let_go = threading.Event(), threading.Event()
 
@@ -169,11 +188,11 @@ def test_the_loop_goes_on_while_others_write(local_service: Service, log: Watchi
     with ThreadPoolExecutor(1) as other:
         holding = other.submit(hold)
         assert held.wait(60)
-        asyncio.run(main())
+        run(main())
         holding.result()
 
 
-def test_whoever_waits_is_told_when_it_cannot_be_written(local_service: Service, log: Watching, facts: list[Facts]) -> None:
+def test_whoever_waits_is_told_when_it_cannot_be_written(run: Run, local_service: Service, log: Watching, facts: list[Facts]) -> None:
     """An answer does not leave when its event is not on record; then another journal is made, and nothing before is lost."""
 
     async def main() -> None:
@@ -185,11 +204,11 @@ def test_whoever_waits_is_told_when_it_cannot_be_written(local_service: Service,
             await trail.record(facts)
             assert len(log.made) == 2
 
-    asyncio.run(main())
+    run(main())
     assert count(local_service) == 2
 
 
-def test_a_sync_that_fails_is_told(local_service: Service, log: Watching, facts: list[Facts]) -> None:
+def test_a_sync_that_fails_is_told(run: Run, local_service: Service, log: Watching, facts: list[Facts]) -> None:
     """A disk that may have lost what was written is not asked to sync the same file again."""
 
     async def main() -> None:
@@ -204,11 +223,11 @@ def test_a_sync_that_fails_is_told(local_service: Service, log: Watching, facts:
             await trail.record(facts)
             assert len(log.made) == 2
 
-    asyncio.run(main())
+    run(main())
     assert count(local_service) == 3  # what nobody was told of may be there
 
 
-def test_a_trail_that_does_not_keep_up_is_told(log: Watching, facts: list[Facts]) -> None:
+def test_a_trail_that_does_not_keep_up_is_told(run: Run, log: Watching, facts: list[Facts]) -> None:
     """Memory is bounded: who comes when too many wait is refused at once, and the others are written."""
 
     async def main() -> None:
@@ -220,10 +239,10 @@ def test_a_trail_that_does_not_keep_up_is_told(log: Watching, facts: list[Facts]
                 future.cancel()  # clients that have gone
             await waiting[0]
 
-    asyncio.run(main())
+    run(main())
 
 
-def test_a_full_journal_is_followed_by_another(local_service: Service, log: Watching, facts: list[Facts]) -> None:
+def test_a_full_journal_is_followed_by_another(run: Run, local_service: Service, log: Watching, facts: list[Facts]) -> None:
     """The next one is made ahead; the former one goes when all of it is in the chain."""
 
     async def main() -> None:
@@ -241,13 +260,13 @@ def test_a_full_journal_is_followed_by_another(local_service: Service, log: Watc
             assert len(list(following.path.parent.iterdir())) == 2  # one file is kept for the next one
             assert warnings == []
 
-    asyncio.run(main())
+    run(main())
     page = local_service.dispatcher.call(operations.LIST, ListAuditEvents(), local_service.local_actor)
     assert "secret.list" in {event.operation for event in page}
     assert len(log.made) == 4
 
 
-def test_a_database_that_fails_is_told_and_tried_again(local_service: Service, log: Watching, facts: list[Facts]) -> None:
+def test_a_database_that_fails_is_told_and_tried_again(run: Run, local_service: Service, log: Watching, facts: list[Facts]) -> None:
     """The operator hears why; answers go on leaving, and nothing is lost."""
     database = local_service.deployment.database
 
@@ -264,11 +283,11 @@ def test_a_database_that_fails_is_told_and_tried_again(local_service: Service, l
             rename("away", "audit_events")
             await until(lambda: in_chain(local_service) == 2)
 
-    asyncio.run(main())
+    run(main())
     assert count(local_service) == 2
 
 
-def test_a_server_has_no_journal_where_there_can_be_none(local_service: Service, facts: list[Facts]) -> None:
+def test_a_server_has_no_journal_where_there_can_be_none(run: Run, local_service: Service, facts: list[Facts]) -> None:
     """A folder that cannot be made is told; events go to the database then."""
     folder = Path(f"{local_service.deployment.database.url.database}-audit")
     folder.write_text("no folder")
@@ -287,5 +306,5 @@ def test_a_server_has_no_journal_where_there_can_be_none(local_service: Service,
         await group.record(facts)
         await group.close()
 
-    asyncio.run(main())
+    run(main())
     assert in_chain(local_service) == count(local_service) == 1

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from strongroom.db.engine import Database, OthersWrite
 from strongroom.errors import Unavailable
+from strongroom.server.gathering import PATIENCE_SECONDS, Gathering
 from strongroom.server.journal import JournalTrail
 from strongroom.service.audit import AuditLog, Facts
 
@@ -18,11 +19,6 @@ MAX_WAITING = 10_000
 _BATCH = 500
 _CHANGES = 50
 """So many changes at once at most: other processes wait meanwhile."""
-
-_MOST_EXPECTED = 100
-"""So many are a transaction's worth: it does not wait for more."""
-
-PATIENCE_SECONDS = 0.001
 
 _QUICK_SECONDS = 0.002
 """How long the event loop may be held up. Handing a short transaction to a thread and back costs more than the transaction."""
@@ -42,12 +38,11 @@ class _Failed(NamedTuple):
 
 
 class GroupCommit:
-    """Writes for many requests in few transactions: whatever arrives while one is written goes into the next.
+    """Writes for many requests in few transactions: whatever arrives while one is written goes into the next; see `Gathering`.
 
-    As a rule as many requests as were answered come again soon: it waits for three quarters of them, as `JournalTrail` does. Nobody
-    is told that their event is on record before it is; when it cannot be written, they get the error. Where the database does not
-    keep up, `Unavailable`. For the event loop's thread alone, which does the writing as long as nobody else writes and it was quick
-    the last time; otherwise a thread does, one transaction after the other, each with all that waits when its turn comes.
+    Nobody is told that their event is on record before it is; when it cannot be written, they get the error. Where the database does
+    not keep up, `Unavailable`. For the event loop's thread alone, which does the writing as long as nobody else writes and it was
+    quick the last time; otherwise a thread does, one transaction after the other, each with all that waits when its turn comes.
     """
 
     def __init__(
@@ -57,13 +52,12 @@ class GroupCommit:
 
         `patience_seconds` is how long it waits for as many as it expects.
         """
-        self._log, self._database, self._journal, self._patience = log, database, journal, patience_seconds
+        self._log, self._database, self._journal = log, database, journal
         self.takes_changes = database.has_one_writer
         """Whether there is `perform`."""
         self._quick = self.takes_changes
         self._waiting: list[_Waiting] = []
-        self._expected, self._writing = 1, False
-        self._timer: asyncio.TimerHandle | None = None
+        self._gathering = Gathering(self._begin, patience_seconds)
         self._idle = asyncio.Event()
         self._idle.set()
         self._thread = ThreadPoolExecutor(1, "audit")
@@ -94,22 +88,10 @@ class GroupCommit:
             return future
         self._waiting.append(_Waiting(future, change, facts))
         self._idle.clear()
-        if not self._writing:
-            self._soon(loop)
+        self._gathering.look(len(self._waiting), loop)
         return future
 
-    def _soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begins with what waits when there is as much as is expected, or after a moment."""
-        if len(self._waiting) >= self._expected:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._writing = True
-            loop.call_soon(self._begin, loop)
-        elif self._timer is None:
-            self._timer = loop.call_later(self._patience, self._begin, loop)
-
     def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer, self._writing = None, True
         if self._quick:
             with suppress(OthersWrite):
                 self._end(loop, *self._write(patient=False))
@@ -160,12 +142,9 @@ class GroupCommit:
                 each.future.set_exception(outcome.error)
             else:
                 each.future.set_result(outcome)
-        self._expected = min(_MOST_EXPECTED, (3 * (len(batch) + len(self._waiting)) + 1) // 4)
-        self._writing = False
-        if self._waiting:
-            self._soon(loop)
-        else:
+        if not self._waiting:
             self._idle.set()
+        self._gathering.end(len(batch), len(self._waiting), loop)
 
 
 def _outcome(change: Change) -> tuple[Any, Sequence[Facts]]:

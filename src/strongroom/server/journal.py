@@ -13,6 +13,7 @@ from strongroom.audit.chain import canonical
 from strongroom.audit.journal import JOURNAL_BYTES, Journal
 from strongroom.db.engine import OthersWrite
 from strongroom.errors import StrongroomError, Unavailable
+from strongroom.server.gathering import Gathering
 from strongroom.server.middleware import describe
 from strongroom.server.syncing import Syncer
 from strongroom.service.audit import COLLECTED, AuditLog, Facts
@@ -23,10 +24,6 @@ MAX_BEHIND = 200_000
 
 _ENTRY = 250
 """So many events are written at once at most."""
-
-_MOST_EXPECTED = 100
-_PATIENCE_SECONDS = 0.001
-"""For at most so many, and so long, it waits before it writes."""
 
 _COLLECT_AT, _COLLECT_SECONDS = COLLECTED, 0.25
 """With so many events, or after so long, they are moved on to the chain."""
@@ -59,9 +56,7 @@ _Waiting = tuple[asyncio.Future[None], Sequence[Facts]]
 class JournalTrail:
     """Writes the events of many requests to a journal of this process together, and moves them on to the chain soon after.
 
-    What arrives during a sync goes into the next one. As a rule as many requests as were answered come again soon: it waits for three
-    quarters of them. Half makes more syncs, and all of them keep the others waiting for one that does not come. For the event loop's
-    thread alone.
+    What arrives during a sync goes into the next one; see `Gathering`. For the event loop's thread alone.
     """
 
     def __init__(self, log: AuditLog, journal: Journal, warn: Callable[[Exception], object]) -> None:
@@ -72,8 +67,7 @@ class JournalTrail:
         self._former: list[Path] = []
         self._spare: Path | None = None
         self._waiting: list[_Waiting] = []
-        self._expected, self._syncing = 1, False
-        self._timer: asyncio.Handle | None = None
+        self._gathering = Gathering(self._write)
         self._syncer: Syncer | None = None
         self._behind = 0
         self._collection: asyncio.Handle | asyncio.Future[None] | None = None
@@ -88,18 +82,8 @@ class JournalTrail:
             future.set_exception(Unavailable("the audit trail does not keep up", hint="try again later"))
             return future
         self._waiting.append((future, facts))
-        if not self._syncing:
-            self._write_soon(loop)
+        self._gathering.look(len(self._waiting), loop)
         return future
-
-    def _write_soon(self, loop: asyncio.AbstractEventLoop) -> None:
-        if len(self._waiting) >= self._expected:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._syncing = True
-            loop.call_soon(self._write, loop)
-        elif self._timer is None:
-            self._timer = loop.call_later(_PATIENCE_SECONDS, self._write, loop)
 
     @property
     def left(self) -> Path | None:
@@ -109,7 +93,7 @@ class JournalTrail:
 
     async def close(self) -> None:
         """Ends when all is on record, and in the chain if that can be. Nobody may ask for more."""
-        while self._waiting or self._syncing:
+        while self._waiting or self._gathering.under_way:
             await asyncio.sleep(0)
         while isinstance(self._collection, asyncio.Future):
             await self._collection
@@ -122,7 +106,6 @@ class JournalTrail:
         self._thread.shutdown()
 
     def _write(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._timer, self._syncing = None, True
         batch, self._waiting = self._waiting, []
         lines = [canonical(each) for _, facts in batch for each in facts]
         try:
@@ -146,10 +129,7 @@ class JournalTrail:
             else:
                 future.set_exception(error)
         self._behind += events
-        self._expected = min(_MOST_EXPECTED, (3 * (len(batch) + len(self._waiting)) + 1) // 4)
-        self._syncing = False
-        if self._waiting:
-            self._write_soon(loop)
+        self._gathering.end(len(batch), len(self._waiting), loop)
         self._collect_soon(loop)
 
     def _open(self) -> Journal:

@@ -132,7 +132,7 @@ def test_one_alone_does_not_wait(run: Run, log: Watching, facts: list[Facts]) ->
             await asyncio.gather(*(trail.record(facts) for _ in range(50)))
             for _ in range(20):
                 await trail.record(facts)
-                assert trail._expected == 1
+                assert trail._gathering.expected == 1
 
     run(main())
     assert log.made[0].entries[-20:] == [1] * 20

@@ -28,7 +28,7 @@ from strongroom.redaction import SecretText
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
 from strongroom.service.placements import TRIES, Placements
-from strongroom.service.secret import namespaces_of, near_names
+from strongroom.service.secret_lookup import namespaces_of, near_names
 
 _NEAR = 20
 """For so many missing names at most, names like them are looked for."""

@@ -47,7 +47,7 @@ from strongroom.models.secret import MAX_VERSION
 from strongroom.redaction import SecretText
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
-from strongroom.service.secret import namespaces_of
+from strongroom.service.secret_lookup import namespaces_of
 
 MAX_RECORD_BYTES = 1_048_576
 """Of JSON, for the parameters of a run or the metadata of a step."""

@@ -35,7 +35,7 @@ from strongroom.operations import user as of_user
 from strongroom.operations.operation import Operation
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
-from strongroom.service.secret import namespaces_of
+from strongroom.service.secret_lookup import namespaces_of
 
 Handler = Callable[[Actor, Any], Any]
 

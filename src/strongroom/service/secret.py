@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -11,7 +10,6 @@ from typing import Any
 
 import msgspec
 from msgspec import UNSET
-from sqlalchemy import Connection
 
 from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
@@ -20,7 +18,6 @@ from strongroom.db.identifiers import new_id
 from strongroom.errors import (
     AlreadyExists,
     InvalidInput,
-    NotFound,
     NothingToChange,
     StaleVersion,
     StrongroomError,
@@ -55,6 +52,7 @@ from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
 from strongroom.service.placements import Configured, Landed, Placements
+from strongroom.service.secret_lookup import SecretLookup, namespace_of, namespaces_of, no_such_id
 
 PATIENCE_SECONDS = 30
 """How long a write goes on trying while others keep changing the same secret."""
@@ -80,6 +78,7 @@ class SecretService:
         self._database, self._keys, self._placements = deployment.database, deployment.keys, placements
         self._deployment_id, self._keep = deployment.id, placements.keep(deployment.settings.keep_versions)
         self._index = SecretIndex(store)
+        self._lookup = SecretLookup(self._database, self._index)
 
     def create(self, actor: Actor, request: CreateSecret) -> Secret:
         """Stores a new secret as version 1. `AlreadyExists` when its scope has one of that name."""
@@ -88,7 +87,7 @@ class SecretService:
         check_values(request.values)
         values = {key: value.reveal() for key, value in request.values.items()}
         moment, secret_id = now(), new_id()
-        private_to = _namespace(actor, request.scope)
+        private_to = namespace_of(actor, request.scope)
         expires_at = None if request.expires_at is None else _moment(request.expires_at)
         if not self._placements.are_local:  # before anything is put
             self._check_free(actor, private_to, name)
@@ -141,19 +140,19 @@ class SecretService:
 
     def get(self, actor: Actor, request: GetSecret) -> Secret:
         """The secret with the values of its current version, or of the one asked for. `NotFound`."""
-        return self._read(actor, self._version(actor, self._known(actor, request.id), request.version), request.version)
+        return self._read(actor, self._lookup.by_id(actor, request.id, request.version), request.version)
 
     def get_by_name(self, actor: Actor, request: GetSecretByName) -> Secret:
         """The same by exact name: the actor's own one first, then the workspace's."""
-        return self._read(actor, self._version(actor, self._named(actor, request), request.version), request.version)
+        return self._read(actor, self._lookup.by_name(actor, request), request.version)
 
     def get_metadata(self, actor: Actor, request: GetSecret) -> Secret:
         """The secret without values. `NotFound`."""
-        return _secret(self._version(actor, self._known(actor, request.id), request.version))
+        return _secret(self._lookup.by_id(actor, request.id, request.version))
 
     def get_metadata_by_name(self, actor: Actor, request: GetSecretByName) -> Secret:
         """The same by exact name."""
-        return _secret(self._version(actor, self._named(actor, request), request.version))
+        return _secret(self._lookup.by_name(actor, request))
 
     def list(self, actor: Actor, request: ListSecrets) -> Page[Secret]:
         """A page of metadata in one consistent state; a page past the end is empty."""
@@ -211,7 +210,7 @@ class SecretService:
         """Tries until the secret holds still; `changes` says what to do with the secret as it is."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            known = self._known(actor, request.id)
+            known = self._lookup.by_id(actor, request.id)
             if if_version is not None and if_version != known.current_version:
                 raise _stale(if_version, known.current_version)
             updated = self._try_update(actor, changes(known), known)
@@ -222,7 +221,7 @@ class SecretService:
     def delete(self, actor: Actor, request: DeleteSecret) -> None:
         """Deletes the secret with all its versions. `NotFound`."""
         while True:
-            known = self._known(actor, request.id)
+            known = self._lookup.by_id(actor, request.id)
             with self._database.write() as connection:
                 placed = self._index.delete(connection, known)
                 if placed is not None:
@@ -234,7 +233,7 @@ class SecretService:
         with self._database.snapshot() as connection:
             known = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, request.id)
             if known is None:
-                raise _no_such_id(request.id)
+                raise no_such_id(request.id)
             found = self._index.list_versions(connection, request.id)
         items = [
             SecretVersion(
@@ -253,15 +252,15 @@ class SecretService:
         """Makes a kept version the current one; no version is made or lost. `NotFound` when it is not kept."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
-            known = self._known(actor, request.id)
+            known = self._lookup.by_id(actor, request.id)
             if request.version == known.current_version:
                 raise NothingToChange(f"version {request.version} is the current one already")
             if not 0 < request.version <= MAX_VERSION:
-                raise self._no_such_version(known, request.version)
+                raise self._lookup.no_such_version(known, request.version)
             with self._database.write() as connection:
                 row = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, request.id, request.version)
                 if row is None:
-                    raise self._no_such_version(known, request.version)
+                    raise self._lookup.no_such_version(known, request.version)
                 moment = max(now(), known.updated + 1)
                 if self._index.advance(connection, known, {"current_version": request.version, "updated": moment}):
                     return msgspec.structs.replace(_secret(row), updated=from_microseconds(moment))
@@ -272,7 +271,7 @@ class SecretService:
         changes = self._changes(actor, request, known)
         values = None
         if request.values is not UNSET:
-            row, before = self._placements.read(known, lambda: self._find(actor, known.id))
+            row, before = self._placements.read(known, lambda: self._lookup.find(actor, known.id))
             if row.number != known.number:
                 return None
             values = _merged(before, request.values)
@@ -405,79 +404,13 @@ class SecretService:
 
     def _read(self, actor: Actor, row: SecretRow, version: int | None) -> Secret:
         """The secret with the values of this version, or of the current one if it has moved on meanwhile."""
-        return _secret(*self._placements.read(row, lambda: self._find(actor, row.id, version)))
-
-    def _find(self, actor: Actor, secret_id: str, version: int | None = None) -> SecretRow | None:
-        at = (actor.workspace_id, actor.user_id, secret_id, version)
-        return self._database.recall(("secret", *at), lambda connection: self._index.find_by_id(connection, *at))
-
-    def _known(self, actor: Actor, secret_id: str) -> SecretRow:
-        """The visible secret of this full id, as it is now."""
-        row = self._find(actor, secret_id)
-        if row is None:
-            raise _no_such_id(secret_id)
-        return row
-
-    def _named(self, actor: Actor, request: GetSecretByName) -> SecretRow:
-        """The visible secret of this name, as it is now."""
-        namespaces = namespaces_of(actor, request.scope)
-        row = self._database.recall(
-            ("secret by name", actor.workspace_id, request.name, *namespaces),
-            lambda connection: self._index.find_by_name(connection, actor.workspace_id, namespaces, request.name),
-        )
-        if row is None:
-            raise self._no_such_name(actor, namespaces, request.name)
-        return row
-
-    def _version(self, actor: Actor, row: SecretRow, version: int | None) -> SecretRow:
-        """The row with the given version instead of its current one."""
-        if version is None or version == row.number:
-            return row
-        older = None
-        if 0 < version <= MAX_VERSION:
-            with self._database.read() as connection:
-                older = self._index.find_by_id(connection, actor.workspace_id, actor.user_id, row.id, version)
-        if older is None:
-            raise self._no_such_version(row, version)
-        return older
-
-    def _no_such_version(self, row: SecretRow, version: int) -> NotFound:
-        with self._database.read() as connection:
-            kept = [str(each.number) for each in reversed(self._index.list_versions(connection, row.id))]
-        return NotFound(f"secret '{row.name}' keeps no version {version}", hint=f"it keeps: {', '.join(kept)}")
-
-    def _no_such_name(self, actor: Actor, namespaces: Sequence[str], name: str) -> NotFound:
-        where = {"": "the workspace", actor.user_id: "your user scope"}
-        places = "" if len(namespaces) > 1 else f" in {where[namespaces[0]]}"
-        with self._database.read() as connection:
-            near = near_names(self._index, connection, actor, namespaces, name)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see them with: strongroom secret list"
-        return NotFound(f"there is no secret '{printable(name)}'{places}", hint=hint)
-
-
-def near_names(index: SecretIndex, connection: Connection, actor: Actor, namespaces: Sequence[str], name: str) -> list[str]:
-    """Up to three names that the actor may see and that look like this one."""
-    if not (name and name.isascii() and name.isprintable()):
-        return []
-    letters = {name[0].lower(), name[0].upper()}
-    names = index.names_starting_with(connection, actor.workspace_id, namespaces, "".join(sorted(letters)), limit=500)
-    folded = {each.lower(): each for each in names}
-    return [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 3, 0.7)]
+        return _secret(*self._placements.read(row, lambda: self._lookup.find(actor, row.id, version)))
 
 
 def _placements_of(placed: Sequence[tuple[str, str]], stores: Sequence[Configured]) -> list[Placement]:
     """Where a version lies, and which of the stores at work are behind by it."""
     behind = [(each.store_id, BEHIND) for each in stores if each.store_id not in dict(placed)]
     return [Placement(store=store, state=state) for store, state in [*placed, *behind]]
-
-
-def _namespace(actor: Actor, scope: Scope) -> str:
-    return actor.user_id if scope is Scope.USER else ""
-
-
-def namespaces_of(actor: Actor, scope: Scope | None) -> list[str]:
-    """The namespaces to look in, the first of which wins."""
-    return [actor.user_id, ""] if scope is None else [_namespace(actor, scope)]
 
 
 def _place_name(actor: Actor, private_to: str) -> str:
@@ -544,7 +477,3 @@ def _time(microseconds: int | None) -> datetime | None:
 
 def _stale(wanted: int, current: int) -> StaleVersion:
     return StaleVersion(f"the secret is at version {current}, not {wanted}", hint="look at it again, then repeat your change")
-
-
-def _no_such_id(secret_id: str) -> NotFound:
-    return NotFound(f"there is no secret with the id {printable(secret_id)}", hint="see them with: strongroom secret list")

@@ -22,6 +22,9 @@ from strongroom.metadata import deployment as rows
 from strongroom.metadata.deployment import Deployment
 from strongroom.secrets_stores.sql import SqlSecretsStore
 
+OPERATION = "deployment.rotate_key"
+"""As the audit trail calls a rotation."""
+
 _BATCH = 200
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
-from strongroom.errors import StrongroomError
 from strongroom.metadata.version import VersionIndex
 from strongroom.models.job import JobReport
 from strongroom.models.workspace import ActivateWorkspace, Workspace
@@ -21,11 +20,12 @@ from strongroom.operations import stack as of_stack
 from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.secrets_stores.sql import SqlSecretsStore
-from strongroom.service.audit import OK, AuditLog, AuditService, facts_of_administration
+from strongroom.service.audit import AuditLog, AuditService
 from strongroom.service.component import ComponentService
 from strongroom.service.copies import Copies
 from strongroom.service.deployment import Deployment, local_actor, open_deployment
 from strongroom.service.dispatcher import Dispatcher, Handler
+from strongroom.service.encryption_keys import OPERATION as ROTATION
 from strongroom.service.encryption_keys import Rotation, key_target, rotate
 from strongroom.service.identity import IdentityService
 from strongroom.service.info import InfoService
@@ -157,10 +157,17 @@ class Service:
         return chosen
 
     def rotate_key(self, to: str | None, progress: Callable[[int, int], None]) -> Rotation:
-        """Puts a new encryption key in charge; `to` moves it into the managed source `file` or `keyring`."""
+        """Puts a new encryption key in charge; `to` moves it into the managed source `file` or `keyring`.
+
+        However it ends, one event tells so.
+        """
         keys = self.deployment.keys
         target = keys.source if to is None else key_target(self.deployment.settings, to)
-        return rotate(self.deployment.database, keys, self.store, target, progress)
+        with self.trail.administration(ROTATION, self.local_actor) as account:
+            rotation = rotate(self.deployment.database, keys, self.store, target, progress)
+            account.target_id = rotation.key_id
+            account.target = f"{rotation.rewrapped} rewrapped, {len(rotation.corrupt)} corrupt, {len(rotation.retired)} retired"
+        return rotation
 
     def check_stores(self) -> list[str]:
         """Tries the secrets stores out, for a server that is about to start; see `check_at_start`. Gives what is to be told."""
@@ -191,23 +198,15 @@ class Service:
         deployment = self.deployment
         stores = self._open_stores(self._opened_with, check_id(lost_id))
         placements = Placements(deployment.database, self.store, deployment.digest_key, lost_id, stores)
-        outcome = "internal"
         try:
             recovery = Recovery(deployment, lost_id, placements, self.store)
-            try:
-                report = recovery.run(progress, dry_run=dry_run)
-                outcome = OK
-            except StrongroomError as error:
-                outcome = error.code
-                raise
-            except KeyboardInterrupt:
-                outcome = "interrupted"
-                raise
-            finally:
-                if recovery.has_begun:
-                    did = recovery.report
-                    counts = f"{did.done} restored, {did.failed} failed, {did.skipped} skipped"
-                    self.trail.record([facts_of_administration(RECOVERY, self.local_actor, counts, lost_id, outcome)])
+            with self.trail.administration(RECOVERY, self.local_actor) as account:
+                account.target_id = lost_id
+                try:
+                    report = recovery.run(progress, dry_run=dry_run)
+                finally:
+                    did, account.changes = recovery.report, recovery.has_begun
+                    account.target = f"{did.done} restored, {did.failed} failed, {did.skipped} skipped"
         finally:
             placements.close()
         return report

@@ -15,7 +15,9 @@ from strongroom.config import Settings
 from strongroom.crypto.key_source import KeyFile
 from strongroom.crypto.keyring import key_id, parse_keys
 from strongroom.db.tables import deployment, encryption_keys, sql_values
-from strongroom.errors import EncryptionKeyError, ValuesCorrupt
+from strongroom.errors import EncryptionKeyError, Unavailable, ValuesCorrupt
+from strongroom.models.audit_event import ListAuditEvents, VerifyAudit
+from strongroom.operations import audit
 from strongroom.service.encryption_keys import Rotation
 from strongroom.service.wiring import Service
 from tests.canary import CANARY
@@ -146,6 +148,42 @@ def test_a_given_key_is_rotated_by_the_operator(settings: Settings, key: str, op
         Service(settings)
     with pytest.raises(EncryptionKeyError, match="holds no new key"):
         rotate(both)
+
+
+def test_each_rotation_is_one_event(local_settings: Settings, opened: Open) -> None:
+    """The trail tells the key that is in charge and how much was wrapped anew; of one that was refused or cut off, how it ended."""
+
+    def cut_off(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    service = opened(local_settings)
+    fill(service)
+    rotation = rotate(service)
+    with pytest.raises(KeyboardInterrupt):
+        service.rotate_key(None, cut_off)
+    key = (local_settings.folder / "encryption.key").read_text().strip().partition(",")[0]
+    given = opened(replace(local_settings, encryption_key=key))
+    with pytest.raises(EncryptionKeyError):
+        rotate(given, "keyring")
+    events = person(given).ask(audit.LIST, ListAuditEvents(operation="deployment.rotate_key")).items
+    assert [event.outcome for event in events] == [EncryptionKeyError.code, "interrupted", "ok"]
+    assert (events[-1].target, events[-1].target_id) == (f"{rotation.rewrapped} rewrapped, 0 corrupt, 1 retired", rotation.key_id)
+    assert person(given).ask(audit.VERIFY, VerifyAudit()).valid
+    assert all(key not in repr(event) for event in events)
+
+
+def test_a_rotation_that_is_not_on_record_says_that_it_was_made(local_settings: Settings, opened: Open) -> None:
+    """Where the trail cannot be written, nobody takes a key that is in charge for one that is not, nor the other way round."""
+    service = opened(local_settings)
+    before = keys_in_use(service)
+    with service.deployment.database.write() as connection:
+        connection.exec_driver_sql("CREATE TRIGGER full BEFORE INSERT ON audit_events BEGIN SELECT RAISE(ABORT, 'full'); END")
+    with pytest.raises(Unavailable, match="the change was made, but it is not in the audit trail"):
+        rotate(service)
+    assert keys_in_use(service).isdisjoint(before)
+    key = (local_settings.folder / "encryption.key").read_text().strip()
+    with pytest.raises(Unavailable, match=r"^the audit trail cannot be written"):
+        rotate(opened(replace(local_settings, encryption_key=key)), "keyring")
 
 
 def test_a_given_key_is_not_moved(local_settings: Settings, opened: Open) -> None:

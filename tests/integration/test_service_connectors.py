@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
+import logging
 import ssl
 import time
 import traceback
@@ -17,9 +19,10 @@ import pytest
 from strongroom.client import Client
 from strongroom.connectors.aws_methods import Keys
 from strongroom.connectors.aws_session import aio_session
+from strongroom.connectors.deadline import Deadline
 from strongroom.errors import ConfigurationError, NotFound, StoreForbidden, StrongroomError, Unavailable, Unresolved
 from strongroom.pipelines import pipeline
-from strongroom.redaction import SecretText
+from strongroom.redaction import Redactor, SecretText, redacting
 from strongroom.steps import StepContext, step
 from tests.canary import CANARY, holds_canary
 from tests.fakes.azure import TENANT, Azure
@@ -189,6 +192,35 @@ def test_steps_use_the_connectors_of_their_stack(client: Client, s3_server: S3Se
     assert asking().output("account") == "user/tests"
 
 
+@step
+def careless(context: StepContext) -> str:
+    """Shows the keys of its login, and keeps their digest for the test."""
+    keys = context.stack.artifact_store.connector.connect().keys(Deadline(20))
+    assert keys.session_token is not None
+    logging.getLogger("sdk").warning("signing with %s", keys.secret_access_key.reveal())
+    print(f"token={keys.session_token.reveal()}")
+    return hashlib.sha256(keys.session_token.reveal().encode()).hexdigest()
+
+
+@pipeline
+def showing() -> None:
+    careless()
+
+
+def test_temporary_keys_are_masked_in_a_run(
+    client: Client, s3_server: S3Server, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are no value of a secret, but as good as one: what a step shows of them is masked, as in an SDK's debug log."""
+    s3(client, s3_server, aws(client, s3_server, auth_method="iam-role", role_arn=ROLE))
+    digest = showing().output("careless")
+    assert "token=********" in capfd.readouterr().out
+    assert "signing with ********" in caplog.text
+    keys = client.service_connector("aws").connect().keys(Deadline(20))  # another login, with other keys, and outside of a run
+    assert hashlib.sha256(keys.session_token.reveal().encode()).hexdigest() != digest
+    print(f"token={keys.session_token.reveal()}")
+    assert keys.session_token.reveal() in capfd.readouterr().out
+
+
 # Google Cloud Storage.
 
 
@@ -331,6 +363,42 @@ def test_a_wrong_secret_of_azure(client: Client, azure: Azure) -> None:
     options = {key: item for key, item in azure.options().items() if key in ("vault_url", "verify_challenge_resource")}
     azure_connector(client, azure, "vaulted", **options)
     assert client.service_connector("vaulted").identity().startswith("application ")
+
+
+# Tokens are masked.
+
+
+def is_masked(log_in: Callable[[], str]) -> bool:
+    """Whether what a login gives is masked in the runs that are under way."""
+    redactor = Redactor()
+    with redacting(redactor):
+        token = log_in()
+        assert len(token) > 20
+        return redactor.redact(f"it is {token}!") == "it is ********!"
+
+
+def test_a_token_of_google_is_masked(client: Client, google_identity: GoogleIdentity) -> None:
+    """Also in the header that it is sent in."""
+    configuration = {"project_id": "fake-project-1", "user_account_json": json.dumps(google_identity.user_account())}
+    client.register_service_connector("google", type="gcp", auth_method="user-account", configuration=configuration)
+    connection = client.service_connector("google").connect()
+    assert is_masked(lambda: connection.headers(Deadline(20))["authorization"].removeprefix("Bearer "))
+
+
+def test_a_token_of_entra_is_masked(client: Client, azure: Azure) -> None:
+    """The one that goes to a storage account."""
+    credential = client.service_connector(azure_connector(client, azure)).filesystem_options()["credential"]
+    assert is_masked(lambda: asyncio.run(credential.get_token("https://storage.azure.com/.default")).token)
+
+
+def test_a_token_of_vault_is_masked(client: Client, openbao: OpenBaoServer) -> None:
+    """The one that a login gives; the given one is a value of a secret."""
+    openbao.admin.sys.enable_auth_method("userpass", path="masked")
+    openbao.admin.auth.userpass.create_or_update_user("ann", password=f"{CANARY}-password", mount_point="masked")
+    configuration = {"vault_addr": openbao.url, "username": "ann", "password": f"{CANARY}-password", "auth_mount_point": "masked"}
+    client.register_service_connector("vault", type="vault", auth_method="userpass", configuration=configuration)
+    connection = client.service_connector("vault").connect()
+    assert is_masked(lambda: connection._logged_in(Deadline(20)).token.reveal())
 
 
 # In Python.

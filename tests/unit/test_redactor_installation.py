@@ -18,7 +18,7 @@ from typing import Any
 import pexpect
 import pytest
 
-from strongroom.redaction import MASK, RedactingStream, Redactor, SecretText, redacting
+from strongroom.redaction import MASK, RedactingStream, Redactor, SecretText, mask, redacting
 from tests.canary import CANARY, holds_canary
 
 VALUE = f'{CANARY}-"run\'s"\nvalue'
@@ -479,3 +479,15 @@ with redacting(redactor):
     terminal.close()
     assert terminal.exitstatus == 3
     assert not holds_canary(shown.getvalue())
+
+
+def test_what_is_no_secrets_value_can_be_masked_in_all_runs() -> None:
+    """In each that is under way, and in none that begins later; outside of a run nothing happens."""
+    mask(SecretText(f"{CANARY}-token"))
+    first, second, later = Redactor(), Redactor(), Redactor()
+    with redacting(first), redacting(second):
+        assert first.redact(f"{CANARY}-token") == f"{CANARY}-token"
+        mask(SecretText(f"{CANARY}-token"))
+        assert first.redact(f"{CANARY}-token") == second.redact(f"{CANARY}-token") == MASK
+    with redacting(later):
+        assert later.redact(f"{CANARY}-token") == f"{CANARY}-token"

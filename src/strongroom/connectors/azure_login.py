@@ -17,7 +17,7 @@ from typing import Any
 
 from strongroom.connectors.deadline import Deadline
 from strongroom.errors import StrongroomError, Unavailable
-from strongroom.redaction import SecretText
+from strongroom.redaction import SecretText, mask
 
 _RENEW_BEFORE = 300.0
 _TRY_AGAIN_AFTER = 5.0
@@ -40,7 +40,9 @@ class Token:
         renew_after = max(life - _RENEW_BEFORE, life * 2 / 3)
         if given.refresh_on is not None:
             renew_after = min(renew_after, max(given.refresh_on - time.time(), 0))
-        return Token(SecretText(given.token), now + renew_after, now + life)
+        text = SecretText(given.token)
+        mask(text)
+        return Token(text, now + renew_after, now + life)
 
 
 class TokenKeeper:

@@ -30,7 +30,7 @@ from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.vault_methods import DEFAULT_METHOD, METHODS, VaultMethod
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
-from strongroom.redaction import SecretText
+from strongroom.redaction import SecretText, mask
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "Answer", "Endpoint", "VaultConnection", "connect"]
 
@@ -189,7 +189,9 @@ class VaultConnection:
             return _lease_of(login, {"lease_duration": about["ttl"], "renewable": about.get("renewable", False)})
         answer = self._send("post", login.path, deadline, None, login.body, {})
         if answer.status == 200 and (auth := answer.data.get("auth")):
-            return _lease_of(SecretText(auth["client_token"]), auth)
+            token = SecretText(auth["client_token"])
+            mask(token)
+            return _lease_of(token, auth)
         mount = login.path.partition("/login")[0]  # that nothing is mounted there is not told to strangers
         raise StoreForbidden(
             f"Vault at {self.address} refuses the login by {self._method.name} at '{mount}'",

@@ -19,15 +19,16 @@ from strongroom.redaction.secret_text import MASK, SecretText
 
 if TYPE_CHECKING:
     from strongroom.redaction.exception import Redacted, redact_exception
-    from strongroom.redaction.installation import redacting
+    from strongroom.redaction.installation import mask, redacting
     from strongroom.redaction.redactor import SHORTEST, Redactor
     from strongroom.redaction.stream import RedactingStream
 
-__all__ = ["MASK", "SHORTEST", "Redacted", "RedactingStream", "Redactor", "SecretText", "redact_exception", "redacting"]
+__all__ = ["MASK", "SHORTEST", "Redacted", "RedactingStream", "Redactor", "SecretText", "mask", "redact_exception", "redacting"]
 
 _HOMES = {
     "Redacted": "exception",
     "redact_exception": "exception",
+    "mask": "installation",
     "redacting": "installation",
     "SHORTEST": "redactor",
     "Redactor": "redactor",

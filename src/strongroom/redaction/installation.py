@@ -13,6 +13,7 @@ from typing import Any
 
 from strongroom.redaction.log import redact_record
 from strongroom.redaction.redactor import Redactor, Redactors
+from strongroom.redaction.secret_text import SecretText
 from strongroom.redaction.stream import RedactingStream
 
 
@@ -32,6 +33,14 @@ def redacting(redactor: Redactor) -> Iterator[None]:
         yield
     finally:
         _installation.leave(redactor)
+
+
+def mask(value: SecretText) -> None:
+    """Masks a value in whatever the runs show that are under way in this process, until they end; see `Redactor`.
+
+    For what is a secret and no value of one: a login's token, which no reference resolves to.
+    """
+    _installation.mask(value)
 
 
 class _Installation:
@@ -78,6 +87,9 @@ class _Installation:
             for handler in list(self._handlers):
                 handler.removeFilter(self._filter)
             self._handlers.clear()
+
+    def mask(self, value: SecretText) -> None:
+        self._redactors.add(value)
 
     def made(self, record: logging.LogRecord) -> None:
         """Masks a new record, and sees to it that the handlers that will get it mask what is added to it."""

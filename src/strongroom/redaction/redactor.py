@@ -190,6 +190,11 @@ class Redactors(Masking):
             index = next(index for index, member in enumerate(self._members) if member is redactor)
             self._members = self._members[:index] + self._members[index + 1 :]
 
+    def add(self, value: str | SecretText) -> None:
+        """To each that is in now; see `Redactor`."""
+        for member in dict.fromkeys(self._members):
+            member.add(value)
+
     def renew_locks(self) -> None:
         """As in `Redactor`, and those of the members."""
         self._lock = threading.Lock()

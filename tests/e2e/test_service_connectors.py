@@ -122,6 +122,25 @@ def test_references_stay(strongroom: CommandLine) -> None:
     assert shown["aws_session_token"] == "{{b-credentials.aws_session_token}}"
 
 
+def test_what_is_left_in_the_secret_is_told(strongroom: CommandLine) -> None:
+    """A credential that the connector refers to no more stays: others may refer to it. The command to remove it is shown."""
+    keys = ["--aws_access_key_id=AKIA0", f"--aws_secret_access_key={VALUE}", f"--aws_session_token={VALUE}"]
+    done(strongroom(GROUP, "register", "cloud", "--type=aws", "--auth-method=sts-token", *keys))
+    less = done(strongroom(GROUP, "update", "cloud", "--auth-method=secret-key", "-r", "aws_session_token"))
+    [line] = [line for line in less.err.splitlines() if "still holds" in line]
+    assert "the secret 'cloud-credentials' still holds aws_session_token" in line
+    command = line.rpartition(": ")[2]
+    assert command == "strongroom secret update cloud-credentials -r aws_session_token"
+    assert value(strongroom, "cloud-credentials", "aws_session_token") == CANARY
+    done(strongroom(*command.split()[1:]))
+    other = done(strongroom(GROUP, "update", "cloud", "--aws_access_key_id={{ops.id}}", "--aws_secret_access_key={{ops.key}}"))
+    command = other.err.partition("unless something else refers to that: ")[2].splitlines()[0]
+    assert command == "strongroom secret delete cloud-credentials"
+    done(strongroom(*command.split()[1:], "-y"))
+    again = done(strongroom(GROUP, "update", "cloud", f"--aws_secret_access_key={VALUE}"))
+    assert "still holds" not in again.err
+
+
 def test_all_or_nothing(strongroom: CommandLine) -> None:
     """When registering fails there is neither a connector nor a secret; one line says why."""
     token = f"--vault_token={VALUE}"

@@ -71,7 +71,8 @@ class ServiceConnectorClient(ComponentClient, SecretClient):
     ) -> Component:
         """Merges attributes, removes some, renames. Credentials in clear go into the secret that was made for them, or a new one.
 
-        `NotFound`, `AlreadyExists`, `InvalidInput`. When it fails the credentials are what they were.
+        `NotFound`, `AlreadyExists`, `InvalidInput`. When it fails the credentials are what they were. What the connector refers to no
+        more stays in its secret, since others may refer to it; a `StrongroomWarning` says so.
         """
         found = self.get_component(CONNECTOR, name)
         own = self.find_credentials(found)
@@ -95,6 +96,13 @@ class ServiceConnectorClient(ComponentClient, SecretClient):
             raise
         if own is not None and changed.name != found.name:
             self.update_secret(own.id, labels={**own.labels, LABEL: changed.name})
+        left = [] if own is None else sorted(_keys_of(own.name, found) - _keys_of(own.name, changed))
+        if own is not None and left:
+            command = f"strongroom secret update {own.name} -r {' -r '.join(left)}"
+            if set(left) >= set(own.keys):
+                command = f"strongroom secret delete {own.name}"
+            message = f"the secret '{own.name}' still holds {', '.join(left)}; unless something else refers to that: {command}"
+            warnings.warn(message, StrongroomWarning, stacklevel=2)
         return changed
 
     def delete_service_connector(self, name: str, *, with_credentials: bool = False) -> None:
@@ -137,6 +145,11 @@ class ServiceConnectorClient(ComponentClient, SecretClient):
                 self.delete_secret(secret, scope=Scope.WORKSPACE)
         except StrongroomError:
             warnings.warn(f"the secret '{secret}' may have been left over", StrongroomWarning, stacklevel=3)
+
+
+def _keys_of(secret: str, connector: Component) -> set[str]:
+    """The keys of the secret that the connector refers to."""
+    return {reference.key for _, reference in find_references(connector.configuration) if reference.name == secret}
 
 
 def _parted(flavor: Flavor, given: Mapping[str, Any], secret: str) -> tuple[dict[str, Any], dict[str, SecretText]]:

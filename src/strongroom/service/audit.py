@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 from functools import cache, lru_cache
 from pathlib import Path
@@ -57,15 +55,6 @@ COLLECTED = 128
 
 _DONE = -1
 """The position of a journal whose events are all in the chain, and which nobody writes any more."""
-
-
-@dataclass
-class Account:
-    """What is to be on record of something that is no `Operation`. Without `changes` nothing is: it was looked at only."""
-
-    target: str = ""
-    target_id: str = ""
-    changes: bool = True
 
 
 def facts_of_administration(operation: str, actor: Actor, target: str, target_id: str, outcome: str) -> Facts:
@@ -164,28 +153,6 @@ class AuditLog:
             else:
                 return
         raise Unavailable("the audit trail cannot be written", hint="try again")
-
-    @contextmanager
-    def administration(self, operation: str, actor: Actor) -> Iterator[Account]:
-        """Puts on record how the block ended, and what it notes in its account. `Unavailable` when that cannot be done."""
-        account, outcome = Account(), "internal"
-        try:
-            yield account
-            outcome = OK
-        except StrongroomError as error:
-            outcome = error.code
-            raise
-        except KeyboardInterrupt:
-            outcome = "interrupted"
-            raise
-        finally:
-            if account.changes:
-                try:
-                    self.record([facts_of_administration(operation, actor, account.target, account.target_id, outcome)])
-                except StrongroomError as error:
-                    if outcome != OK:
-                        raise
-                    raise _made_unrecorded(error) from error
 
     def add(self, connection: Connection, facts: Sequence[Facts]) -> None:
         """Adds the events in the caller's transaction. `ConstraintViolated` and `Deadlocked` when another one began the chain."""
@@ -316,10 +283,6 @@ def done_unrecorded(operation: Operation[Any, Any], outcome: Any, error: Strongr
     """What to say when an event cannot be written: of a change that it was made all the same."""
     if operation.reads or isinstance(outcome, BaseException):
         return error
-    return _made_unrecorded(error)
-
-
-def _made_unrecorded(error: StrongroomError) -> StrongroomError:
     return Unavailable(f"the change was made, but it is not in the audit trail: {error.message}", hint="look before you repeat it")
 
 

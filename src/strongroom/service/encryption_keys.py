@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from strongroom.config import PREFIX, Settings
 from strongroom.crypto import aead, envelope
@@ -22,8 +23,11 @@ from strongroom.metadata import deployment as rows
 from strongroom.metadata.deployment import Deployment
 from strongroom.secrets_stores.sql import SqlSecretsStore
 
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
 OPERATION = "deployment.rotate_key"
-"""As the audit trail calls a rotation."""
+"""As the audit trail calls it when a key is put in charge."""
 
 _BATCH = 200
 
@@ -99,11 +103,13 @@ def rotate(
     store: SqlSecretsStore,
     target: KeySource,
     progress: Callable[[int, int], None],
+    activated: Callable[[Connection, str], None],
 ) -> Rotation:
     """Puts a new key in charge and wraps every data key by it, while others read and write.
 
-    A key that strongroom manages is made anew; one that the operator gives has to stand before the current one. Calls `progress`
-    with (done, total). Safe to interrupt: run again, it goes on where it was.
+    A key that strongroom manages is made anew; one that the operator gives has to stand before the current one. Calls `activated`
+    with the key's id in the transaction that puts it in charge, and `progress` with (done, total). Safe to interrupt: run again, it
+    goes on where it was.
     """
     source = keys.source
     if not source.managed and target is not source:
@@ -121,6 +127,7 @@ def rotate(
         if new_id not in known:
             wrapped = envelope.rewrap(keyring, row.key_id, row.wrapped_key, _digest_place(row.id))[1]
             rows.activate_key(connection, new_id, wrapped, now())
+            activated(connection, new_id)
     keys.reload()
     former = sorted(known.keys() - {new_id})
     done = 0

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
+from strongroom.errors import StrongroomError
 from strongroom.metadata.version import VersionIndex
 from strongroom.models.job import JobReport
 from strongroom.models.workspace import ActivateWorkspace, Workspace
@@ -20,7 +23,7 @@ from strongroom.operations import stack as of_stack
 from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.secrets_stores.sql import SqlSecretsStore
-from strongroom.service.audit import AuditLog, AuditService
+from strongroom.service.audit import OK, AuditLog, AuditService, Facts, facts_of_administration
 from strongroom.service.component import ComponentService
 from strongroom.service.copies import Copies
 from strongroom.service.deployment import Deployment, local_actor, open_deployment
@@ -44,6 +47,9 @@ from strongroom.service.store_connectors import with_connectors
 from strongroom.service.stores import Examination, check_at_start, examine, open_stores
 from strongroom.service.transfers import Transfers
 from strongroom.service.workspace import WorkspaceService
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 FOLLOW_UP_SECONDS = 5.0
 
@@ -159,15 +165,23 @@ class Service:
     def rotate_key(self, to: str | None, progress: Callable[[int, int], None]) -> Rotation:
         """Puts a new encryption key in charge; `to` moves it into the managed source `file` or `keyring`.
 
-        However it ends, one event tells so.
+        That it is in charge is on record from that moment on, whatever comes of the rest; so is a refusal.
         """
         keys = self.deployment.keys
-        target = keys.source if to is None else key_target(self.deployment.settings, to)
-        with self.trail.administration(ROTATION, self.local_actor) as account:
-            rotation = rotate(self.deployment.database, keys, self.store, target, progress)
-            account.target_id = rotation.key_id
-            account.target = f"{rotation.rewrapped} rewrapped, {len(rotation.corrupt)} corrupt, {len(rotation.retired)} retired"
-        return rotation
+
+        def facts(new_id: str, outcome: str) -> list[Facts]:
+            return [facts_of_administration(ROTATION, self.local_actor, "", new_id, outcome)]
+
+        def activated(connection: Connection, new_id: str) -> None:
+            self.trail.add(connection, facts(new_id, OK))
+
+        try:
+            target = keys.source if to is None else key_target(self.deployment.settings, to)
+            return rotate(self.deployment.database, keys, self.store, target, progress, activated)
+        except StrongroomError as error:
+            with suppress(StrongroomError):  # whoever asked is told the first of the two reasons
+                self.trail.record(facts("", error.code))
+            raise
 
     def check_stores(self) -> list[str]:
         """Tries the secrets stores out, for a server that is about to start; see `check_at_start`. Gives what is to be told."""
@@ -198,15 +212,23 @@ class Service:
         deployment = self.deployment
         stores = self._open_stores(self._opened_with, check_id(lost_id))
         placements = Placements(deployment.database, self.store, deployment.digest_key, lost_id, stores)
+        outcome = "internal"
         try:
             recovery = Recovery(deployment, lost_id, placements, self.store)
-            with self.trail.administration(RECOVERY, self.local_actor) as account:
-                account.target_id = lost_id
-                try:
-                    report = recovery.run(progress, dry_run=dry_run)
-                finally:
-                    did, account.changes = recovery.report, recovery.has_begun
-                    account.target = f"{did.done} restored, {did.failed} failed, {did.skipped} skipped"
+            try:
+                report = recovery.run(progress, dry_run=dry_run)
+                outcome = OK
+            except StrongroomError as error:
+                outcome = error.code
+                raise
+            except KeyboardInterrupt:
+                outcome = "interrupted"
+                raise
+            finally:
+                if recovery.has_begun:
+                    did = recovery.report
+                    counts = f"{did.done} restored, {did.failed} failed, {did.skipped} skipped"
+                    self.trail.record([facts_of_administration(RECOVERY, self.local_actor, counts, lost_id, outcome)])
         finally:
             placements.close()
         return report

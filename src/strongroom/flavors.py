@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from strongroom.models.flavor import Attribute, AttributeKind, ComponentType, Flavor
 
+CONNECTOR = "connector"
+"""The attribute in which a component names its service connector."""
+
 
 def _flavor(
     component_type: ComponentType,
@@ -50,8 +53,9 @@ def _list(name: str, description: str) -> Attribute:
     return Attribute(name, AttributeKind.LIST, default=None, description=description)
 
 
-def _connector(flavor: str) -> Attribute:
-    return _text("connector", f"the service connector, of the flavor {flavor}, whose credentials it uses")
+def connector_attribute(flavor: str) -> Attribute:
+    """The attribute in which a component names a service connector of this flavor."""
+    return _text(CONNECTOR, f"the service connector, of the flavor {flavor}, whose credentials it uses")
 
 
 _CA_CERT = _text("ca_cert", "a file of the certificates (PEM) that are trusted instead of the usual ones")
@@ -182,7 +186,7 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         _hidden("token", "a session token"),
         _text("endpoint_url", "the address of another S3-compatible service"),
         _text("region", "the region"),
-        _connector("aws"),
+        connector_attribute("aws"),
         _OPTIONS,
         extra="aws",
         connector="aws",
@@ -196,7 +200,7 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         _text("project", "the project"),
         _hidden("token", "the JSON of a service account key, or 'google_default', 'cloud', 'anon'"),
         _text("endpoint_url", "the address of an emulator"),
-        _connector("gcp"),
+        connector_attribute("gcp"),
         _OPTIONS,
         extra="gcp",
         connector="gcp",
@@ -214,7 +218,7 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         _text("tenant_id", "the tenant of a service principal"),
         _text("client_id", "the id of a service principal"),
         _hidden("client_secret", "the secret of a service principal"),
-        _connector("azure"),
+        connector_attribute("azure"),
         _OPTIONS,
         extra="azure",
         connector="azure",

@@ -64,13 +64,16 @@ class Config(Mapping[str, Any]):
 class Component(ABC):
     """Base of all components; custom flavors derive from the class of their type.
 
-    A subclass says `flavor` (its name) and `attributes` (what it takes). It imports what it needs in its methods, with `needed`, so
-    that it can be registered where its package is not installed. Making one costs nothing and connects to nothing.
+    A subclass says `flavor` (its name) and `attributes` (what it takes). With `service_connector`, such as "aws", its components can
+    name a service connector of that flavor in their attribute `connector`, which is added, and have it as `self.connector`. A
+    subclass imports what it needs in its methods, with `needed`, so that it can be registered where its package is not installed.
+    Making one costs nothing and connects to nothing.
     """
 
     type: ClassVar[ComponentType]
     flavor: ClassVar[str]
     attributes: ClassVar[tuple[Attribute, ...]] = ()
+    service_connector: ClassVar[str | None] = None
 
     def __init__(self, use: ComponentUse, config: Config, settings: Settings) -> None:
         self.id, self.name, self.config, self.settings = use.id, use.name, config, settings

@@ -9,7 +9,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 from strongroom.errors import InvalidInput, NotFound, StrongroomError, StrongroomWarning
-from strongroom.flavors import find_builtin
+from strongroom.flavors import CONNECTOR, connector_attribute, find_builtin
 from strongroom.models.flavor import Attribute, ComponentType, Flavor
 from strongroom.stacks.component import Component, import_object
 
@@ -41,14 +41,23 @@ def describe_class(source: str) -> Flavor:
         raise InvalidInput(
             f"the attributes of {source} are no tuple of Attribute", hint="for example: attributes = (Attribute('channel'),)"
         )
+    connects = loaded.service_connector
+    if connects is not None and not (isinstance(connects, str) and connects):
+        raise InvalidInput(
+            f"the service_connector of {source} is no flavor of service connectors", hint="for example: service_connector = 'aws'"
+        )
+    attributes = list(loaded.attributes)
+    if connects is not None and all(item.name != CONNECTOR for item in attributes):
+        attributes.append(connector_attribute(connects))
     text = inspect.cleandoc(loaded.__dict__.get("__doc__") or "")
     return Flavor(
         name=loaded.flavor,
         type=loaded.type,
         # where it is defined, unless only another name leads there
         source=source if "." in loaded.__qualname__ else f"{loaded.__module__}:{loaded.__qualname__}",
-        attributes=list(loaded.attributes),
+        attributes=attributes,
         description=text.partition("\n")[0],
+        connector=connects,
     )
 
 

@@ -373,6 +373,18 @@ class Nameless(Pager):
 class Typeless(Component):
     flavor = "typeless"
 
+class Queue(Alerter):
+    flavor = "queue"
+    attributes = (Attribute("channel"),)
+    service_connector = "vault"
+
+    def post(self, message):
+        return f"{self.connector.config.vault_token} {message}"
+
+class Unconnected(Queue):
+    flavor = "unconnected"
+    service_connector = 1
+
 class OneAttribute(Pager):
     flavor = "one"
     attributes = (Attribute("number"))
@@ -431,6 +443,25 @@ def test_a_flavor_by_its_import_path(local_client: Client, module: Callable[...,
         local_client.delete_flavor("alerter", "pager")
 
 
+def test_a_flavor_that_uses_service_connectors(local_client: Client, module: Callable[..., str]) -> None:
+    """Its components name a connector of the flavor that the class says, and no other one, and have it with its values."""
+    described = local_client.register_flavor(describe_class(f"{module()}:Queue"))
+    assert described.connector == "vault"
+    assert [(item.name, item.required) for item in described.attributes] == [("channel", True), ("connector", False)]
+    local_client.register_service_connector(
+        "prod", type="vault", configuration={"vault_addr": "https://vault.example.com", "vault_token": ONE}
+    )
+    local_client.register_service_connector("cloud", type="aws", configuration={"auth_method": "implicit"})
+    for named, message in (("nobody", "names a service connector that is not there"), ("cloud", "is of the flavor 'aws'")):
+        with pytest.raises(InvalidInput, match=message):
+            local_client.create_component("mine", type="alerter", flavor="queue", configuration={"channel": "c", "connector": named})
+    local_client.create_component("mine", type="alerter", flavor="queue", configuration={"channel": "c", "connector": "prod"})
+    local_client.update_stack("default", components={"alerter": "mine"})
+    alerter: Any = local_client.active_stack.alerter
+    right = alerter.post("hello") == f"{ONE} hello"
+    assert right
+
+
 def test_what_cannot_be_registered(module: Callable[..., str]) -> None:
     """Each way in which a class is no flavor has an error of its own that says what to do."""
     name = module()
@@ -455,6 +486,7 @@ def test_what_cannot_be_registered(module: Callable[..., str]) -> None:
         (f"{name}:Incomplete", InvalidInput, "lacks methods of its type: post"),
         (f"{name}:Nameless", InvalidInput, "has no name for its flavor"),
         (f"{name}:OneAttribute", InvalidInput, "are no tuple of Attribute"),
+        (f"{name}:Unconnected", InvalidInput, "is no flavor of service connectors"),
     ):
         with pytest.raises(kind, match=message) as caught:
             describe_class(source)

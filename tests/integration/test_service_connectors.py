@@ -369,8 +369,9 @@ def test_a_wrong_secret_of_azure(client: Client, azure: Azure) -> None:
 
 
 def is_masked(log_in: Callable[[], str]) -> bool:
-    """Whether what a login gives is masked in the runs that are under way."""
+    """Whether what a login gives is masked in the runs that are under way, also if it is older than they are."""
     redactor = Redactor()
+    log_in()
     with redacting(redactor):
         token = log_in()
         assert len(token) > 20
@@ -392,13 +393,21 @@ def test_a_token_of_entra_is_masked(client: Client, azure: Azure) -> None:
 
 
 def test_a_token_of_vault_is_masked(client: Client, openbao: OpenBaoServer) -> None:
-    """The one that a login gives; the given one is a value of a secret."""
-    openbao.admin.sys.enable_auth_method("userpass", path="masked")
-    openbao.admin.auth.userpass.create_or_update_user("ann", password=f"{CANARY}-password", mount_point="masked")
-    configuration = {"vault_addr": openbao.url, "username": "ann", "password": f"{CANARY}-password", "auth_mount_point": "masked"}
+    """The one that a login gives, as Vault tells it to whoever asks about it; the given one is a value of a secret."""
+    mount = f"userpass-{uuid.uuid4().hex}"
+    openbao.admin.sys.enable_auth_method("userpass", path=mount)
+    openbao.admin.auth.userpass.create_or_update_user("ann", password=f"{CANARY}-password", mount_point=mount)
+    configuration = {"vault_addr": openbao.url, "username": "ann", "password": f"{CANARY}-password", "auth_mount_point": mount}
     client.register_service_connector("vault", type="vault", auth_method="userpass", configuration=configuration)
     connection = client.service_connector("vault").connect()
-    assert is_masked(lambda: connection._logged_in(Deadline(20)).token.reveal())
+    assert is_masked(lambda: connection.ask("get", "auth/token/lookup-self", Deadline(20), right="read").data["data"]["id"])
+
+
+def test_keys_of_a_role_are_masked(client: Client, s3_server: S3Server) -> None:
+    """Both the key and the token that goes with it."""
+    connection = client.service_connector(aws(client, s3_server, auth_method="iam-role", role_arn=ROLE)).connect()
+    assert is_masked(lambda: connection.keys(Deadline(20)).secret_access_key.reveal())
+    assert is_masked(lambda: connection.keys(Deadline(20)).session_token.reveal())
 
 
 # In Python.

@@ -32,6 +32,7 @@ from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.options import import_extra
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
+from strongroom.redaction import mask
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "Answer", "AwsConnection", "AwsMethod", "Endpoint", "aws_method", "connect"]
 
@@ -141,9 +142,12 @@ class AwsConnection:
         return Answer(sent.code, {})
 
     def keys(self, deadline: Deadline) -> Keys:
-        """What to sign with, alive as far as one can know from here. `StoreForbidden`, `Unavailable`."""
+        """What to sign with, alive as far as one can know from here; masked in runs. `StoreForbidden`, `Unavailable`."""
         keys = self._login.lease(deadline).keys
         assert keys is not None  # no method ends with nothing to sign with
+        mask(keys.secret_access_key)
+        if keys.session_token is not None:
+            mask(keys.session_token)
         return keys
 
     def identity(self, *, seconds: float) -> str:

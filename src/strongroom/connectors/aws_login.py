@@ -18,7 +18,7 @@ from strongroom.connectors.aws_methods import Ambient, AwsMethod, Exchange, Keys
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.options import import_extra
 from strongroom.errors import StoreForbidden, StrongroomError, Unavailable
-from strongroom.redaction import SecretText, mask
+from strongroom.redaction import SecretText
 
 _RENEW_AFTER = 2 / 3
 _TRY_AGAIN_AFTER = 5.0
@@ -164,7 +164,6 @@ class _AmbientKeys:
             return StoreForbidden(f"the credentials of this place for AWS cannot be used: {type(error).__name__}")
         token = SecretText(frozen.token) if frozen.token else None
         keys = Keys(access_key_id=frozen.access_key, secret_access_key=SecretText(frozen.secret_key), session_token=token)
-        _mask(keys)
         return keys, not isinstance(self._found, credentials.RefreshableCredentials)
 
 
@@ -175,12 +174,5 @@ def _lease_of(answer: Any) -> Lease:
         secret_access_key=SecretText(given["SecretAccessKey"]),
         session_token=SecretText(given["SessionToken"]),
     )
-    _mask(keys)
     now, seconds = time.monotonic(), (given["Expiration"] - datetime.now(UTC)).total_seconds()
     return Lease(keys, now + seconds * _RENEW_AFTER, now + seconds)
-
-
-def _mask(keys: Keys) -> None:
-    for text in (keys.secret_access_key, keys.session_token):
-        if text is not None:
-            mask(text)

@@ -21,6 +21,7 @@ from strongroom.connectors.azure_methods import AccessTokenMethod, AzureMethod, 
 from strongroom.connectors.azure_transport import Transport
 from strongroom.connectors.deadline import Deadline
 from strongroom.errors import StoreForbidden, StrongroomError, Unavailable, printable
+from strongroom.redaction import mask
 
 PUBLIC = "login.microsoftonline.com"
 STORAGE = "https://storage.azure.com/.default"
@@ -91,8 +92,10 @@ class StorageTokens:
         self._keeper = TokenKeeper(self._fetch)
 
     def token(self, deadline: Deadline) -> Token:
-        """A token that is alive as far as one can know from here. `StoreForbidden`, `Unavailable`."""
-        return self._keeper.token(deadline)
+        """A token that is alive as far as one can know from here; masked in runs. `StoreForbidden`, `Unavailable`."""
+        token = self._keeper.token(deadline)
+        mask(token.text)
+        return token
 
     def identity(self, *, seconds: float) -> str:
         """Who the token belongs to, for people to read. Entra has been asked, unless the token was given."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from strongroom.connectors.deadline import Deadline
 from strongroom.errors import StrongroomError, Unavailable
-from strongroom.redaction import SecretText, mask
+from strongroom.redaction import SecretText
 
 _RENEW_BEFORE = 300.0
 _TRY_AGAIN_AFTER = 5.0
@@ -40,9 +40,7 @@ class Token:
         renew_after = max(life - _RENEW_BEFORE, life * 2 / 3)
         if given.refresh_on is not None:
             renew_after = min(renew_after, max(given.refresh_on - time.time(), 0))
-        text = SecretText(given.token)
-        mask(text)
-        return Token(text, now + renew_after, now + life)
+        return Token(SecretText(given.token), now + renew_after, now + life)
 
 
 class TokenKeeper:

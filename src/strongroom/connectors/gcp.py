@@ -24,6 +24,7 @@ from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.gcp_login import Login, is_loopback
 from strongroom.connectors.gcp_methods import DEFAULT_METHOD, METHODS, GcpMethod, gcp_method, import_google
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
+from strongroom.redaction import SecretText, mask
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "Answer", "Endpoint", "GcpConnection", "connect", "gcp_method"]
 
@@ -145,8 +146,13 @@ class GcpConnection:
         raise self._failure(answer, reason, right, resource)
 
     def headers(self, deadline: Deadline) -> dict[str, str]:
-        """What a request to any of Google's services takes along, with a token that is alive. `StoreForbidden`, `Unavailable`."""
-        return dict(self._login.lease(deadline).headers)
+        """What a request to any of Google's services takes along, with a token that is alive, which is masked in runs.
+
+        `StoreForbidden`, `Unavailable`.
+        """
+        headers = dict(self._login.lease(deadline).headers)
+        mask(SecretText(headers["authorization"].removeprefix("Bearer ")))
+        return headers
 
     def identity(self, *, seconds: float) -> str:
         """Who the credential is, for people to read. Logs in, and asks the service nothing."""

@@ -30,7 +30,6 @@ from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.gcp_methods import GcpMethod, import_google
 from strongroom.errors import StoreForbidden, StrongroomError, Unavailable
-from strongroom.redaction import SecretText, mask
 
 _RENEW_AFTER = 2 / 3
 _RENEWAL_SECONDS = 20.0
@@ -169,9 +168,6 @@ class Login:
             failure = Unavailable("what answers the login does not speak as Google does")
         else:
             if all(text.isascii() and text.isprintable() for text in headers.values()):
-                for text in headers.values():
-                    if text.startswith("Bearer "):
-                        mask(SecretText(text.removeprefix("Bearer ")))
                 return self._lease_of(credentials, headers)
             failure = StoreForbidden(
                 f"the token {by} is none that could be sent", hint="check the credential and its quota_project_id"

@@ -189,9 +189,7 @@ class VaultConnection:
             return _lease_of(login, {"lease_duration": about["ttl"], "renewable": about.get("renewable", False)})
         answer = self._send("post", login.path, deadline, None, login.body, {})
         if answer.status == 200 and (auth := answer.data.get("auth")):
-            token = SecretText(auth["client_token"])
-            mask(token)
-            return _lease_of(token, auth)
+            return _lease_of(SecretText(auth["client_token"]), auth)
         mount = login.path.partition("/login")[0]  # that nothing is mounted there is not told to strangers
         raise StoreForbidden(
             f"Vault at {self.address} refuses the login by {self._method.name} at '{mount}'",
@@ -221,6 +219,8 @@ class VaultConnection:
         query: Mapping[str, str],
     ) -> Answer:
         failure: StrongroomError
+        if token is not None:  # an answer may tell it
+            mask(token)
         try:
             response = self._pools.request(
                 verb.upper(),

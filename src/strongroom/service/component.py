@@ -30,6 +30,7 @@ from strongroom.models.component import (
 )
 from strongroom.models.filter import from_microseconds, parse_text_filter
 from strongroom.models.flavor import (
+    AttributeKind,
     ComponentType,
     DeleteFlavor,
     Flavor,
@@ -173,8 +174,11 @@ class ComponentService:
         for attribute in flavor.attributes:
             if not attribute.name.isidentifier() or not attribute.name.isascii() or attribute.name in ("name", "flavor"):
                 raise InvalidInput(f"an attribute cannot be called '{printable(attribute.name)}'", hint="give it a name as in Python")
-        if flavor.connector is not None and flavor.attribute("connector") is None:
-            raise InvalidInput("a flavor that can use a service connector has an attribute 'connector'")
+        if flavor.connector is not None:
+            check_plain_name(flavor.connector, "a flavor")
+            naming = flavor.attribute("connector")
+            if naming is None or naming.kind is not AttributeKind.TEXT:
+                raise InvalidInput("a flavor that can use a service connector has an attribute 'connector' that is text")
         if not flavor.source.isascii() or not flavor.source.isprintable() or len(flavor.source) > 512:
             raise InvalidInput("the source of a flavor is an import path")
         try:

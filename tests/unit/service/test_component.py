@@ -394,8 +394,12 @@ def test_lists_of_flavors(alice: Person) -> None:
         ({"attributes": [Attribute("flavor")]}, "cannot be called"),
         ({"source": "a\nb:C"}, "import path"),
         ({"source": "a" * 513}, "import path"),
+        ({"connector": "aws"}, "an attribute 'connector' that is text"),
+        ({"connector": "aws", "attributes": [Attribute("connector", AttributeKind.LIST)]}, "an attribute 'connector' that is text"),
+        ({"connector": "", "attributes": [Attribute("connector")]}, "the name of a flavor has 1 to 255 characters"),
+        ({"connector": "{{a.b}}", "attributes": [Attribute("connector")]}, "cannot be a reference"),
     ],
-    ids=range(11),
+    ids=range(15),
 )
 def test_refused_flavors(alice: Person, changes: dict[str, Any], message: str) -> None:
     """A flavor whose name, attributes or source cannot work is not registered."""

@@ -16,8 +16,9 @@ from sqlalchemy import delete, insert, select, update
 
 from strongroom.config import Settings, read_settings
 from strongroom.db.clock import now
-from strongroom.db.engine import MOST_REMEMBERED, ConstraintViolated, Database, OthersWrite
+from strongroom.db.engine import ConstraintViolated, Database, OthersWrite
 from strongroom.db.identifiers import new_id
+from strongroom.db.sqlite import MOST_REMEMBERED
 from strongroom.db.tables import users
 from strongroom.errors import ConfigurationError, MissingExtra, Unavailable
 from strongroom.service.wiring import Service

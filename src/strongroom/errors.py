@@ -9,7 +9,7 @@
     ├── Forbidden                   403
     ├── NotFound (a KeyError too)   404  also for what the caller may not see
     ├── AlreadyExists               409
-    ├── UnderWay                    409  the same request is being worked on
+    ├── UnderWay                    409  another job is running
     ├── TooManyRequests             429  too many failed logins
     ├── StaleVersion                412  somebody else was faster
     ├── NoSuchOperation             404  the server does not know what was asked: it is older or newer
@@ -109,7 +109,7 @@ class AlreadyExists(StrongroomError):
 
 
 class UnderWay(StrongroomError):
-    """A request with the same `Idempotency-Key` has not ended yet."""
+    """Another backup, restore or verification is running."""
 
     code = "under_way"
     status = 409

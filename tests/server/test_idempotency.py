@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy import text
 
 from strongroom.auth.policy import Role
-from strongroom.errors import InvalidInput, UnderWay
-from strongroom.service.reply import ABANDONED_SECONDS, KEPT_SECONDS, Reply
+from strongroom.db.engine import ConstraintViolated
+from strongroom.errors import InvalidInput
+from strongroom.service.reply import KEPT_SECONDS, Reply
 from strongroom.service.wiring import Service
 from tests.callers import Caller
 from tests.canary import CANARY
@@ -62,7 +63,7 @@ def test_what_failed_may_be_tried_again(admin: Caller) -> None:
 
 
 def test_of_many_at_once_one_is_done(admin: Caller) -> None:
-    """Of eight requests with one key one creates the secret; the others get its reply, or are told to wait."""
+    """Of eight requests with one key one creates the secret, and the others get its reply."""
 
     def create(_: int) -> tuple[int, bytes]:
         answer = admin.call("POST", "/secrets", {"name": "s", "values": {"k": ONE}}, Idempotency_Key="key")
@@ -70,9 +71,8 @@ def test_of_many_at_once_one_is_done(admin: Caller) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(create, range(8)))
-    assert {status for status, _ in answers} <= {201, 409}
-    assert len({body for status, body in answers if status == 201}) == 1
-    assert all(b'"under_way"' in body for status, body in answers if status == 409)
+    assert {status for status, _ in answers} == {201}
+    assert len({body for _, body in answers}) == 1
 
 
 def test_fresh_secrets_are_not_kept(admin: Caller) -> None:
@@ -104,25 +104,19 @@ def test_a_reply_is_not_given_to_who_lost_the_right(admin: Caller) -> None:
 
 
 def test_replies_on_every_database(service: Service) -> None:
-    """A request is begun once, finished once, and known for a day; an abandoned one is taken over by one of those who come."""
+    """A reply is known for a day, and to the same request alone; of two that are kept at once, one is."""
     replies, actor = service.replies, add_person(service, "x", role=Role.EDITOR).actor
-    ticket = replies.ticket(actor, "secret.create", "key")
-    assert replies.begin(ticket, b"request") is None
-    with pytest.raises(UnderWay):
-        replies.begin(ticket, b"request")
+    ticket, reply = replies.ticket(actor, "secret.create", "key"), Reply(201, '{"é": "😀"}')
+    assert replies.find(ticket, b"request") is None
+    with service.deployment.database.write() as connection:
+        replies.keep(connection, ticket, b"request", reply)
+    assert replies.find(ticket, b"request") == reply
     with pytest.raises(InvalidInput):
-        replies.begin(ticket, b"another")
-    _grow_older(service, ABANDONED_SECONDS + 1)
-    assert replies.begin(ticket, b"request") is None
-    with pytest.raises(UnderWay):
-        replies.begin(ticket, b"request")
-    replies.finish(ticket, Reply(201, '{"é": "😀"}'))
-    _grow_older(service, ABANDONED_SECONDS + 1)
-    assert replies.begin(ticket, b"request") == Reply(201, '{"é": "😀"}')
+        replies.find(ticket, b"another")
+    with pytest.raises(ConstraintViolated), service.deployment.database.write() as connection:
+        replies.keep(connection, ticket, b"request", reply)
     _grow_older(service, KEPT_SECONDS)
-    assert replies.begin(ticket, b"another") is None
-    replies.abandon(ticket)
-    assert replies.begin(ticket, b"a third") is None
+    assert replies.find(ticket, b"another") is None
 
 
 def _grow_older(service: Service, seconds: int) -> None:

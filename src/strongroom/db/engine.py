@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -16,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from strongroom.db.failures import DATABASE_ERRORS, ConstraintViolated, Deadlocked, OthersWrite, Unanswered, translated
 from strongroom.db.patience import DEFAULT_SECONDS, connect_to_mysql, connect_to_postgresql
 from strongroom.db.sqlite import SqliteFile
+from strongroom.db.unit import Unit
 from strongroom.errors import ConfigurationError, MissingExtra
 
 __all__ = ["ConstraintViolated", "Database", "Deadlocked", "OthersWrite", "Unanswered"]
@@ -51,10 +53,13 @@ class Database:
             self._writing = _create(self.url, patience_seconds, "READ COMMITTED", kept=6, more=18)
             self.engines = (self._reading, self._snapshot, self._writing)
         self.dialect = self.engines[-1].dialect.name
+        self._thread = threading.local()
         _open_databases.add(self)
 
     def read(self) -> AbstractContextManager[Connection]:
         """For single statements whose rows are all fetched: each sees the latest committed state. Cheapest."""
+        if (within := self._begun()) is not None:
+            return _use(within)
         return self._file.read() if self._file is not None else _connection_of(self._reading)
 
     def recall(self, key: Hashable, look_up: Callable[[Connection], T]) -> T:
@@ -77,15 +82,59 @@ class Database:
 
     def snapshot(self) -> AbstractContextManager[Connection]:
         """For several reads that have to agree: all see one state."""
+        if (within := self._begun()) is not None:
+            return _use(within)
         return self._file.snapshot() if self._file is not None else _connection_of(self._snapshot)
 
-    def write(self) -> AbstractContextManager[Connection]:
+    def write(self, *, apart: bool = False) -> AbstractContextManager[Connection]:
         """One atomic, durable transaction: committed when the block ends, undone when it raises.
 
-        On SQLite writers wait for each other at the start; on the others rows are locked as they are changed. Within `together` it
-        is atomic, too, and as durable as the whole.
+        On SQLite writers wait for each other at the start; on the others rows are locked as they are changed. Within `unit` or
+        `together` it is atomic, too, and as durable as the whole. Within `unit` it is durable by itself if it is `apart`, as long as
+        the unit has changed nothing yet; that is for what has to stay even if the unit is undone.
         """
+        unit: Unit | None = getattr(self._thread, "unit", None)
+        if unit is None or (apart and unit.connection is None):
+            return self._transaction()
+        return unit.part()
+
+    def write_once(self) -> AbstractContextManager[Connection]:
+        """For a single statement that changes something: atomic and durable by itself, in one round trip to a database server."""
+        return self.write() if self._file is not None else _connection_of(self._reading)
+
+    @contextmanager
+    def unit(self) -> Iterator[Unit]:
+        """Makes one durable transaction of all that this thread changes in the block, from its first change on.
+
+        It is committed when the block ends and undone when it raises. Reads of the thread see what the unit has changed so far.
+        Within `together` the unit is a part of that transaction, and undone alone.
+        """
+        unit = Unit(self._transaction, self._nested, joined=self._file is not None and self._file.is_together)
+        self._thread.unit = unit
+        try:
+            with unit:
+                yield unit
+        finally:
+            self._thread.unit = None
+
+    def after_commit(self, call: Callable[[], object]) -> None:
+        """Calls this when the unit of this thread is committed, and never if it is undone; at once outside of a unit."""
+        unit: Unit | None = getattr(self._thread, "unit", None)
+        if unit is None:
+            call()
+        else:
+            unit.after_commit(call)
+
+    def _begun(self) -> Connection | None:
+        """The connection of this thread's unit, once it has changed something."""
+        unit: Unit | None = getattr(self._thread, "unit", None)
+        return None if unit is None else unit.connection
+
+    def _transaction(self) -> AbstractContextManager[Connection]:
         return self._file.write() if self._file is not None else _transaction_of(self._writing)
+
+    def _nested(self, connection: Connection) -> AbstractContextManager[object]:
+        return connection.begin_nested() if self._file is None else self._file.part(connection)
 
     @property
     def has_one_writer(self) -> bool:
@@ -126,6 +175,14 @@ class Database:
             _inherited.extend(engine.pool for engine in self.engines)
             for engine in self.engines:
                 engine.dispose(close=False)
+
+
+@contextmanager
+def _use(connection: Connection) -> Iterator[Connection]:
+    try:
+        yield connection
+    except DATABASE_ERRORS as error:
+        raise translated(error) from error
 
 
 @contextmanager

@@ -38,6 +38,12 @@ def connect_to_postgresql(seconds: float) -> Callable[..., Any]:
     """Opens connections of psycopg that wait so long for each statement."""
     import psycopg
 
+    class SingleStatements(psycopg.Cursor[Any]):
+        def executemany(self, query: Any, params_seq: Any, *, returning: bool = False) -> None:
+            # In psycopg's pipeline, a process that stops in the middle leaves a transaction open that none of the limits below ends.
+            for params in params_seq:
+                self.execute(query, params)
+
     class BoundedConnection(psycopg.Connection[Any]):
         def wait(self, gen: Any, *arguments: Any, **options: Any) -> Any:
             try:

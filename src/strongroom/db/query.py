@@ -51,7 +51,8 @@ class Prepared:
         try:
             cursor = _open(connection, text)
             try:
-                cursor.executemany(text, given if order is None else [[each[name] for name in order] for each in given])
+                for each in given:
+                    cursor.execute(text, each if order is None else [each[name] for name in order])
             finally:
                 cursor.close()
         except connection.dialect.loaded_dbapi.Error as error:
@@ -71,35 +72,31 @@ class PreparedInsert(Prepared):
     def __init__(self, table: Table) -> None:
         self._names = [column.name for column in table.c]
         super().__init__(insert(table), self._names)
-        self._of_size: dict[int, str] = {}
+        self._of_size: dict[tuple[str, int], str] = {}
 
     def run(self, connection: Connection, parameters: Sequence[Mapping[str, Any]]) -> None:
-        """Adds a row for each of the parameters.
-
-        On SQLite in few statements: its driver lets go of the interpreter's lock for each one, and may have to wait to get it back
-        while others wait for the database.
-        """
-        if connection.dialect.name != "sqlite" or len(parameters) == 1:
-            super().run(connection, parameters)
-            return
+        """Adds a row for each of the parameters; see `run_rows`."""
         self.run_rows(connection, [[each[name] for name in self._names] for each in parameters])
 
     def run_rows(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
-        """The same, for values in the order of the table's columns."""
-        if connection.dialect.name != "sqlite":
-            super().run(connection, [dict(zip(self._names, row, strict=True)) for row in rows])
-            return
-        text = self._of(connection.dialect)[0]
+        """Adds rows, given as values in the order of the table's columns, in few statements of many rows each.
+
+        Each statement costs a round trip on a database server, and on SQLite its driver lets go of the interpreter's lock, and may
+        have to wait to get it back while others wait for the database.
+        """
+        dialect = connection.dialect
         first = 0
         while first < len(rows):
             size = next(each for each in _SIZES if each <= len(rows) - first)
-            statement = self._of_size.get(size) or self._write_out(text, size)
+            statement = self._of_size.get((dialect.name, size)) or self._write_out(dialect, size)
             run_text(connection, statement, list(chain.from_iterable(rows[first : first + size])))
             first += size
 
-    def _write_out(self, text: str, size: int) -> str:
-        head, _, places = text.partition(" VALUES ")
-        statement = self._of_size[size] = f"{head} VALUES {', '.join([places] * size)}"
+    def _write_out(self, dialect: Dialect, size: int) -> str:
+        head, _, _ = self._of(dialect)[0].partition(" VALUES ")
+        place = "?" if dialect.paramstyle == "qmark" else "%s"
+        row = f"({', '.join([place] * len(self._names))})"
+        statement = self._of_size[dialect.name, size] = f"{head} VALUES {', '.join([row] * size)}"
         return statement
 
 

@@ -135,7 +135,7 @@ class SqliteFile:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """See `Database.snapshot`."""
-        if self._is_together:
+        if self.is_together:
             with self.read() as connection:
                 yield connection
             return
@@ -151,7 +151,7 @@ class SqliteFile:
         """See `Database.write`."""
         try:
             connection = getattr(self._held, "connection", None) or self._hold()
-            with self._part(connection) if self._is_together else self._whole(connection):
+            with self.part(connection) if self.is_together else self._whole(connection):
                 yield connection
         except DATABASE_ERRORS as error:
             raise translated(error) from error
@@ -172,7 +172,8 @@ class SqliteFile:
             raise translated(error) from error
 
     @property
-    def _is_together(self) -> bool:
+    def is_together(self) -> bool:
+        """Whether this thread is in a block of `together`."""
         return getattr(self._held, "together", False)
 
     @contextmanager
@@ -198,8 +199,8 @@ class SqliteFile:
             ) from None
 
     @contextmanager
-    def _part(self, connection: Connection) -> Iterator[None]:
-        """A part of a transaction of SQLite."""
+    def part(self, connection: Connection) -> Iterator[None]:
+        """A part of a transaction that is undone alone when the block raises."""
         _check_under_way(connection)
         run_text(connection, "SAVEPOINT part")
         try:

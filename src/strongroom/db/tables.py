@@ -495,3 +495,12 @@ audit_journals = Table(
     Column("mark", blob(32), nullable=False),
     sqlite_with_rowid=False,
 )
+
+audit_outbox = Table(
+    "audit_outbox",
+    metadata,
+    # Events that are on record and not yet in the chain, on database servers. The mark is over id and facts.
+    Column("id", exact(ID), primary_key=True),
+    Column("facts", blob(), nullable=False),
+    Column("mark", blob(32), nullable=False),
+)

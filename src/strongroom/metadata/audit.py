@@ -14,6 +14,7 @@ from strongroom.metadata.conditions import can_be_stored
 _HEAD = 1
 _FIND_HEAD = select(audit_head.c.number, audit_head.c.mark, audit_head.c.head).where(audit_head.c.id == _HEAD)
 _LOCK_HEAD = Prepared(_FIND_HEAD.with_for_update())
+_LOCK_FREE_HEAD = Prepared(_FIND_HEAD.with_for_update(skip_locked=True))
 _MOVE_HEAD = Prepared(
     update(audit_head)
     .where(audit_head.c.id == _HEAD)
@@ -43,9 +44,17 @@ class NewEvent(msgspec.Struct, frozen=True):
     mark: bytes
 
 
-def find_head(connection: Connection, *, lock: bool = False) -> tuple[int, bytes, bytes] | None:
-    """The last event's number and mark, and the mark of both; with `lock`, nobody else adds an event before the transaction ends."""
-    rows = _LOCK_HEAD.all(connection, {}) if lock else connection.execute(_FIND_HEAD).all()
+def find_head(connection: Connection) -> tuple[int, bytes, bytes] | None:
+    """The last event's number and mark, and the mark of both; None before the first event."""
+    return next(((row[0], row[1], row[2]) for row in connection.execute(_FIND_HEAD)), None)
+
+
+def lock_head(connection: Connection, *, patient: bool = True) -> tuple[int, bytes, bytes] | None:
+    """Returns the head locked: until the transaction ends, no other process adds an event. None before the first event.
+
+    Unless `patient`, also None on a database server while another process holds the lock.
+    """
+    rows = (_LOCK_HEAD if patient else _LOCK_FREE_HEAD).all(connection, {})
     return next(((row[0], row[1], row[2]) for row in rows), None)
 
 

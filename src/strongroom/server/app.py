@@ -22,6 +22,7 @@ from strongroom.server.encoding import to_json
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.health import health_routes
 from strongroom.server.journal import open_journal
+from strongroom.server.lock_watch import LockWatch
 from strongroom.server.log import open_log
 from strongroom.server.metrics import CONTENT_TYPE, Metrics
 from strongroom.server.middleware import Manners, describe
@@ -31,6 +32,7 @@ from strongroom.server.refusal import Refusal, error_response
 from strongroom.server.routes import Api, Pools
 from strongroom.server.signals import let_go_soon
 from strongroom.server.ui.app import no_such_page, ui_routes
+from strongroom.service.chaining import Chaining
 from strongroom.service.placements import Configured
 from strongroom.service.wiring import Service
 
@@ -57,6 +59,10 @@ def build_app(service: Service) -> ASGIApp:
         behind[store.role] = behind_by
 
     service.reconciler.start(lambda error: log.warning("the secrets stores do not follow yet", reason=describe(error)), observe)
+    chaining = Chaining(service.trail)
+    if not service.deployment.database.has_one_writer:
+        chaining.start(lambda error: log.warning("events of the audit trail wait for their place", reason=describe(error)))
+    lock_watch = LockWatch(service.deployment.database, log)
     pools = Pools(
         writing=ThreadPoolExecutor(WRITING_THREADS, "writing"),
         hashing=ThreadPoolExecutor(HASHING_THREADS, "hashing"),
@@ -91,6 +97,8 @@ def build_app(service: Service) -> ASGIApp:
         pulse.close()
         for pool in (pools.writing, pools.hashing, pools.reading, pools.fetching):
             pool.shutdown()
+        lock_watch.close()
+        chaining.close()
         service.close()
 
     pages = Starlette(

@@ -13,7 +13,8 @@ from strongroom.db.engine import Database, OthersWrite
 from strongroom.errors import Unavailable
 from strongroom.server.gathering import PATIENCE_SECONDS, Gathering
 from strongroom.server.journal import JournalTrail
-from strongroom.service.audit import AuditLog, Facts
+from strongroom.service.audit_log import AuditLog
+from strongroom.service.facts import Facts
 
 MAX_WAITING = 10_000
 _BATCH = 500

@@ -16,7 +16,8 @@ from strongroom.errors import StrongroomError, Unavailable
 from strongroom.server.gathering import Gathering
 from strongroom.server.middleware import describe
 from strongroom.server.syncing import Syncer
-from strongroom.service.audit import COLLECTED, AuditLog, Facts
+from strongroom.service.audit_log import COLLECTED, AuditLog
+from strongroom.service.facts import Facts
 
 MAX_WAITING = 10_000
 MAX_BEHIND = 200_000

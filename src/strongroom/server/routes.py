@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -41,9 +41,12 @@ from strongroom.server.group_commit import GroupCommit
 from strongroom.server.middleware import client_address, describe
 from strongroom.server.pulse import Pulse, no_answer
 from strongroom.server.refusal import Refusal, error_answer
-from strongroom.service.audit import Facts, done_unrecorded, facts_of
+from strongroom.service.facts import Facts, facts_of
 from strongroom.service.reply import Reply
 from strongroom.service.wiring import Service
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
 MAX_BODY_BYTES = 1_048_576
 MAX_ANONYMOUS_BODY_BYTES = 16_384
@@ -278,10 +281,8 @@ class Api:
 
         async def finish() -> Any:
             outcome, facts = await asyncio.get_running_loop().run_in_executor(pool, work)
-            try:
+            if facts:
                 await self._trail.record(facts)
-            except StrongroomError as error:
-                raise done_unrecorded(operation, outcome, error) from error
             return outcome
 
         # What is begun gets on record, even if nobody waits for the answer any more.
@@ -323,26 +324,26 @@ class Api:
         replies = self._service.replies
         ticket = replies.ticket(actor, operation.name, key)
         try:
-            known = replies.begin(ticket, content)
+            known = replies.find(ticket, content)
+            if known is None:
+
+                def keep(connection: Connection, outcome: Any) -> None:
+                    replies.keep(connection, ticket, content, _reply(operation, outcome))
+
+                outcome, facts = self._service.dispatcher.perform(operation, wanted, actor, keep)
+                # When it failed, another request under this key may have been faster, and be the reason.
+                known = replies.find(ticket, content) if isinstance(outcome, StrongroomError) else None
+                if known is None:
+                    return outcome, facts
         except StrongroomError as error:
             return error, facts_of(operation, actor, wanted, error)
-        if known is not None:
-            reply = None if known.status == 204 else _decoded(operation, known.body)
-            return reply, facts_of(operation, actor, wanted, reply)
-        try:
-            outcome, facts = self._service.dispatcher.perform(operation, wanted, actor)
-            if isinstance(outcome, StrongroomError):
-                replies.abandon(ticket)
-                return outcome, facts
-            response = _response(operation, outcome, metadata_to_json)
-        except BaseException:
-            replies.abandon(ticket)
-            raise
-        try:
-            replies.finish(ticket, Reply(response.status, response.body.decode()))
-        except StrongroomError as error:  # it was done: that is what matters to whoever waits; repeating it is refused for a while
-            self._log.error("the reply to a request could not be kept", error=describe(error))
-        return outcome, facts
+        reply = None if known.status == 204 else _decoded(operation, known.body)
+        return reply, facts_of(operation, actor, wanted, reply)
+
+
+def _reply(operation: Row, outcome: Any) -> Reply:
+    response = _response(operation, outcome, metadata_to_json)
+    return Reply(response.status, response.body.decode())
 
 
 def _token(scope: Scope) -> str:

@@ -84,7 +84,7 @@ class JobService:
             running = next((job for job in self.list(actor, ListJobs()).items if job.status is JobStatus.RUNNING), None)
             what = f"a {running.kind} (job {running.id})" if running else "another job"
             raise UnderWay(f"{what} is under way", hint="wait for its end")
-        self._start(job_id, request, kept)
+        self._database.after_commit(lambda: self._start(job_id, request, kept))
         return self.get(actor, GetJob(id=job_id))
 
     def get(self, actor: Actor, request: GetJob) -> Job:

@@ -143,14 +143,14 @@ class Placements:
         missed = [each for each in self._by_id if each not in landed.locators]
         if missed:
             rows.owe(connection, [(store_id, (secret_id, number)) for store_id in missed], now())
-            self.work_left.set()
+            self._database.after_commit(self.work_left.set)
         if sealed is not None:
             self._sql.insert(connection, Place(secret_id, number, landed.locators[STORE_ID]), sealed)
 
     def abandon(self, landed: Landed) -> None:
         """What landed is not placed after all."""
         if landed.external:
-            with self._database.write() as connection:
+            with self._database.write(apart=True) as connection:
                 ours = [pair for pair in landed.external if rows.claim(connection, [pair])]
                 rows.to_delete(connection, ours, now())
             self.work_left.set()
@@ -163,7 +163,7 @@ class Placements:
             self._sql.delete(connection, local)
         if external:
             rows.to_delete(connection, external, now())
-            self.work_left.set()
+            self._database.after_commit(self.work_left.set)
 
     def read(self, row: SecretRow, again: Callable[[], SecretRow | None]) -> tuple[SecretRow, dict[str, str]]:
         """The values of the row's version in the order of its keys, with the row that they belong to.
@@ -203,7 +203,7 @@ class Placements:
         """Makes the stores known to the index. Once is enough; a write does it."""
         while not self._known:
             try:
-                with self._database.write() as connection:
+                with self._database.write(apart=True) as connection:
                     for each in self.stores:
                         rows.ensure_store(connection, each.store_id, each.kind, now())
             except ConstraintViolated:  # another process was faster
@@ -222,7 +222,7 @@ class Placements:
         self.prepare()
         locators = {each.store_id: each.new_locator(about.secret_id) for each in stores}
         deadline = Deadline(WRITE_SECONDS)
-        with self._database.write() as connection:
+        with self._database.write(apart=True) as connection:
             rows.announce(connection, locators.items(), now() + int(WRITE_SECONDS * 1_000_000))
         self.work_left.set()
 

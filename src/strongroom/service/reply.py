@@ -1,7 +1,8 @@
 """Requests that arrive twice: the second gets the reply of the first.
 
-Only replies to what succeeded are kept, for a day. They hold metadata and no values; what a request looked like is kept as a keyed
-digest.
+The reply is kept in the transaction of the change itself. So whatever happens to a process or to an answer, a request that is sent
+again is either known, because it was done, or can be done, because it was not. Only replies to what succeeded are kept, for a day.
+They hold metadata and no values; what a request looked like is kept as a keyed digest.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
-from strongroom.db.engine import ConstraintViolated
-from strongroom.errors import InvalidInput, UnderWay
+from strongroom.errors import InvalidInput
 from strongroom.metadata import reply as index
 from strongroom.service.deployment import Deployment
 
-KEPT_SECONDS = 24 * 3600
-ABANDONED_SECONDS = 120
-"""A request that takes longer belongs to a process that has ended; whoever repeats it begins anew."""
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
 
+KEPT_SECONDS = 24 * 3600
 _SECOND = 1_000_000
 
 
@@ -42,45 +43,24 @@ class ReplyService:
         """What the reply to an actor's request is kept under."""
         return self._digest("\0".join((actor.user_id, actor.workspace_id, operation, key)).encode(errors="replace"))
 
-    def begin(self, ticket: str, content: bytes) -> Reply | None:
-        """The reply that was given before; None when there is none, and the caller is to work on it and to say how it ended.
-
-        `UnderWay` while another one works on it, `InvalidInput` when it was another request.
-        """
-        moment, request = now(), self._digest(content)
-        try:
-            with self._database.write() as connection:
-                index.delete_replies(connection, moment - KEPT_SECONDS * _SECOND)
-                index.insert_reply(connection, ticket, request, moment)
-        except ConstraintViolated:
-            return self._known(ticket, request)
-        return None
-
-    def finish(self, ticket: str, reply: Reply) -> None:
-        """Keeps the reply."""
-        with self._database.write() as connection:
-            index.finish_reply(connection, ticket, reply.status, reply.body)
-
-    def abandon(self, ticket: str) -> None:
-        """Nothing was done: whoever repeats the request begins anew."""
-        with self._database.write() as connection:
-            index.delete_reply(connection, ticket)
-
-    def _known(self, ticket: str, request: str) -> Reply | None:
-        with self._database.write() as connection:
+    def find(self, ticket: str, content: bytes) -> Reply | None:
+        """The reply that was given before. `InvalidInput` when that was to another request."""
+        with self._database.read() as connection:
             row = index.find_reply(connection, ticket)
-            if row is None:
-                raise UnderWay("this request was just refused to somebody else", hint="try again")
-            if row.request != request:
-                raise InvalidInput("this Idempotency-Key came with another request", hint="use a fresh key for each request")
-            if row.status is not None:
-                return Reply(row.status, row.body)
-            moment = now()
-            if row.created > moment - ABANDONED_SECONDS * _SECOND or not index.take_over_reply(
-                connection, ticket, row.created, moment
-            ):
-                raise UnderWay("this request is being worked on", hint="try again")
+        if row is None or row.created <= now() - KEPT_SECONDS * _SECOND:
             return None
+        if row.request != self._digest(content):
+            raise InvalidInput("this Idempotency-Key came with another request", hint="use a fresh key for each request")
+        return Reply(row.status, row.body)
+
+    def keep(self, connection: Connection, ticket: str, content: bytes, reply: Reply) -> None:
+        """Keeps the reply, in the caller's transaction. `ConstraintViolated` when another request was faster.
+
+        While another transaction keeps a reply to the same request, this waits for its end.
+        """
+        moment = now()
+        index.delete_replies(connection, moment - KEPT_SECONDS * _SECOND)
+        index.insert_reply(connection, ticket, self._digest(content), reply.status, reply.body, moment)
 
     def _digest(self, content: bytes) -> str:
         return hmac.digest(self._digest_key, b"reply\0" + content, hashlib.sha256).hex()

@@ -70,7 +70,7 @@ class Throttle:
     def _count(self, *subjects: str) -> None:
         for _ in range(5):
             try:
-                with self._database.write() as connection:
+                with self._database.write(apart=True) as connection:
                     for subject in sorted(subjects):  # in one order, so that no two wait for each other
                         index.add_failure(connection, subject, since=now() - WINDOW_SECONDS * _SECOND, now=now())
             except (ConstraintViolated, Deadlocked):  # two processes counted the first failure of a subject at once

@@ -23,13 +23,15 @@ from strongroom.operations import stack as of_stack
 from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.secrets_stores.sql import SqlSecretsStore
-from strongroom.service.audit import OK, AuditLog, AuditService, Facts, facts_of_administration
+from strongroom.service.audit import AuditService
+from strongroom.service.audit_log import AuditLog
 from strongroom.service.component import ComponentService
 from strongroom.service.copies import Copies
 from strongroom.service.deployment import Deployment, local_actor, open_deployment
 from strongroom.service.dispatcher import Dispatcher, Handler
 from strongroom.service.encryption_keys import OPERATION as ROTATION
 from strongroom.service.encryption_keys import Rotation, key_target, rotate
+from strongroom.service.facts import OK, Facts, facts_of_administration
 from strongroom.service.identity import IdentityService
 from strongroom.service.info import InfoService
 from strongroom.service.job import JobService
@@ -154,7 +156,7 @@ class Service:
             of_workspace.REMOVE_MEMBER.name: workspaces.remove_member,
         }
         self.gate = RunGate(self.deployment, self.store, handlers)
-        self.dispatcher = Dispatcher(handlers, self.gate, self.trail, reads_too=settings.audit == "all")
+        self.dispatcher = Dispatcher(handlers, self.gate, self.trail, database, reads_too=settings.audit == "all")
 
     def _activate_workspace(self, actor: Actor, request: ActivateWorkspace) -> Workspace:
         chosen = self._workspaces.activate(actor, request)

@@ -18,8 +18,9 @@ from strongroom.operations import audit as of_audit
 from strongroom.operations import secret as of_secret
 from strongroom.redaction import SecretText
 from strongroom.server.group_commit import MAX_WAITING, Change, GroupCommit
-from strongroom.service.audit import AuditLog, Facts, facts_of
+from strongroom.service.audit_log import AuditLog
 from strongroom.service.deployment import Deployment
+from strongroom.service.facts import Facts, facts_of
 from strongroom.service.wiring import Service
 from tests.canary import CANARY
 from tests.unit.server.conftest import Run

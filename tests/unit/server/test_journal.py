@@ -19,7 +19,8 @@ from strongroom.operations import audit as operations
 from strongroom.operations import secret as of_secret
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.journal import MAX_WAITING, JournalTrail, open_journal
-from strongroom.service.audit import COLLECTED, AuditLog, Facts, facts_of
+from strongroom.service.audit_log import COLLECTED, AuditLog
+from strongroom.service.facts import Facts, facts_of
 from strongroom.service.wiring import Service
 from tests.unit.server.conftest import Run
 

@@ -18,7 +18,8 @@ from strongroom.metadata import audit as index
 from strongroom.models.audit_event import AuditEvent, ListAuditEvents, VerifyAudit
 from strongroom.operations import audit as operations
 from strongroom.operations import secret as of_secret
-from strongroom.service.audit import COLLECTED, facts_of
+from strongroom.service.audit_log import COLLECTED
+from strongroom.service.facts import facts_of
 from strongroom.service.wiring import Service
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -13,7 +13,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from strongroom.db.failures import DATABASE_ERRORS, ConstraintViolated, Deadlocked, OthersWrite, Unanswered, translated
+from strongroom.db.connections import Generation
+from strongroom.db.failures import ConstraintViolated, Deadlocked, OthersWrite, Unanswered
 from strongroom.db.patience import DEFAULT_SECONDS, connect_to_mysql, connect_to_postgresql
 from strongroom.db.sqlite import SqliteFile
 from strongroom.errors import ConfigurationError, MissingExtra
@@ -50,12 +51,13 @@ class Database:
             self._snapshot = _create(self.url, patience_seconds, "REPEATABLE READ", kept=2, more=14)
             self._writing = _create(self.url, patience_seconds, "READ COMMITTED", kept=6, more=18)
             self.engines = (self._reading, self._snapshot, self._writing)
+            self._good = Generation(*self.engines)
         self.dialect = self.engines[-1].dialect.name
         _open_databases.add(self)
 
     def read(self) -> AbstractContextManager[Connection]:
         """For single statements whose rows are all fetched: each sees the latest committed state. Cheapest."""
-        return self._file.read() if self._file is not None else _connection_of(self._reading)
+        return self._file.read() if self._file is not None else self._good.connection_of(self._reading)
 
     def recall(self, key: Hashable, look_up: Callable[[Connection], T]) -> T:
         """What `look_up` finds by single statements, as of the latest committed state; `key` says what it looks for.
@@ -77,15 +79,16 @@ class Database:
 
     def snapshot(self) -> AbstractContextManager[Connection]:
         """For several reads that have to agree: all see one state."""
-        return self._file.snapshot() if self._file is not None else _connection_of(self._snapshot)
+        return self._file.snapshot() if self._file is not None else self._good.connection_of(self._snapshot)
 
     def write(self) -> AbstractContextManager[Connection]:
         """One atomic, durable transaction: committed when the block ends, undone when it raises.
 
         On SQLite writers wait for each other at the start; on the others rows are locked as they are changed. Within `together` it
-        is atomic, too, and as durable as the whole.
+        is atomic, too, and as durable as the whole. `Interrupted`, a kind of `Deadlocked`, when nothing was done because a connection
+        went bad that had been good before.
         """
-        return self._file.write() if self._file is not None else _transaction_of(self._writing)
+        return self._file.write() if self._file is not None else self._good.transaction_of(self._writing)
 
     @property
     def has_one_writer(self) -> bool:
@@ -128,24 +131,6 @@ class Database:
                 engine.dispose(close=False)
 
 
-@contextmanager
-def _connection_of(engine: Engine) -> Iterator[Connection]:
-    try:
-        with engine.connect() as connection:
-            yield connection
-    except DATABASE_ERRORS as error:
-        raise translated(error) from error
-
-
-@contextmanager
-def _transaction_of(engine: Engine) -> Iterator[Connection]:
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except DATABASE_ERRORS as error:
-        raise translated(error) from error
-
-
 _inherited: list[object] = []
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
@@ -177,7 +162,6 @@ def _parse(url: str | URL) -> URL:
 
 
 def _create(url: URL, patience_seconds: float | None, isolation_level: IsolationLevel, *, kept: int, more: int) -> Engine:
-    # What a firewall or the server has closed in the meantime is not used again.
     options: dict[str, Any] = {"isolation_level": isolation_level, "pool_recycle": 3600, "skip_autocommit_rollback": True}
     options |= {} if patience_seconds is None else {"pool_timeout": patience_seconds}
     try:

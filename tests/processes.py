@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import select
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -64,6 +66,14 @@ class Child:
             self.process.join()
         self.connection.close()
         self.process.close()
+
+
+def until(condition: Callable[[], bool], seconds: float = _DEADLINE_SECONDS) -> None:
+    """Returns when the condition holds; fails when that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come to pass"
+        select.select([], [], [], 0.02)
 
 
 def run_together(function: Callable[..., Any], arguments: Sequence[Sequence[Any]]) -> list[Outcome]:

@@ -14,11 +14,20 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
-from strongroom.db.failures import DATABASE_ERRORS, ConstraintViolated, Deadlocked, OthersWrite, Unanswered, translated
+from strongroom.db.connections import Generation
+from strongroom.db.failures import (
+    DATABASE_ERRORS,
+    ConstraintViolated,
+    DatabaseError,
+    Deadlocked,
+    OthersWrite,
+    Unanswered,
+    translated,
+)
 from strongroom.db.patience import DEFAULT_SECONDS, connect_to_mysql, connect_to_postgresql
 from strongroom.db.sqlite import SqliteFile
 from strongroom.db.unit import Unit
-from strongroom.errors import ConfigurationError, MissingExtra
+from strongroom.errors import ConfigurationError, MissingExtra, StrongroomError
 
 __all__ = ["ConstraintViolated", "Database", "Deadlocked", "OthersWrite", "Unanswered"]
 
@@ -52,6 +61,7 @@ class Database:
             self._snapshot = _create(self.url, patience_seconds, "REPEATABLE READ", kept=2, more=14)
             self._writing = _create(self.url, patience_seconds, "READ COMMITTED", kept=6, more=18)
             self.engines = (self._reading, self._snapshot, self._writing)
+            self._good = Generation(*self.engines)
         self.dialect = self.engines[-1].dialect.name
         self._thread = threading.local()
         _open_databases.add(self)
@@ -59,8 +69,8 @@ class Database:
     def read(self) -> AbstractContextManager[Connection]:
         """For single statements whose rows are all fetched: each sees the latest committed state. Cheapest."""
         if (within := self._begun()) is not None:
-            return _use(within)
-        return self._file.read() if self._file is not None else _connection_of(self._reading)
+            return self._in_unit(within)
+        return self._file.read() if self._file is not None else self._good.connection_of(self._reading)
 
     def recall(self, key: Hashable, look_up: Callable[[Connection], T]) -> T:
         """What `look_up` finds by single statements, as of the latest committed state; `key` says what it looks for.
@@ -83,8 +93,8 @@ class Database:
     def snapshot(self) -> AbstractContextManager[Connection]:
         """For several reads that have to agree: all see one state."""
         if (within := self._begun()) is not None:
-            return _use(within)
-        return self._file.snapshot() if self._file is not None else _connection_of(self._snapshot)
+            return self._in_unit(within)
+        return self._file.snapshot() if self._file is not None else self._good.connection_of(self._snapshot)
 
     def write(self, *, apart: bool = False) -> AbstractContextManager[Connection]:
         """One atomic, durable transaction: committed when the block ends, undone when it raises.
@@ -100,7 +110,7 @@ class Database:
 
     def write_once(self) -> AbstractContextManager[Connection]:
         """For a single statement that changes something: atomic and durable by itself, in one round trip to a database server."""
-        return self.write() if self._file is not None else _connection_of(self._reading)
+        return self.write() if self._file is not None else self._good.connection_of(self._reading)
 
     @contextmanager
     def unit(self) -> Iterator[Unit]:
@@ -109,7 +119,7 @@ class Database:
         It is committed when the block ends and undone when it raises. Reads of the thread see what the unit has changed so far.
         Within `together` the unit is a part of that transaction, and undone alone.
         """
-        unit = Unit(self._transaction, self._nested, joined=self._file is not None and self._file.is_together)
+        unit = Unit(self._transaction, self._nested, self._failed, joined=self._file is not None and self._file.is_together)
         self._thread.unit = unit
         try:
             with unit:
@@ -131,7 +141,17 @@ class Database:
         return None if unit is None else unit.connection
 
     def _transaction(self) -> AbstractContextManager[Connection]:
-        return self._file.write() if self._file is not None else _transaction_of(self._writing)
+        return self._file.write() if self._file is not None else self._good.transaction_of(self._writing)
+
+    @contextmanager
+    def _in_unit(self, connection: Connection) -> Iterator[Connection]:
+        try:
+            yield connection
+        except DATABASE_ERRORS as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: DatabaseError) -> StrongroomError:
+        return translated(error) if self._file is not None else self._good.failed(error)
 
     def _nested(self, connection: Connection) -> AbstractContextManager[object]:
         return connection.begin_nested() if self._file is None else self._file.part(connection)
@@ -177,32 +197,6 @@ class Database:
                 engine.dispose(close=False)
 
 
-@contextmanager
-def _use(connection: Connection) -> Iterator[Connection]:
-    try:
-        yield connection
-    except DATABASE_ERRORS as error:
-        raise translated(error) from error
-
-
-@contextmanager
-def _connection_of(engine: Engine) -> Iterator[Connection]:
-    try:
-        with engine.connect() as connection:
-            yield connection
-    except DATABASE_ERRORS as error:
-        raise translated(error) from error
-
-
-@contextmanager
-def _transaction_of(engine: Engine) -> Iterator[Connection]:
-    try:
-        with engine.begin() as connection:
-            yield connection
-    except DATABASE_ERRORS as error:
-        raise translated(error) from error
-
-
 _inherited: list[object] = []
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
@@ -234,7 +228,6 @@ def _parse(url: str | URL) -> URL:
 
 
 def _create(url: URL, patience_seconds: float | None, isolation_level: IsolationLevel, *, kept: int, more: int) -> Engine:
-    # What a firewall or the server has closed in the meantime is not used again.
     options: dict[str, Any] = {"isolation_level": isolation_level, "pool_recycle": 3600, "skip_autocommit_rollback": True}
     options |= {} if patience_seconds is None else {"pool_timeout": patience_seconds}
     try:

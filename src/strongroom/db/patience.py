@@ -56,8 +56,9 @@ def connect_to_postgresql(seconds: float) -> Callable[..., Any]:
     limits = f"SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}"
 
     def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
-        # A peer that vanished is noticed between statements too.
-        options = {"keepalives_idle": 60, "keepalives_interval": 10, "keepalives_count": 3} | options
+        # The kernel notices a peer that vanished: between statements by its probes, and within one when nothing is acknowledged.
+        probes = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+        options = probes | {"tcp_user_timeout": round(seconds * 1000)} | options
         options["connect_timeout"] = _connect_seconds(options.get("connect_timeout"), seconds)
         connection = BoundedConnection.connect(*arguments, **options, autocommit=True)
         connection.execute(limits, prepare=False)

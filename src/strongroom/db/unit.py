@@ -8,7 +8,8 @@ from types import TracebackType
 
 from sqlalchemy import Connection
 
-from strongroom.db.failures import DATABASE_ERRORS, translated
+from strongroom.db.failures import DATABASE_ERRORS, DatabaseError
+from strongroom.errors import StrongroomError
 
 Opening = Callable[[], AbstractContextManager[Connection]]
 Nesting = Callable[[Connection], AbstractContextManager[object]]
@@ -21,8 +22,8 @@ class Unit:
     undoes that part alone. For the thread that entered the block.
     """
 
-    def __init__(self, begin: Opening, nest: Nesting, *, joined: bool) -> None:
-        self._begin, self._nest, self._stack = begin, nest, ExitStack()
+    def __init__(self, begin: Opening, nest: Nesting, failed: Callable[[DatabaseError], StrongroomError], *, joined: bool) -> None:
+        self._begin, self._nest, self._failed, self._stack = begin, nest, failed, ExitStack()
         self._then: list[Callable[[], object]] = []
         self.joined = joined
         """Whether it is a part of a larger transaction, which its caller commits."""
@@ -37,7 +38,7 @@ class Unit:
                 with self._nest(self.connection):
                     yield self.connection
             except DATABASE_ERRORS as error:
-                raise translated(error) from error
+                raise self._failed(error) from error
             return
         with ExitStack() as stack:
             connection = stack.enter_context(self._begin())

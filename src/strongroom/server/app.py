@@ -21,6 +21,7 @@ from strongroom.server.address import networks_of
 from strongroom.server.encoding import to_json
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.health import health_routes
+from strongroom.server.heartbeat import Heartbeat
 from strongroom.server.journal import open_journal
 from strongroom.server.lock_watch import LockWatch
 from strongroom.server.log import open_log
@@ -42,8 +43,8 @@ READING_THREADS = 4
 FETCHING_THREADS = 32
 
 
-def build_app(service: Service) -> ASGIApp:
-    """The application over an open service, which it closes when it ends."""
+def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
+    """The application over an open service, which it closes when it ends. Its event loop gives the worker's sign of life."""
     service.deployment.database.checkpoint_in_background()
     log = open_log()
     service.jobs.watch(lambda error: log.warning("jobs that were interrupted wait", reason=describe(error)))
@@ -92,7 +93,9 @@ def build_app(service: Service) -> ASGIApp:
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         hurry_this_thread(HASTE_SECONDS)
         let_go_soon()
+        heartbeat.follow_loop()
         yield
+        heartbeat.leave_loop()
         await api.close()
         pulse.close()
         for pool in (pools.writing, pools.hashing, pools.reading, pools.fetching):

@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 import functools
-import gc
-import logging
 import os
-import signal
 import socket
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from granian.constants import HTTPModes, Interfaces, Loops, SSLProtocols
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
-from granian.server import Server
 
 from strongroom.config import PREFIX, Settings
-from strongroom.errors import ConfigurationError, EncryptionKeyError, Unavailable
+from strongroom.errors import ConfigurationError, EncryptionKeyError
 from strongroom.redaction import SecretText
 from strongroom.server import METRICS_FOLDER, signals
+from strongroom.server.supervisor import Supervisor
+from strongroom.server.worker import end_with, open_app
 from strongroom.service.wiring import Service
 
 BACKLOG = 1024
@@ -38,12 +32,6 @@ HEAD_BYTES = 65_536
 
 DRAIN_SECONDS = 30
 """How long requests that are being answered when the server is told to end may still take."""
-
-SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter while another one wants it; that one may hold the database's only write lock."""
-
-RETRY_SECONDS = 0.5
-"""How often a worker looks whether the database is there, when it starts, and whether the main process still is."""
 
 _LOG = {
     "version": 1,
@@ -99,13 +87,13 @@ def prepare(settings: Settings, warn: Callable[[str], object]) -> SecretText | N
 def serve(settings: Settings, address: Address, workers: int, ready: Callable[[], None]) -> None:
     """Serves until SIGTERM or SIGINT; then nothing new is accepted, and what is being answered is finished.
 
-    Each worker opens the service for itself. `ready` is called when the port is ours.
+    Each worker opens the service for itself. `ready` is called when the port is ours. `ConfigurationError` when no worker can start.
     """
     check_address(address)
     _allow_open_files(CONNECTIONS + 512)
     with tempfile.TemporaryDirectory(prefix="strongroom-metrics-") as folder:
         os.environ[METRICS_FOLDER] = folder
-        server = Server(
+        server = Supervisor(
             "strongroom",
             address=address.host,
             port=address.port,
@@ -122,37 +110,15 @@ def serve(settings: Settings, address: Address, workers: int, ready: Callable[[]
             ssl_cert=address.tls_cert,
             ssl_key=address.tls_key,
             ssl_protocol_min=SSLProtocols.tls12,
-            respawn_failed_workers=True,
             workers_kill_timeout=DRAIN_SECONDS,
         )
         server.on_startup(ready)
         signals.hold_in_forked_processes()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=functools.partial(end_with, os.getpid()))
         server.serve(target_loader=functools.partial(open_app, settings, os.getpid()), wrap_loader=False)
-
-
-def open_app(settings: Settings, main: int) -> Any:
-    """The application of one worker. It waits for a database that is down: the process `main` would give up otherwise."""
-    from strongroom.server.app import build_app  # prometheus_client chooses its mode when it is imported: in the worker
-    from strongroom.server.log import open_log
-
-    sys.setswitchinterval(SWITCH_SECONDS)
-    threading.Thread(target=_end_with, args=(main,), name="end", daemon=True).start()
-    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it shows tracebacks; whoever asked is told, and the log too
-    told = False
-    while True:
-        try:
-            app = build_app(Service(settings))
-        except Unavailable as error:
-            if not told:
-                open_log().warning("waiting", reason=error.message)
-            told = True
-            with signals.let_go():
-                time.sleep(RETRY_SECONDS)
-        else:
-            # What is loaded stays: to look through all of it for garbage took 40 ms at a time, perhaps with the write lock held.
-            gc.collect()
-            gc.freeze()
-            return app
+    if server.gave_up:
+        raise ConfigurationError("no worker of the server can start", hint="what they have written above says why")
 
 
 def _allow_open_files(wanted: int) -> None:
@@ -164,15 +130,6 @@ def _allow_open_files(wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
-
-
-def _end_with(main: int) -> None:
-    """Ends this worker when the main process is gone: nobody would replace or stop it, and it would keep others from the port."""
-    while os.getppid() == main:
-        time.sleep(RETRY_SECONDS)
-    os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(DRAIN_SECONDS)
-    os._exit(1)
 
 
 def check_address(address: Address) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from strongroom.client.transports.base import Transport
 from strongroom.errors import JobFailed
 from strongroom.models.info import GetInfo, Info
-from strongroom.models.job import BackUpSecrets, GetJob, Job, JobReport, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
+from strongroom.models.job import BackUpSecrets, CancelJob, GetJob, Job, JobReport, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
 from strongroom.models.page import Page
 from strongroom.operations import info as of_info
 from strongroom.operations import job as operations
@@ -48,6 +48,10 @@ class JobClient:
     def info(self) -> Info:
         """What the deployment is, and how its secrets stores are."""
         return self._transport.call(of_info.INFO, GetInfo())
+
+    def cancel_job(self, job_id: str) -> Job:
+        """Ends a running job after its present step; what it did stays done. `NotFound`, `InvalidInput`."""
+        return self._transport.call(operations.CANCEL, CancelJob(id=job_id))
 
     def get_job(self, job_id: str) -> Job:
         """A job by its id. `NotFound`."""

@@ -13,9 +13,14 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
+APPLICATION = "strongroom"
 DEFAULT_SECONDS = 10
+IDLE_SECONDS = 3
+"""A transaction whose process sends nothing for so long is undone by the database: others may wait for its locks."""
+
 NO_ANSWER = "no answer in time"
 _CONNECT_SECONDS = 5
+_READ_SECONDS = 5
 _MARGIN_SECONDS = 5
 _thread = threading.local()
 
@@ -52,20 +57,33 @@ def connect_to_postgresql(seconds: float) -> Callable[..., Any]:
                 self.close()  # what it would answer now belongs to nobody
             raise psycopg.OperationalError(NO_ANSWER)
 
-    milliseconds = round((seconds + _MARGIN_SECONDS) * 1000)
-    limits = f"SET statement_timeout = {milliseconds}; SET idle_in_transaction_session_timeout = {milliseconds}"
+    limits = f"SET statement_timeout = {round((seconds + _MARGIN_SECONDS) * 1000)}"
+    limits += f"; SET idle_in_transaction_session_timeout = {IDLE_SECONDS * 1000}"
 
     def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
         # The kernel notices a peer that vanished: between statements by its probes, and within one when nothing is acknowledged.
-        probes = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
-        options = probes | {"tcp_user_timeout": round(seconds * 1000)} | options
+        probes: dict[str, Any] = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+        options = probes | {"tcp_user_timeout": round(seconds * 1000), "fallback_application_name": APPLICATION} | options
         options["connect_timeout"] = _connect_seconds(options.get("connect_timeout"), seconds)
         connection = BoundedConnection.connect(*arguments, **options, autocommit=True)
-        connection.execute(limits, prepare=False)
+        connection.cursor_factory = SingleStatements
+        if _is_pooled(connection):
+            connection.prepare_threshold = None
+        else:
+            connection.execute(limits, prepare=False)
         connection.autocommit = False
         return connection
 
     return connect
+
+
+def _is_pooled(connection: Any) -> bool:
+    """Returns whether a pooler such as PgBouncer stands in between: it says another process id than the server does.
+
+    There, each transaction may run in another session, so a session keeps neither settings nor prepared statements.
+    """
+    [(pid,)] = connection.execute("SELECT pg_backend_pid()", prepare=False).fetchall()
+    return bool(pid != connection.info.backend_pid)
 
 
 def _bounded(generator: Generator[Any, Any, Any], seconds: float) -> Generator[Any, Any, Any]:
@@ -99,7 +117,11 @@ def connect_to_mysql(seconds: float) -> Callable[..., Any]:
         def _read_timeout(self, value: float) -> None:
             pass
 
-    limits = f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds + _MARGIN_SECONDS))}"
+    # MariaDB ends transactions that idle; MySQL has no such limit, and takes what is for MariaDB for a comment.
+    limits = (
+        f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds + _MARGIN_SECONDS))}, net_read_timeout = {_READ_SECONDS}"
+        f"/*M!100300 , idle_transaction_timeout = {IDLE_SECONDS} */"
+    )
 
     def connect(_dialect: object, _record: object, arguments: list[Any], options: dict[str, Any]) -> Any:
         options = {"read_timeout": seconds, "write_timeout": seconds, "init_command": limits} | options

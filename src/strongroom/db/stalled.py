@@ -24,11 +24,11 @@ _END_STALLED = text(
 )
 
 
-def can_end_stalled(dialect: str) -> bool:
-    """Returns whether `end_stalled` works here. MariaDB and MySQL end such sessions by themselves; see `connect_to_mysql`."""
-    return dialect == "postgresql"
-
-
 def end_stalled(connection: Connection) -> int:
-    """Ends the stalled sessions of this deployment on PostgreSQL; returns how many. Their transactions are undone."""
+    """Ends the stalled sessions of this deployment on PostgreSQL; returns how many. Their transactions are undone.
+
+    Elsewhere it does nothing: MariaDB ends such sessions by itself; see `connect_to_mysql`.
+    """
+    if connection.dialect.name != "postgresql":
+        return 0
     return sum(bool(row[0]) for row in connection.execute(_END_STALLED, {"seconds": STALLED_SECONDS}))

@@ -53,6 +53,7 @@ def list_jobs(connection: Connection, status: str | None = None) -> Sequence[Job
     return [JobRow(*row) for row in connection.execute(wanted.order_by(jobs.c.id.desc()).limit(_KEPT))]
 
 
-def update_job(connection: Connection, job_id: str, **columns: Any) -> None:
-    """Writes how far a job is."""
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(**columns))
+def update_running_job(connection: Connection, job_id: str, **columns: Any) -> bool:
+    """Writes how far a job is, or how it ended. False, and nothing is written, if it is not running."""
+    running = (jobs.c.id == job_id) & (jobs.c.status == "running")
+    return connection.execute(update(jobs).where(running).values(**columns)).rowcount == 1

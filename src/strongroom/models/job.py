@@ -17,8 +17,9 @@ class JobKind(enum.StrEnum):
 
 
 class JobStatus(enum.StrEnum):
-    """How a job stands. `failed`: it gave up, and `error` says why; what it had done stays done."""
+    """How a job stands. `failed`: it gave up, and `error` says why. Whatever the status, what it had done stays done."""
 
+    CANCELLED = "cancelled"
     DONE = "done"
     FAILED = "failed"
     INTERRUPTED = "interrupted"
@@ -79,6 +80,12 @@ class VerifySecrets(msgspec.Struct, frozen=True, kw_only=True):
 
     deep: bool = False
     repair: bool = False
+
+
+class CancelJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Cancels a job."""
+
+    id: str
 
 
 class GetJob(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from strongroom.models.job import BackUpSecrets, GetJob, Job, ListJobs, RestoreSecrets, VerifySecrets
+from strongroom.models.job import BackUpSecrets, CancelJob, GetJob, Job, ListJobs, RestoreSecrets, VerifySecrets
 from strongroom.models.page import Page
 from strongroom.operations.operation import Operation
 from strongroom.operations.permission import Permission
@@ -10,6 +10,7 @@ from strongroom.operations.permission import Permission
 BACK_UP = Operation(
     "store.back-up", "POST", "/secrets/backup", Permission.STORE_MANAGE, BackUpSecrets, Job, "/jobs/{id}", begins_job=True
 )
+CANCEL = Operation("job.cancel", "POST", "/jobs/{id}/cancel", Permission.STORE_MANAGE, CancelJob, Job)
 GET = Operation("job.get", "GET", "/jobs/{id}", Permission.STORE_MANAGE, GetJob, Job)
 LIST = Operation("job.list", "GET", "/jobs", Permission.STORE_MANAGE, ListJobs, Page[Job])
 RESTORE = Operation(
@@ -19,4 +20,4 @@ VERIFY = Operation(
     "store.verify", "POST", "/secrets/verify", Permission.STORE_MANAGE, VerifySecrets, Job, "/jobs/{id}", begins_job=True
 )
 
-JOB_OPERATIONS = (BACK_UP, GET, LIST, RESTORE, VERIFY)
+JOB_OPERATIONS = (BACK_UP, CANCEL, GET, LIST, RESTORE, VERIFY)

@@ -18,12 +18,12 @@ from starlette.types import ASGIApp
 from strongroom.db.patience import hurry_this_thread
 from strongroom.operations.all import ALL_OPERATIONS
 from strongroom.server.address import networks_of
+from strongroom.server.database_watch import DatabaseWatch
 from strongroom.server.encoding import to_json
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.health import health_routes
 from strongroom.server.heartbeat import Heartbeat
 from strongroom.server.journal import open_journal
-from strongroom.server.lock_watch import LockWatch
 from strongroom.server.log import open_log
 from strongroom.server.metrics import CONTENT_TYPE, Metrics
 from strongroom.server.middleware import Manners, describe
@@ -63,7 +63,7 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
     chaining = Chaining(service.trail)
     if not service.deployment.database.has_one_writer:
         chaining.start(lambda error: log.warning("events of the audit trail wait for their place", reason=describe(error)))
-    lock_watch = LockWatch(service.deployment.database, log)
+    database_watch = DatabaseWatch(service.deployment.database, log)
     pools = Pools(
         writing=ThreadPoolExecutor(WRITING_THREADS, "writing"),
         hashing=ThreadPoolExecutor(HASHING_THREADS, "hashing"),
@@ -100,7 +100,7 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
         pulse.close()
         for pool in (pools.writing, pools.hashing, pools.reading, pools.fetching):
             pool.shutdown()
-        lock_watch.close()
+        database_watch.close()
         chaining.close()
         service.close()
 

@@ -13,7 +13,7 @@ from strongroom.crypto.aead import new_key
 from strongroom.crypto.key_source import KeySource, SystemKeyring, find_key_source
 from strongroom.crypto.keyring import Keyring, key_id
 from strongroom.db import schema
-from strongroom.db.clock import now
+from strongroom.db.clock import follow_clock, now
 from strongroom.db.engine import Database
 from strongroom.db.identifiers import new_id
 from strongroom.errors import EncryptionKeyError, NotFound, printable
@@ -50,6 +50,8 @@ def open_deployment(settings: Settings) -> Deployment:
             schema.upgrade(database, lambda connection: _begin(connection, source))
         keys = EncryptionKeys(database, lambda: _where_the_key_is(settings))
         with database.read() as connection:
+            if not database.has_one_writer:
+                follow_clock(connection)
             row = rows.find_deployment(connection)
         assert row is not None, "opened databases have a deployment"
         return Deployment(row.id, settings, database, keys, keys.digest_key(), local_actor(database, settings.active_workspace))

@@ -15,18 +15,18 @@ from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.identifiers import new_id
-from strongroom.errors import NotFound, StrongroomError, Unavailable, UnderWay, printable
+from strongroom.errors import InvalidInput, NotFound, StrongroomError, Unavailable, UnderWay, printable
 from strongroom.metadata import job as index
 from strongroom.metadata import lease
 from strongroom.metadata.job import JobRow
 from strongroom.models.filter import from_microseconds
-from strongroom.models.job import BackUpSecrets, GetJob, Job, JobKind, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
+from strongroom.models.job import BackUpSecrets, CancelJob, GetJob, Job, JobKind, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
 from strongroom.models.page import Page
 from strongroom.service.transfers import State, Transfers
 
 LEASE = "job"
 LEASE_SECONDS = 60
-_WATCH_SECONDS = 10.0
+_WATCH_SECONDS = 2.0
 
 Request = BackUpSecrets | RestoreSecrets | VerifySecrets
 _KINDS: dict[type[Request], JobKind] = {
@@ -45,7 +45,7 @@ class _Kept(msgspec.Struct, kw_only=True):
 
 
 class _LostLease(Exception):
-    """Somebody else has the job now, or this process is to end."""
+    """Another process has the job now, it was cancelled, or this process ends."""
 
 
 class JobService:
@@ -64,10 +64,10 @@ class JobService:
         kept = _Kept(request=msgspec.Raw(msgspec.json.encode(request)), state=State())
         try:
             with self._database.write() as connection:
-                taken = lease.holder_of(connection, LEASE, moment) is None and self._take(connection)
+                taken = lease.holder_of(connection, LEASE, LEASE_SECONDS) is None and self._take(connection)
                 if taken:
                     for stale in index.list_jobs(connection, JobStatus.RUNNING):
-                        index.update_job(connection, stale.id, status=JobStatus.INTERRUPTED.value, updated=moment)
+                        index.update_running_job(connection, stale.id, status=JobStatus.INTERRUPTED.value, updated=moment)
                     index.insert_job(
                         connection,
                         id=job_id,
@@ -83,7 +83,8 @@ class JobService:
         if not taken:
             running = next((job for job in self.list(actor, ListJobs()).items if job.status is JobStatus.RUNNING), None)
             what = f"a {running.kind} (job {running.id})" if running else "another job"
-            raise UnderWay(f"{what} is under way", hint="wait for its end")
+            hint = f"wait for its end, or cancel it with: strongroom job cancel {running.id}" if running else "wait for its end"
+            raise UnderWay(f"{what} is under way", hint=hint)
         self._database.after_commit(lambda: self._start(job_id, request, kept))
         return self.get(actor, GetJob(id=job_id))
 
@@ -94,6 +95,18 @@ class JobService:
         if row is None:
             raise NotFound(f"there is no job with the id {printable(request.id)}", hint="the last 100 are kept")
         return _shown(row)
+
+    def cancel(self, actor: Actor, request: CancelJob) -> Job:
+        """Ends a running job after its present step, in whichever process it runs; what it did stays done. `NotFound`.
+
+        Another job can begin at once. `InvalidInput` for one that is not running.
+        """
+        job = self.get(actor, GetJob(id=request.id))
+        with self._database.write() as connection:
+            if not index.update_running_job(connection, job.id, status=JobStatus.CANCELLED.value, updated=now()):
+                raise InvalidInput(f"job {job.id} is not running", hint="see jobs with: strongroom job list")
+            lease.end(connection, LEASE)
+        return self.get(actor, GetJob(id=request.id))
 
     def list(self, actor: Actor, request: ListJobs) -> Page[Job]:
         """The last jobs on one page, newest first."""
@@ -134,7 +147,7 @@ class JobService:
             return
         try:
             with self._database.write() as connection:
-                if lease.holder_of(connection, LEASE, now()) is not None or not self._take(connection):
+                if lease.holder_of(connection, LEASE, LEASE_SECONDS) is not None or not self._take(connection):
                     return
                 row = index.find_job(connection, running[0].id)
         except ConstraintViolated:
@@ -154,7 +167,8 @@ class JobService:
             with self._database.write() as connection:
                 if not self._take(connection):
                     raise _LostLease
-                index.update_job(connection, job_id, state=_encode(kept), updated=now())
+                if not index.update_running_job(connection, job_id, state=_encode(kept), updated=now()):
+                    raise _LostLease  # it was cancelled
             if self._ended.is_set():
                 raise _LostLease
 
@@ -176,17 +190,16 @@ class JobService:
         """Writes how it ended, and lets others begin a job. Where the index does not answer, the job is taken over later."""
         try:
             with self._database.write() as connection:
-                if lease.holder_of(connection, LEASE, now()) == self._me:
+                if lease.holder_of(connection, LEASE, LEASE_SECONDS) == self._me:
                     if status is not JobStatus.RUNNING:
-                        index.update_job(connection, job_id, status=status.value, state=_encode(kept), updated=now())
+                        index.update_running_job(connection, job_id, status=status.value, state=_encode(kept), updated=now())
                     lease.give_back(connection, LEASE, self._me)
         except Unavailable:
             return
 
     def _take(self, connection: Connection) -> bool:
         """Takes or prolongs the lease. Two jobs of one process are told apart by `begin`: a running one has its row."""
-        moment = now()
-        return lease.take(connection, LEASE, self._me, moment + LEASE_SECONDS * 1_000_000, moment)
+        return lease.take(connection, LEASE, self._me, LEASE_SECONDS)
 
 
 def _shown(row: JobRow) -> Job:

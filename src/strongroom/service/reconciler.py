@@ -126,10 +126,9 @@ class Reconciler:
             observe(store, behind.get(store.store_id, 0), to_delete.get(store.store_id, 0))
 
     def _has_lease(self) -> bool:
-        moment = now()
         try:
             with self._database.write() as connection:
-                return lease.take(connection, LEASE, self._me, moment + LEASE_SECONDS * 1_000_000, moment)
+                return lease.take(connection, LEASE, self._me, LEASE_SECONDS)
         except ConstraintViolated:  # another process made the row just now
             return False
 

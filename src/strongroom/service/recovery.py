@@ -148,7 +148,7 @@ class Recovery:
     def _check_database(self) -> None:
         with self._database.read() as connection:
             row = deployments.find_deployment(connection)
-            recovered = lease.holder_of(connection, LEASE, -1)
+            recovered = lease.find_note(connection, LEASE)
             secrets = count_versions(connection, current=True)
         assert row is not None, "opened databases have a deployment"
         if secrets and recovered != self._lost_id:
@@ -167,7 +167,7 @@ class Recovery:
                     raise _in_use()
                 sealed = reseal_digest_key(self._deployment.keys.keyring, row, self._lost_id)
                 deployments.adopt_deployment(connection, self._lost_id, *sealed)
-            lease.take(connection, LEASE, self._lost_id, 0, now())
+            lease.note(connection, LEASE, self._lost_id)
         self._placements.prepare()
 
     def _scan(self, notes: sqlite3.Connection, number: int, store: Configured) -> None:

@@ -100,6 +100,7 @@ class Service:
             of_component.UPDATE.name: components.update,
             of_info.INFO.name: InfoService(self.deployment, self.placements).get,
             of_job.BACK_UP.name: jobs.begin,
+            of_job.CANCEL.name: jobs.cancel,
             of_job.GET.name: jobs.get,
             of_job.LIST.name: jobs.list,
             of_job.RESTORE.name: jobs.begin,

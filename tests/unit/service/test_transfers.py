@@ -153,7 +153,7 @@ def test_only_one_process_reconciles(worlds: Worlds, primary: Shelf, backup: She
     with time_machine.travel(later_than_now(120), tick=False):
         assert world.service.reconciler.run(5) is not None
     with world.service.deployment.database.read() as connection:
-        assert lease.holder_of(connection, RECONCILER, 0) is not None
+        assert lease.holder_of(connection, RECONCILER, RECONCILER_SECONDS) is not None
     other.service.close()
 
 
@@ -533,7 +533,7 @@ def test_a_job_whose_process_was_killed_stands_in_nobodys_way(worlds: Worlds, pr
     from strongroom.metadata import job as index
 
     with world.service.deployment.database.write() as connection:
-        lease.take(connection, LEASE, "somebody", moment + LEASE_SECONDS * 1_000_000, moment)
+        lease.take(connection, LEASE, "another", LEASE_SECONDS)
         index.insert_job(
             connection, id="j", kind="backup", status="running", owner_id=world.service.local_actor.user_id,
             state='{"request":{},"state":{}}', created=moment, updated=moment,

@@ -1,4 +1,4 @@
-"""Events of the audit trail wait for their place in the chain; replies are kept only with the change that they tell of."""
+"""Events of the audit trail wait for their place in the chain; replies are kept with their change; leases name a process."""
 
 from alembic import op
 from sqlalchemy import Column
@@ -16,4 +16,5 @@ def upgrade() -> None:
         Column("facts", blob(), nullable=False),
         Column("mark", blob(32), nullable=False),
     )
+    op.add_column("leases", Column("process", exact(255), nullable=False, server_default=""))
     op.execute(replies.delete().where(replies.c.status.is_(None)))

@@ -78,6 +78,9 @@ def cancel(job_id: str, output: str | None) -> None:
     if output in ("json", "yaml"):
         show_data(plain(found), output)
         return
+    if found.status != "cancelled":
+        say(f"The {found.kind} {found.id} has ended already: {found.status}.")
+        return
     report = found.report
     say(f"Cancelled the {found.kind} {found.id} after {report.done + report.failed + report.skipped} of {found.total} secrets.")
 

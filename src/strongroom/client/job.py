@@ -50,7 +50,7 @@ class JobClient:
         return self._transport.call(of_info.INFO, GetInfo())
 
     def cancel_job(self, job_id: str) -> Job:
-        """Ends a running job after its present step; what it did stays done. `NotFound`, `InvalidInput`."""
+        """Ends a running job after its present step; what it did stays done. One that has ended stays as it is. `NotFound`."""
         return self._transport.call(operations.CANCEL, CancelJob(id=job_id))
 
     def get_job(self, job_id: str) -> Job:
@@ -71,6 +71,8 @@ class JobClient:
             time.sleep(pause)
             pause = min(_LONGEST_PAUSE, pause * 1.5)
             job = self.get_job(job.id)
+        if job.status is JobStatus.CANCELLED:
+            raise JobFailed(f"the {job.kind} was cancelled", hint="run it again to go on", report=job.report)
         if job.status is not JobStatus.DONE:
             raise JobFailed(f"the {job.kind} {job.status}: {job.error or 'another process took it over'}", report=job.report)
         return job.report

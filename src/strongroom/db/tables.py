@@ -219,8 +219,8 @@ leases = Table(
     Column("name", exact(64), primary_key=True),
     Column("holder", exact(ID), nullable=False),
     Column("until", BigInteger, nullable=False),
-    # Which process that is, for others of its machine; '' where that is not known.
-    Column("process", exact(255), nullable=False, server_default=""),
+    # Which process that is, for others of its machine, where that is known.
+    Column("process", exact(255)),
     sqlite_with_rowid=False,
 )
 

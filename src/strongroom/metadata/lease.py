@@ -62,7 +62,7 @@ def holder_of(connection: Connection, name: str, seconds: int) -> str | None:
 def note(connection: Connection, name: str, text: str) -> None:
     """Keeps a text of up to 36 characters under a name that is no lease's."""
     if connection.execute(update(leases).where(leases.c.name == name).values(holder=text)).rowcount == 0:
-        connection.execute(insert(leases).values(name=name, holder=text, until=0, process=""))
+        connection.execute(insert(leases).values(name=name, holder=text, until=0))
 
 
 def find_note(connection: Connection, name: str) -> str | None:
@@ -73,7 +73,7 @@ def find_note(connection: Connection, name: str) -> str | None:
 
 def _find(connection: Connection, name: str) -> _Row | None:
     row = connection.execute(_SELECT, {"of": name}).one_or_none()
-    return None if row is None else _Row(row.holder, row.until, row.process)
+    return None if row is None else _Row(row.holder, row.until, row.process or "")
 
 
 _SELECT = select(leases.c.holder, leases.c.until, leases.c.process).where(leases.c.name == bindparam("of"))

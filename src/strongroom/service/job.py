@@ -15,7 +15,7 @@ from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.identifiers import new_id
-from strongroom.errors import InvalidInput, NotFound, StrongroomError, Unavailable, UnderWay, printable
+from strongroom.errors import NotFound, StrongroomError, Unavailable, UnderWay, printable
 from strongroom.metadata import job as index
 from strongroom.metadata import lease
 from strongroom.metadata.job import JobRow
@@ -53,18 +53,17 @@ class JobService:
 
     def __init__(self, database: Database, transfers: Transfers) -> None:
         self._database, self._transfers = database, transfers
-        self._me = new_id()
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def begin(self, actor: Actor, request: Request) -> Job:
         """Begins a job. `UnderWay` while there is another one; `InvalidInput` if the stores for it are not configured."""
         self._transfers.check(request)
-        moment, job_id = now(), new_id()
+        moment, job_id, holder = now(), new_id(), new_id()
         kept = _Kept(request=msgspec.Raw(msgspec.json.encode(request)), state=State())
         try:
             with self._database.write() as connection:
-                taken = lease.holder_of(connection, LEASE, LEASE_SECONDS) is None and self._take(connection)
+                taken = lease.holder_of(connection, LEASE, LEASE_SECONDS) is None and _take(connection, holder)
                 if taken:
                     for stale in index.list_jobs(connection, JobStatus.RUNNING):
                         index.update_running_job(connection, stale.id, status=JobStatus.INTERRUPTED.value, updated=moment)
@@ -85,7 +84,7 @@ class JobService:
             what = f"a {running.kind} (job {running.id})" if running else "another job"
             hint = f"wait for its end, or cancel it with: strongroom job cancel {running.id}" if running else "wait for its end"
             raise UnderWay(f"{what} is under way", hint=hint)
-        self._database.after_commit(lambda: self._start(job_id, request, kept))
+        self._database.after_commit(lambda: self._start(job_id, request, kept, holder))
         return self.get(actor, GetJob(id=job_id))
 
     def get(self, actor: Actor, request: GetJob) -> Job:
@@ -99,13 +98,12 @@ class JobService:
     def cancel(self, actor: Actor, request: CancelJob) -> Job:
         """Ends a running job after its present step, in whichever process it runs; what it did stays done. `NotFound`.
 
-        Another job can begin at once. `InvalidInput` for one that is not running.
+        Another job can begin at once. A job that has ended stays as it is.
         """
         job = self.get(actor, GetJob(id=request.id))
         with self._database.write() as connection:
-            if not index.update_running_job(connection, job.id, status=JobStatus.CANCELLED.value, updated=now()):
-                raise InvalidInput(f"job {job.id} is not running", hint="see jobs with: strongroom job list")
-            lease.end(connection, LEASE)
+            if index.update_running_job(connection, job.id, status=JobStatus.CANCELLED.value, updated=now()):
+                lease.end(connection, LEASE)
         return self.get(actor, GetJob(id=request.id))
 
     def list(self, actor: Actor, request: ListJobs) -> Page[Job]:
@@ -145,9 +143,10 @@ class JobService:
             running = index.list_jobs(connection, JobStatus.RUNNING)
         if not running:
             return
+        holder = new_id()
         try:
             with self._database.write() as connection:
-                if lease.holder_of(connection, LEASE, LEASE_SECONDS) is not None or not self._take(connection):
+                if lease.holder_of(connection, LEASE, LEASE_SECONDS) is not None or not _take(connection, holder):
                     return
                 row = index.find_job(connection, running[0].id)
         except ConstraintViolated:
@@ -155,17 +154,17 @@ class JobService:
         if row is not None and row.status == JobStatus.RUNNING:
             kept = _decode(row.state)
             kinds = {kind.value: request_type for request_type, kind in _KINDS.items()}
-            self._start(row.id, msgspec.json.decode(kept.request, type=kinds[row.kind]), kept)
+            self._start(row.id, msgspec.json.decode(kept.request, type=kinds[row.kind]), kept, holder)
 
-    def _start(self, job_id: str, request: Request, kept: _Kept) -> None:
-        thread = threading.Thread(target=self._run, args=(job_id, request, kept), name="job", daemon=True)
+    def _start(self, job_id: str, request: Request, kept: _Kept, holder: str) -> None:
+        thread = threading.Thread(target=self._run, args=(job_id, request, kept, holder), name="job", daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _run(self, job_id: str, request: Request, kept: _Kept) -> None:
+    def _run(self, job_id: str, request: Request, kept: _Kept, holder: str) -> None:
         def step(state: State) -> None:
             with self._database.write() as connection:
-                if not self._take(connection):
+                if not _take(connection, holder):
                     raise _LostLease
                 if not index.update_running_job(connection, job_id, state=_encode(kept), updated=now()):
                     raise _LostLease  # it was cancelled
@@ -182,24 +181,25 @@ class JobService:
             status = JobStatus.FAILED
         except BaseException as error:  # a mistake of ours: whoever waits is told, and it would not go better the next time
             kept.error = f"an unexpected error ({type(error).__name__})"
-            self._finish(job_id, JobStatus.FAILED, kept)
+            self._finish(job_id, JobStatus.FAILED, kept, holder)
             raise
-        self._finish(job_id, status, kept)
+        self._finish(job_id, status, kept, holder)
 
-    def _finish(self, job_id: str, status: JobStatus, kept: _Kept) -> None:
+    def _finish(self, job_id: str, status: JobStatus, kept: _Kept, holder: str) -> None:
         """Writes how it ended, and lets others begin a job. Where the index does not answer, the job is taken over later."""
         try:
             with self._database.write() as connection:
-                if lease.holder_of(connection, LEASE, LEASE_SECONDS) == self._me:
+                if lease.holder_of(connection, LEASE, LEASE_SECONDS) == holder:
                     if status is not JobStatus.RUNNING:
                         index.update_running_job(connection, job_id, status=status.value, state=_encode(kept), updated=now())
-                    lease.give_back(connection, LEASE, self._me)
+                    lease.give_back(connection, LEASE, holder)
         except Unavailable:
             return
 
-    def _take(self, connection: Connection) -> bool:
-        """Takes or prolongs the lease. Two jobs of one process are told apart by `begin`: a running one has its row."""
-        return lease.take(connection, LEASE, self._me, LEASE_SECONDS)
+
+def _take(connection: Connection, holder: str) -> bool:
+    """Takes or prolongs the lease, for one job in one process."""
+    return lease.take(connection, LEASE, holder, LEASE_SECONDS)
 
 
 def _shown(row: JobRow) -> Job:

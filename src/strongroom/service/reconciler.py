@@ -26,6 +26,8 @@ MARGIN_SECONDS = 60
 
 INTERVAL_SECONDS = 15.0
 REST_SECONDS = 60.0
+LOOK_SECONDS = 2.0
+"""How often a process looks whether the one that has the lease still runs."""
 """How long a pass that could not be finished is not tried again, at most; it begins with a second."""
 
 LEASE_SECONDS = 60
@@ -117,7 +119,7 @@ class Reconciler:
             if self._ended.wait(rest):  # what comes at the same time is done in one pass
                 return
             if trouble is None:
-                work.wait(INTERVAL_SECONDS)
+                work.wait(INTERVAL_SECONDS if progress is not None else LOOK_SECONDS)
 
     def _report(self, observe: Callable[[Configured, int, int], object]) -> None:
         with self._database.read() as connection:
@@ -126,6 +128,9 @@ class Reconciler:
             observe(store, behind.get(store.store_id, 0), to_delete.get(store.store_id, 0))
 
     def _has_lease(self) -> bool:
+        with self._database.read() as connection:
+            if lease.holder_of(connection, LEASE, LEASE_SECONDS) not in (None, self._me):
+                return False
         try:
             with self._database.write() as connection:
                 return lease.take(connection, LEASE, self._me, LEASE_SECONDS)

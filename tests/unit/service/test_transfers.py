@@ -17,7 +17,7 @@ from strongroom.db.tables import copies, deletions, placements, sql_values
 from strongroom.errors import Forbidden, InvalidInput, NotFound, Unavailable, UnderWay, ValuesCorrupt, ValuesMissing
 from strongroom.metadata import lease, placement
 from strongroom.models.info import GetInfo
-from strongroom.models.job import BackUpSecrets, GetJob, Job, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
+from strongroom.models.job import BackUpSecrets, CancelJob, GetJob, Job, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
 from strongroom.operations import info as of_info
 from strongroom.operations import job as operations
 from strongroom.secrets_stores.base import About
@@ -25,6 +25,7 @@ from strongroom.secrets_stores.memory import MemorySecretsStore, Shelf, Trouble
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.job import LEASE, LEASE_SECONDS
 from strongroom.service.reconciler import LEASE as RECONCILER
+from strongroom.service.reconciler import LEASE_SECONDS as RECONCILER_SECONDS
 from tests.canary import CANARY
 from tests.people import Person
 from tests.unit.service.worlds import World, later_than_now
@@ -152,8 +153,8 @@ def test_only_one_process_reconciles(worlds: Worlds, primary: Shelf, backup: She
     assert world.service.reconciler.run(5) is None
     with time_machine.travel(later_than_now(120), tick=False):
         assert world.service.reconciler.run(5) is not None
-    with world.service.deployment.database.read() as connection:
-        assert lease.holder_of(connection, RECONCILER, RECONCILER_SECONDS) is not None
+        with world.service.deployment.database.read() as connection:
+            assert lease.holder_of(connection, RECONCILER, RECONCILER_SECONDS) is not None
     other.service.close()
 
 
@@ -544,6 +545,28 @@ def test_a_job_whose_process_was_killed_stands_in_nobodys_way(worlds: Worlds, pr
         assert verify(world).status is JobStatus.DONE
     statuses = {job.id: job.status for job in world.service.jobs.list(world.service.local_actor, ListJobs()).items}
     assert statuses["j"] is JobStatus.INTERRUPTED
+
+
+def test_a_cancelled_job_ends_after_its_step(worlds: Worlds, primary: Shelf, backup: Shelf) -> None:
+    """What it did stays done, another job can begin at once, and the report says how far it came. An ended job stays as it is."""
+    world = worlds(primary)
+    for number in range(70):
+        world.alice.create(f"s{number}", {"k": ONE})
+    Gated.gate.clear()
+    Gated.reached.clear()
+    both = worlds(primary, backup, kind=Gated)
+    root, jobs = both.service.local_actor, both.service.jobs
+    job = both.service.dispatcher.call(operations.BACK_UP, BackUpSecrets(), root)
+    assert Gated.reached.wait(30)
+    assert both.service.dispatcher.call(operations.CANCEL, CancelJob(id=job.id), root).status is JobStatus.CANCELLED
+    again = both.service.dispatcher.call(operations.VERIFY, VerifySecrets(), root)
+    Gated.gate.set()
+    jobs.wait()
+    ended_job = jobs.get(root, GetJob(id=job.id))
+    assert ended_job.status is JobStatus.CANCELLED
+    assert ended_job.report.done < 70
+    assert jobs.get(root, GetJob(id=again.id)).status is JobStatus.DONE
+    assert both.service.dispatcher.call(operations.CANCEL, CancelJob(id=again.id), root).status is JobStatus.DONE
 
 
 def test_jobs_are_for_administrators(worlds: Worlds, primary: Shelf, backup: Shelf) -> None:

@@ -16,5 +16,5 @@ def upgrade() -> None:
         Column("facts", blob(), nullable=False),
         Column("mark", blob(32), nullable=False),
     )
-    op.add_column("leases", Column("process", exact(255), nullable=False, server_default=""))
+    op.add_column("leases", Column("process", exact(255)))
     op.execute(replies.delete().where(replies.c.status.is_(None)))

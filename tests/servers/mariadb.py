@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pymysql
 
+_ROOT = "--auth-root-authentication-method=normal"
+
 
 def find_mariadbd() -> str | None:
     """The server's program; not every user's PATH has the folder where Debian puts it."""
@@ -34,10 +36,18 @@ class MariaDBServer:
         if os.geteuid() == 0:
             shutil.chown(self._folder, "mysql")
             user = ["--user=mysql"]
-        data = f"--datadir={self._folder / 'data'}"
+        data, place_for_tables = f"--datadir={self._folder / 'data'}", f"--tmpdir={self._folder}"  # of its own: names there collide
         with (self._folder / "log").open("ab") as log:
             subprocess.run(
-                ["mariadb-install-db", "--no-defaults", *user, data, "--auth-root-authentication-method=normal", "--skip-test-db"],
+                [
+                    "mariadb-install-db",
+                    "--no-defaults",
+                    *user,
+                    data,
+                    place_for_tables,
+                    "--auth-root-authentication-method=normal",
+                    "--skip-test-db",
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -50,7 +60,7 @@ class MariaDBServer:
             "--innodb-buffer-pool-size=64M",
             "--skip-log-bin",
         ]
-        place = [data, f"--socket={self._socket}", f"--pid-file={self._folder / 'pid'}", "--skip-networking"]
+        place = [data, place_for_tables, f"--socket={self._socket}", f"--pid-file={self._folder / 'pid'}", "--skip-networking"]
         self._command = [program, "--no-defaults", *user, *place, *quick, "--max-connections=300"]
         self.start()
 

@@ -106,6 +106,10 @@ class Journal:
             raise OSError(errno.ENOSPC, "the disk took a part of an entry only")
         self.size, self._mark = self.size + len(entry) - len(_END), mark
 
+    def touch(self) -> None:
+        """Writes the end of the journal again, where it is: fails if an entry could not be written either. `OSError`."""
+        os.pwrite(self._file, _END, self.size)
+
     def sync(self) -> None:
         """Returns when all that was written is durable. `OSError`."""
         sync_data(self._file)

@@ -63,14 +63,9 @@ def begin(connection: Connection, mark: bytes, head: bytes) -> None:
     connection.execute(insert(audit_head).values(id=_HEAD, number=0, mark=mark, head=head))
 
 
-def insert_events(connection: Connection, events: Sequence[NewEvent]) -> None:
-    """Adds events, and leaves the head of the chain where it is."""
-    _INSERT.run_rows(connection, [msgspec.structs.astuple(event) for event in events])
-
-
 def append(connection: Connection, events: Sequence[NewEvent], head: bytes) -> None:
     """Adds events behind the head, which the caller has locked."""
-    insert_events(connection, events)
+    _INSERT.run_rows(connection, [msgspec.structs.astuple(event) for event in events])
     last = events[-1]
     _MOVE_HEAD.run(connection, [{"last": last.number, "its_mark": last.mark, "both": head}])
 

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection, insert, update
 
 from strongroom.db.query import run_text
 from strongroom.db.tables import leases
-from strongroom.metadata import audit
-from strongroom.metadata.audit import NewEvent
 
 _ROW = "readiness"
-_TYPICAL_BYTES = 400
 
 
-def try_to_write(connection: Connection, moment: int) -> None:
-    """Does in the caller's transaction what each request needs, and leaves nothing of it but the moment in a row of its own.
-
-    It waits for the head of the audit trail, adds an event and undoes that: a table may have no room for another row, while the
-    rows that it has can be changed. Then it moves its own row, so that there is something to commit. `ConstraintViolated` when
-    another process made that row just now.
-    """
-    head = audit.find_head(connection, lock=True)
+@contextmanager
+def undone(connection: Connection) -> Iterator[None]:
+    """Undoes what the block writes in the caller's transaction, which goes on. A block that raises ends the transaction, too."""
     run_text(connection, "SAVEPOINT readiness")
-    number = 1 if head is None else head[0] + 1
-    audit.insert_events(connection, [NewEvent(number, "", _ROW, "", "", "", bytes(_TYPICAL_BYTES), b"")])
+    yield
     run_text(connection, "ROLLBACK TO SAVEPOINT readiness")
     run_text(connection, "RELEASE SAVEPOINT readiness")
+
+
+def touch(connection: Connection, moment: int) -> None:
+    """Changes a row that is there for that alone. `ConstraintViolated` when another process made it just now."""
     if not connection.execute(update(leases).where(leases.c.name == _ROW).values(until=moment)).rowcount:
         connection.execute(insert(leases).values(name=_ROW, holder="", until=moment))

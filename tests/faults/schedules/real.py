@@ -35,7 +35,7 @@ from tests.faults.schedules.workload import Board, Worker, look_at_everything, u
 from tests.people import Person
 from tests.servers.openbao import DurableOpenBaoServer
 from tests.servers.postgresql import PostgreSQLServer
-from tests.servers.strongroom import PASSWORD, StrongroomServer
+from tests.servers.strongroom import PASSWORD, FragileStrongroom
 
 LAYOUTS = {"openbao, database": (True, False), "database, openbao": (False, True), "two openbaos": (True, True)}
 CLIENTS = 4
@@ -46,33 +46,6 @@ _QUICK = ("", "not_found", "already_exists", "stale_version", "invalid", "nothin
 _FAMILIES = ("SECRETS_STORE", "BACKUP_SECRETS_STORE")
 _PAST_ALL_DEADLINES = 100
 _ORDER_SECONDS = 240
-
-
-class FragileStrongroom(StrongroomServer):
-    """A server that can be killed, stopped for a while, and started again at its port."""
-
-    def kill(self) -> None:
-        """SIGKILL for all its processes."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
-
-    def begin(self) -> None:
-        """Starts it, without waiting until it answers: it may refuse, while no store does."""
-        self.process = self._start()
-
-    def go_on(self) -> None:
-        """Starts it if need be, and returns when it answers."""
-        if self.process.poll() is None and self._wait():
-            return
-        self.begin()
-        assert self._wait(), f"the server does not come back:\n{self.log}"
-
-    def signal(self, number: int, pids: list[int]) -> None:
-        """Sends it to some of its processes, as far as they are still there."""
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
 
 
 class Backends:

@@ -53,7 +53,7 @@ HELM = {
 """Values of the chart that set a variable. Others of a server go into `extraEnv`."""
 
 OF_CLIENTS = {"ACTIVE_STACK", "ACTIVE_WORKSPACE", "API_KEY", "AUDIT", "CA_CERT", "ENCRYPTION_KEY_STORE", "INSECURE"}
-OF_CLIENTS |= {"SECRET_VALIDATION_LEVEL", "SERVER_URL"}
+OF_CLIENTS |= {"SECRET_VALIDATION_LEVEL", "SERVER_URL", "SERVER_WAIT"}
 """Variables that a server in a cluster has no use for."""
 
 

@@ -76,6 +76,12 @@ VARIABLES = {
         "URL",
         example="https://strongroom.example.com",
     ),
+    "SERVER_WAIT": Variable(
+        "how long a client waits for a server that restarts, by trying again what is harmless; 0 to try once",
+        "seconds, 0 to 600",
+        "10",
+        "60",
+    ),
     "SECRET_VALIDATION_LEVEL": Variable(
         "what is checked before a run starts",
         "`NONE`, `SECRET_EXISTS` or `SECRET_AND_KEY_EXISTS`",
@@ -147,6 +153,7 @@ class Settings:
     api_key: str | None = field(default=None, repr=False)
     ca_cert: Path | None = None
     insecure: bool = False
+    server_wait: int = 10
     client_timeout: int = 20
     trusted_proxies: tuple[str, ...] = ()
     admin_username: str | None = None
@@ -201,6 +208,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         api_key=values.get("API_KEY"),
         ca_cert=_path(values, "CA_CERT"),
         insecure=values.get("INSECURE", "0") != "0",
+        server_wait=_number(values, "SERVER_WAIT", 10, 600, 0),
         client_timeout=_number(values, "CLIENT_TIMEOUT", 20, 600),
         trusted_proxies=_networks(values, "TRUSTED_PROXIES"),
         admin_username=values.get("ADMIN_USERNAME"),
@@ -304,10 +312,10 @@ def _object(text: str, shown: str) -> dict[str, Any]:
     return found
 
 
-def _number(values: Mapping[str, str], name: str, default: int, largest: int) -> int:
+def _number(values: Mapping[str, str], name: str, default: int, largest: int, smallest: int = 1) -> int:
     text = values.get(name, str(default))
-    if not (text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= largest):
-        raise ConfigurationError(f"{PREFIX}{name} is a number from 1 to {largest}")
+    if not (text.isascii() and text.isdigit() and len(text) <= 5 and smallest <= int(text) <= largest):
+        raise ConfigurationError(f"{PREFIX}{name} is a number from {smallest} to {largest}")
     return int(text)
 
 

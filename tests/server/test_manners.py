@@ -404,7 +404,13 @@ def test_health_metrics_and_documents(admin: Caller, nobody: Caller) -> None:
     """Probes need no token; measurements name operations, never secrets; all workers are counted together."""
     admin.create("a_telling_name", {"k": ONE})
     assert nobody.call("GET", "/healthz", root="").data == {"status": "alive"}
-    assert nobody.call("GET", "/readyz", root="").data == {"status": "ready", "index": True, "stores": {"primary": True}}
+    assert nobody.call("GET", "/readyz", root="").data == {
+        "status": "ready",
+        "index": True,
+        "reads": True,
+        "writes": True,
+        "stores": {"primary": True},
+    }
     counted = 'strongroom_requests_total{operation="secret.create",status="201"}'
     while counted not in (metrics := nobody.call("GET", "/metrics", root="").body.decode()):
         pass  # another worker counts what it has answered a moment later

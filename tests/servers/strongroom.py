@@ -90,6 +90,33 @@ class StrongroomServer:
         return False
 
 
+class FragileStrongroom(StrongroomServer):
+    """A server that can be killed, stopped for a while, and started again at its port."""
+
+    def kill(self) -> None:
+        """SIGKILL for all its processes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(30)
+
+    def begin(self) -> None:
+        """Starts it, without waiting until it answers: it may refuse, while no store does."""
+        self.process = self._start()
+
+    def go_on(self) -> None:
+        """Starts it if need be, and returns when it answers."""
+        if self.process.poll() is None and self._wait():
+            return
+        self.begin()
+        assert self._wait(), f"the server does not come back:\n{self.log}"
+
+    def signal(self, number: int, pids: list[int]) -> None:
+        """Sends it to some of its processes, as far as they are still there."""
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+
 def free_port() -> int:
     """A port that nobody uses right now."""
     with socket.create_server(("127.0.0.1", 0)) as server:

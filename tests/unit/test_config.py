@@ -81,6 +81,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "KEEP_VERSIONS": "3",
         "SECRET_VALIDATION_LEVEL": "NONE",
         "SERVER_URL": "https://a-host",
+        "SERVER_WAIT": "60",
         "TRUSTED_PROXIES": "10.0.0.0/8",
     }
     assert set(given) == set(VARIABLES)
@@ -120,6 +121,14 @@ def test_patience_is_bounded(name: str, text: str) -> None:
     assert read_settings({f"STRONGROOM_{name}": "600"}) != read_settings({})
     with pytest.raises(ConfigurationError, match=f"STRONGROOM_{name} is a number from 1 to 600"):
         read_settings({f"STRONGROOM_{name}": text})
+
+
+@pytest.mark.parametrize("text", ["601", "2.5", "-1", "long"])
+def test_waiting_for_a_server_is_bounded(text: str) -> None:
+    """It is a number of seconds up to ten minutes, 10 unless it is set; 0 tries once."""
+    assert [read_settings(given).server_wait for given in ({}, {"STRONGROOM_SERVER_WAIT": "0"})] == [10, 0]
+    with pytest.raises(ConfigurationError, match="STRONGROOM_SERVER_WAIT is a number from 0 to 600"):
+        read_settings({"STRONGROOM_SERVER_WAIT": text})
 
 
 @pytest.mark.parametrize("level", ["NONE", "SECRET_EXISTS", "SECRET_AND_KEY_EXISTS"])

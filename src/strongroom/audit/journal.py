@@ -102,13 +102,20 @@ class Journal:
         body = b"\n".join(facts)
         mark = _mark(self._key, self._mark, body)
         entry = b"".join((len(body).to_bytes(_LENGTH_BYTES, "big"), mark, body, _END))
-        if os.pwrite(self._file, entry, self.size) != len(entry):
-            raise OSError(errno.ENOSPC, "the disk took a part of an entry only")
+        self._put(entry)
         self.size, self._mark = self.size + len(entry) - len(_END), mark
+
+    def touch(self) -> None:
+        """Writes the end of the journal again, where it is: fails if an entry could not be written either. `OSError`."""
+        self._put(_END)
 
     def sync(self) -> None:
         """Returns when all that was written is durable. `OSError`."""
         sync_data(self._file)
+
+    def _put(self, data: bytes) -> None:
+        if os.pwrite(self._file, data, self.size) != len(data):
+            raise OSError(errno.ENOSPC, "the disk took a part only")
 
     def close(self) -> None:
         """Leaves the file to whoever collects what is in it."""

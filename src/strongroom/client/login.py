@@ -96,7 +96,9 @@ def status(settings: Settings) -> Status:
 
 
 def _connect(settings: Settings, url: str, token: SecretText | None) -> RemoteTransport:
-    return RemoteTransport(url, lambda: token, ca_cert=settings.ca_cert, insecure=settings.insecure)
+    return RemoteTransport(
+        url, lambda: token, ca_cert=settings.ca_cert, insecure=settings.insecure, wait_seconds=settings.server_wait
+    )
 
 
 def _keep(settings: Settings, url: str, token: AccessToken, *, api_key: bool = False) -> Identity:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -23,12 +24,13 @@ from strongroom.server.encoding import to_json
 from strongroom.server.group_commit import GroupCommit
 from strongroom.server.health import health_routes
 from strongroom.server.heartbeat import Heartbeat
-from strongroom.server.journal import open_journal
+from strongroom.server.journal import open_journal, open_journal_later
 from strongroom.server.log import open_log
 from strongroom.server.metrics import CONTENT_TYPE, Metrics
 from strongroom.server.middleware import Manners, describe
 from strongroom.server.openapi import describe_api, page
 from strongroom.server.pulse import HASTE_SECONDS, Pulse
+from strongroom.server.readiness import Readiness
 from strongroom.server.refusal import Refusal, error_response
 from strongroom.server.routes import Api, Pools
 from strongroom.server.signals import let_go_soon
@@ -72,6 +74,7 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
     )
     pulse = Pulse(service, log)
     trail = GroupCommit(service.trail, service.deployment.database, open_journal(service.trail, log))
+    readiness = Readiness(service, trail, pulse)
     api = Api(service, ALL_OPERATIONS, pools, trail, pulse, log)
     document = to_json(describe_api(ALL_OPERATIONS))
     html = page(ALL_OPERATIONS)
@@ -94,8 +97,12 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
         hurry_this_thread(HASTE_SECONDS)
         let_go_soon()
         heartbeat.follow_loop()
+        opening = None if trail.has_journal else asyncio.ensure_future(open_journal_later(service.trail, log, trail.use))
         yield
         heartbeat.leave_loop()
+        if opening is not None:
+            opening.cancel()
+        await readiness.close()
         await api.close()
         pulse.close()
         for pool in (pools.writing, pools.hashing, pools.reading, pools.fetching):
@@ -106,7 +113,7 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
 
     pages = Starlette(
         routes=[
-            *health_routes(service, pulse),
+            *health_routes(service, readiness),
             Route("/openapi.json", openapi),
             Route("/docs", docs),
             Route("/metrics", measurements),

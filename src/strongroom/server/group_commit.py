@@ -63,6 +63,15 @@ class GroupCommit:
         self._idle.set()
         self._thread = ThreadPoolExecutor(1, "audit")
 
+    @property
+    def has_journal(self) -> bool:
+        """Whether events that belong to no change go into a journal."""
+        return self._journal is not None
+
+    def use(self, journal: JournalTrail) -> None:
+        """Puts events that belong to no change there from now on."""
+        self._journal = journal
+
     def record(self, facts: Sequence[Facts]) -> asyncio.Future[None]:
         """Is done when the events are on record."""
         return self._add(None, facts) if self._journal is None else self._journal.record(facts)

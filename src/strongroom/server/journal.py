@@ -36,16 +36,35 @@ _AGAIN_SECONDS, _AGAIN_TIMES = 0.005, 20
 """When somebody else is writing, it is tried again so often, and then a thread waits for them."""
 
 _RETRY_SECONDS = 1.0
+_OPEN_AGAIN_SECONDS = 2.0
 
 
 def open_journal(trail: AuditLog, log: Any) -> JournalTrail | None:
     """A journal for this process, once events of processes that ended are in the chain. None where there can be none, as is told."""
     try:
-        trail.collect_all()
-        journal = trail.new_journal()
+        return _open(trail, log)
     except (OSError, StrongroomError) as error:  # what was left behind stays, until somebody looks at the trail
         log.warning("there is no journal: reads take longer", reason=describe(error))
         return None
+
+
+async def open_journal_later(trail: AuditLog, log: Any, use: Callable[[JournalTrail], object]) -> None:
+    """Tries again to open a journal until there is one, such as when a full disk has room again; then has it used."""
+    while True:
+        await asyncio.sleep(_OPEN_AGAIN_SECONDS)
+        try:
+            journal = await asyncio.to_thread(_open, trail, log)
+        except (OSError, StrongroomError):  # it was told at the start
+            continue
+        if journal is not None:
+            use(journal)
+            log.warning("there is a journal again")
+        return
+
+
+def _open(trail: AuditLog, log: Any) -> JournalTrail | None:
+    trail.collect_all()
+    journal = trail.new_journal()
     if journal is None:
         return None
     return JournalTrail(trail, journal, lambda error: log.warning("the audit trail waits", reason=describe(error)))
@@ -76,7 +95,7 @@ class JournalTrail:
         self._thread = ThreadPoolExecutor(1, "journal")
 
     def record(self, facts: Sequence[Facts]) -> asyncio.Future[None]:
-        """Is done when the events are on record: synced to the disk."""
+        """Is done when the events are on record: synced to the disk. Without any, when they could have been."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
         if len(self._waiting) >= MAX_WAITING or self._behind >= MAX_BEHIND:
@@ -111,6 +130,8 @@ class JournalTrail:
         lines = [canonical(each) for _, facts in batch for each in facts]
         try:
             journal = self._open()
+            if not lines:
+                journal.touch()
             for first in range(0, len(lines), _ENTRY):
                 journal.write(lines[first : first + _ENTRY])
             self._syncer = self._syncer or Syncer(loop)
@@ -131,7 +152,8 @@ class JournalTrail:
                 future.set_exception(error)
         self._behind += events
         self._gathering.end(len(batch), len(self._waiting), loop)
-        self._collect_soon(loop)
+        if events:
+            self._collect_soon(loop)
 
     def _open(self) -> Journal:
         """The journal to write to. Another one is made ahead of time, by the thread: that takes several syncs."""

@@ -6,6 +6,7 @@ Threads of clients meet real processes, so a seed gives the same workload and th
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import random
 import signal
@@ -33,9 +34,10 @@ from tests.faults.schedules.simulation import KEPT, Result
 from tests.faults.schedules.surfaces import ByClient, InProcess, OverTheWire, Surface, Told
 from tests.faults.schedules.workload import Board, Worker, look_at_everything, use_everything
 from tests.people import Person
+from tests.servers import is_running
 from tests.servers.openbao import DurableOpenBaoServer
 from tests.servers.postgresql import PostgreSQLServer
-from tests.servers.strongroom import PASSWORD, StrongroomServer
+from tests.servers.strongroom import PASSWORD, FragileStrongroom
 
 LAYOUTS = {"openbao, database": (True, False), "database, openbao": (False, True), "two openbaos": (True, True)}
 CLIENTS = 4
@@ -46,33 +48,8 @@ _QUICK = ("", "not_found", "already_exists", "stale_version", "invalid", "nothin
 _FAMILIES = ("SECRETS_STORE", "BACKUP_SECRETS_STORE")
 _PAST_ALL_DEADLINES = 100
 _ORDER_SECONDS = 240
-
-
-class FragileStrongroom(StrongroomServer):
-    """A server that can be killed, stopped for a while, and started again at its port."""
-
-    def kill(self) -> None:
-        """SIGKILL for all its processes."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
-
-    def begin(self) -> None:
-        """Starts it, without waiting until it answers: it may refuse, while no store does."""
-        self.process = self._start()
-
-    def go_on(self) -> None:
-        """Starts it if need be, and returns when it answers."""
-        if self.process.poll() is None and self._wait():
-            return
-        self.begin()
-        assert self._wait(), f"the server does not come back:\n{self.log}"
-
-    def signal(self, number: int, pids: list[int]) -> None:
-        """Sends it to some of its processes, as far as they are still there."""
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
+_REPLACED_SECONDS, _GONE_SECONDS = 10, 2
+"""What the guide promises of a worker that hangs, and of workers whose main process was killed."""
 
 
 class Backends:
@@ -113,6 +90,7 @@ class RealSchedule:
         self._client_settings = read_settings({f"{PREFIX}CONFIG_PATH": str(folder / "client")})
         self._pending: list[tuple[float, Callable[[], None]]] = []
         self._is_down: set[str] = set()
+        self._hung: dict[int, float] = {}
 
     @property
     def settings(self) -> Settings:
@@ -175,6 +153,7 @@ class RealSchedule:
             for number in range(1, CLIENTS + 1)
         ]
         threads.append(threading.Thread(target=self._move, args=(token, random.Random(self._rng.random())), name="mover"))
+        threads.append(threading.Thread(target=self._listen, name="listener"))
         self._crashes: list[BaseException] = []
         for thread in threads:
             thread.start()
@@ -209,6 +188,17 @@ class RealSchedule:
     def _client(self, token: str) -> Client:
         transport = RemoteTransport(self._server.url, lambda: SecretText(token), read_seconds=10)
         return Client.over(transport, self._client_settings)
+
+    def _listen(self) -> None:
+        """Asks, again and again, whether the server is alive, and notes the longest time without an answer."""
+        answered = time.monotonic()
+        while not self._stop.wait(0.05):
+            connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=1)
+            with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
+                connection.request("GET", "/healthz")
+                if connection.getresponse().status == 200:
+                    self.result.silence = max(self.result.silence, time.monotonic() - answered)
+                    answered = time.monotonic()
 
     def _move(self, token: str, rng: random.Random) -> None:
         stores = [f"vault-{family.lower()}" if family in self._lines else "sql" for family in _FAMILIES]
@@ -260,6 +250,9 @@ class RealSchedule:
         self._pending.clear()
         for line in self._lines.values():
             line.set(Line.WELL)
+        for pid, since in self._hung.items():
+            if not self._ends(pid, since + _REPLACED_SECONDS):
+                self.result.violations.append(f"a worker that hangs was not replaced within {_REPLACED_SECONDS} s")
         self._server.go_on()
 
     def _inject(self) -> None:
@@ -267,6 +260,7 @@ class RealSchedule:
         rng = self._rng
         faults = [self._line_fault] * 5 + [self._all_lines] + [self._pause_openbao, self._kill_openbao]
         faults += [self._kill_worker, self._stop_worker, rng.choice([self._kill_server, self._kill_worker])]
+        faults += [rng.choice([self._crash_loop, self._hang_worker, self._kill_main])]
         faults += [self._kill_database, self._pause_database] if self._on_postgresql else []
         if rng.random() < 0.7:
             rng.choice(faults)()
@@ -315,6 +309,51 @@ class RealSchedule:
         if workers:
             self._server.signal(signal.SIGKILL, [self._rng.choice(workers)])
             self._counts["kills"] += 1
+
+    def _crash_loop(self) -> None:
+        """One worker is killed, and so is each that takes its place, for a while."""
+        workers = self._server.workers() if "strongroom" not in self._is_down else []
+        if len(workers) > 1:
+            staying = set(workers) - {self._rng.choice(workers)}
+
+            def kill() -> None:
+                if "strongroom" not in self._is_down:
+                    self._server.signal(signal.SIGKILL, [pid for pid in self._server.workers() if pid not in staying])
+
+            kill()
+            begun = time.monotonic()
+            self._pending += [(begun + after, kill) for after in (0.3, 0.7, 1.2, 2.0)]
+            self._counts["crash loops"] += 1
+
+    def _hang_worker(self) -> None:
+        """One worker is stopped for good: the server has to notice."""
+        workers = self._server.workers() if "strongroom" not in self._is_down else []
+        if workers and not self._hung:
+            chosen = self._rng.choice(workers)
+            self._server.signal(signal.SIGSTOP, [chosen])
+            self._hung[chosen] = time.monotonic()
+            self._counts["hung workers"] += 1
+
+    def _kill_main(self) -> None:
+        """The main process alone is killed: its workers have to end by themselves, also one that is stopped."""
+        if "strongroom" not in self._is_down:
+            workers = self._server.workers()
+            self._server.process.kill()
+            self._server.process.wait(30)
+            deadline = time.monotonic() + _GONE_SECONDS
+            if not all(self._ends(pid, deadline) for pid in workers):
+                self.result.violations.append(f"a worker outlived its main process for more than {_GONE_SECONDS} s")
+            self._later("strongroom", self._server.begin, self._rng.uniform(0, 0.5))
+            self._counts["killed main processes"] += 1
+
+    @staticmethod
+    def _ends(pid: int, deadline: float) -> bool:
+        """Whether a process has ended by then."""
+        while is_running(pid):
+            if time.monotonic() > deadline:
+                return False
+            threading.Event().wait(0.02)
+        return True
 
     def _stop_worker(self) -> None:
         workers = self._server.workers() if "strongroom" not in self._is_down else []

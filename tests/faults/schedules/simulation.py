@@ -40,6 +40,8 @@ class Result:
     kind: str
     violations: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    silence: float = 0.0
+    """The longest time in which a server answered nobody, in seconds."""
 
     def __str__(self) -> str:
         return f"seed {self.seed} ({self.kind}): " + "\n  ".join([f"{len(self.violations)} violations", *self.violations])

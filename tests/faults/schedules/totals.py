@@ -24,6 +24,9 @@ _SHOWN = (
     "faults",
     "kills",
     "stops",
+    "crash loops",
+    "hung workers",
+    "killed main processes",
     "undecided",
 )
 
@@ -35,6 +38,8 @@ class Totals:
     schedules: int = 0
     broken: list[Result] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    silence: float = 0.0
+    """The longest time in which a server answered nobody, in seconds."""
     kinds: Counter[str] = field(default_factory=Counter)
     """How many schedules there were of each make."""
 
@@ -42,6 +47,7 @@ class Totals:
         """One more."""
         self.schedules += 1
         self.counts += result.counts
+        self.silence = max(self.silence, result.silence)
         self.kinds[result.kind] += 1
         if result.violations:
             self.broken.append(result)
@@ -49,6 +55,7 @@ class Totals:
     def __str__(self) -> str:
         told = ", ".join(f"{name} {self.counts[name]}" for name in _SHOWN)
         made = "".join(f"\n  {number} of {kind}" for kind, number in sorted(self.kinds.items()))
+        told += f", longest time without an answer {self.silence:.1f} s" if self.silence else ""
         return f"{self.schedules} schedules, {told}, violations {sum(len(each.violations) for each in self.broken)}{made}"
 
 

@@ -39,6 +39,7 @@ def open_transport(settings: Settings) -> Transport:
         workspace=settings.active_workspace or workspace,
         ca_cert=settings.ca_cert,
         insecure=settings.insecure,
+        wait_seconds=settings.server_wait,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
@@ -47,8 +48,17 @@ CONNECT_SECONDS = 10
 READ_SECONDS = 90
 """Longer than the server's own patience with its database."""
 
+WAIT_SECONDS = 10
+"""How long a call waits out a server that restarts, from its first failure on."""
+
+TELL_SECONDS = 2
+"""After so long a call that waits says so."""
+
 ATTEMPTS = 4
-LONGEST_WAIT_SECONDS = 5
+"""How often a server is asked that is there and refuses for now."""
+
+LONGEST_PAUSE_SECONDS = 1
+LONGEST_RETRY_AFTER_SECONDS = 5
 _POOL = 16
 _TRY_AGAIN = (429, 502, 503, 504)
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -59,8 +69,10 @@ class RemoteTransport:
     """Carries operations to a server. Opens connections at its first call, keeps them, and survives a fork. Thread-safe.
 
     A call is tried again when no answer came or the server was busy, if that is harmless: because it reads or ends in the same state,
-    because it never left, or because it carries an `Idempotency-Key` of its own. Redirects are not followed: they would take the
-    token elsewhere.
+    because it never left, or because it carries an `Idempotency-Key` of its own. So it waits for a server that restarts, or whose
+    gateway finds nobody; one that answers and refuses is asked a few times; a name without an address, and TLS that fails, are errors
+    at once.
+    Redirects are not followed: they would take the token elsewhere.
     """
 
     def __init__(
@@ -72,14 +84,17 @@ class RemoteTransport:
         ca_cert: Path | str | None = None,
         insecure: bool = False,
         read_seconds: float = READ_SECONDS,
+        wait_seconds: float = WAIT_SECONDS,
     ) -> None:
         """`token` is asked at each call. Without a `workspace` it is the one that the bearer has chosen. `ConfigurationError`.
 
-        `ca_cert` is a file with certificates that prove the server's identity, or their text (PEM).
+        `ca_cert` is a file with certificates that prove the server's identity, or their text (PEM). With `wait_seconds` 0 no call is
+        tried again.
         """
         self.url = url.rstrip("/")
         self._root = urlsplit(check_url(url, insecure=insecure)).path.rstrip("/") + ROOT
-        self._token, self._workspace, self._ca_cert, self._read_seconds = token, workspace, ca_cert, read_seconds
+        self._token, self._workspace, self._ca_cert = token, workspace, ca_cert
+        self._read_seconds, self._wait_seconds, self._told = read_seconds, wait_seconds, float("-inf")
         parts = urlsplit(self.url)
         # A token does not leave the machine in clear just because there is a proxy.
         self._proxy = None if parts.scheme == "http" and parts.hostname in _LOOPBACK else find_proxy(self.url)
@@ -124,7 +139,12 @@ class RemoteTransport:
     def with_token(self, token: SecretText) -> RemoteTransport:
         """The same server, for whoever bears this token, in the workspace that belongs to it."""
         return RemoteTransport(
-            self.url, lambda: token, ca_cert=self._ca_cert, insecure=self.insecure, read_seconds=self._read_seconds
+            self.url,
+            lambda: token,
+            ca_cert=self._ca_cert,
+            insecure=self.insecure,
+            read_seconds=self._read_seconds,
+            wait_seconds=self._wait_seconds,
         )
 
     def close(self) -> None:
@@ -138,11 +158,12 @@ class RemoteTransport:
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, *, harmless: bool
     ) -> tuple[BaseHTTPResponse, bool]:
         """The answer, and whether an earlier attempt may have been carried out."""
-        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError
+        from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError, ProxyError
 
-        lost = False
-        for attempt in range(1, ATTEMPTS + 1):
-            last = attempt == ATTEMPTS
+        lost, attempt, deadline = False, 0, 0.0
+        while True:
+            attempt += 1
+            failure: Exception | None = None
             try:
                 answer = self._open().request(
                     method,
@@ -154,22 +175,32 @@ class RemoteTransport:
                     assert_same_host=False,
                 )
             except (HTTPError, OSError) as error:
-                failure: Exception = error
+                failure = error
+                unsent = isinstance(error, (ConnectTimeoutError, NewConnectionError, ProxyError))
+                lost = lost or not unsent
+                explained = self._explain(error, unsent=unsent)
+                final = isinstance(explained, ConfigurationError) or isinstance(error, NameResolutionError)
+                pause = None if final or not (harmless or unsent) else _pause(attempt)
+                restarts = not isinstance(error, ProxyError)
             else:
-                wait = _wait_before_next(answer, attempt)
-                # A server that lost its database while it changed something forgets the key: others may have changed it since.
-                is_open = method == "PATCH" and answer.status == 503
-                if wait is None or last or not harmless or is_open:
-                    return answer, lost
-                time.sleep(wait)
-                continue
-            unsent = isinstance(failure, (ConnectTimeoutError, NewConnectionError, ProxyError))
-            lost = lost or not unsent
-            explained = self._explain(failure, unsent=unsent)
-            if last or not (harmless or unsent) or isinstance(explained, ConfigurationError):
-                raise explained from None
-            time.sleep(_pause(attempt))
-        raise AssertionError("unreachable")
+                pause = _wait_before_next(answer, attempt) if harmless else None
+                restarts = _may_restart(answer)
+            moment = time.monotonic()
+            deadline = deadline or moment + self._wait_seconds
+            is_over = moment >= deadline if restarts else attempt >= ATTEMPTS or not self._wait_seconds
+            if pause is None or is_over:
+                if failure is not None:
+                    raise explained from None
+                return answer, lost
+            if moment >= deadline - self._wait_seconds + TELL_SECONDS:
+                self._tell(moment)
+            time.sleep(min(pause, deadline - moment) if restarts else pause)
+
+    def _tell(self, moment: float) -> None:
+        """Says once, for all calls that wait for the same outage, what they wait for. Without handlers of its own it is on stderr."""
+        if moment - self._told > self._wait_seconds:
+            logging.getLogger("strongroom").warning("waiting for %s; Ctrl-C to stop", self.url)
+        self._told = moment
 
     def _open(self) -> HTTPConnectionPool:
         """The connections of this process: those of a parent belong to it."""
@@ -414,15 +445,25 @@ def _retry_after(answer: BaseHTTPResponse) -> int | None:
 
 def _wait_before_next(answer: BaseHTTPResponse, attempt: int) -> float | None:
     """How long to wait before asking again; None when this answer stands."""
-    under_way = answer.status == 409 and b'"under_way"' in answer.data
-    if answer.status not in _TRY_AGAIN and not under_way:
+    if answer.status not in _TRY_AGAIN and not _is_under_way(answer):
         return None
     wait = _retry_after(answer)
-    if answer.status == 429 and (wait is None or wait > LONGEST_WAIT_SECONDS):
+    if answer.status == 429 and (wait is None or wait > LONGEST_RETRY_AFTER_SECONDS):
         return None
-    return _pause(attempt) if wait is None else min(wait, LONGEST_WAIT_SECONDS)
+    return max(_pause(attempt), min(wait or 0, LONGEST_RETRY_AFTER_SECONDS))
+
+
+def _may_restart(answer: BaseHTTPResponse) -> bool:
+    """Whether the answer is what is heard while a server restarts: it says when to come again, or a gateway has found nobody."""
+    if answer.status == 503 and _retry_after(answer) is not None:
+        return True
+    return _is_under_way(answer) or (answer.status in (502, 503, 504) and _decode_error(answer) is None)
+
+
+def _is_under_way(answer: BaseHTTPResponse) -> bool:
+    return answer.status == 409 and b'"under_way"' in answer.data
 
 
 def _pause(attempt: int) -> float:
     """Longer after each attempt, and never the same for two clients."""
-    return float(min(LONGEST_WAIT_SECONDS, 0.1 * 2**attempt) * random.uniform(0.5, 1))  # noqa: S311 - no secret
+    return float(min(LONGEST_PAUSE_SECONDS, 0.1 * 2 ** min(attempt, 10)) * random.uniform(0.5, 1))  # noqa: S311 - no secret

@@ -72,14 +72,14 @@ class Database:
             return self._in_unit(within)
         return self._file.read() if self._file is not None else self._good.connection_of(self._reading)
 
-    def recall(self, key: Hashable, look_up: Callable[[Connection], T]) -> T:
+    def recall(self, key: Hashable, look_up: Callable[[Connection], T], *, anew: bool = False) -> T:
         """What `look_up` finds by single statements, as of the latest committed state; `key` says what it looks for.
 
         On SQLite it is not even called while nobody has changed the database since this thread looked the last time, which SQLite
-        tells for a fraction of what a look-up costs. What it gives must not be changed.
+        tells for a fraction of what a look-up costs. What it gives must not be changed. `anew` has it ask even within `one_look`.
         """
         if self._file is not None:
-            return self._file.recall(key, look_up)
+            return self._file.recall(key, look_up, anew=anew)
         with self.read() as connection:
             return look_up(connection)
 
@@ -120,6 +120,7 @@ class Database:
         Within `together` the unit is a part of that transaction, and undone alone.
         """
         unit = Unit(self._transaction, self._nested, self._failed, joined=self._file is not None and self._file.is_together)
+        assert getattr(self._thread, "unit", None) is None, "a unit does not begin within another one"
         self._thread.unit = unit
         try:
             with unit:

@@ -78,7 +78,7 @@ class SqliteFile:
         except DATABASE_ERRORS as error:
             raise translated(error) from error
 
-    def recall(self, key: Hashable, look_up: Callable[[Connection], T]) -> T:
+    def recall(self, key: Hashable, look_up: Callable[[Connection], T], *, anew: bool = False) -> T:
         """See `Database.recall`."""
         held = self._held
         connection = getattr(held, "connection", None) or self._hold()
@@ -86,7 +86,7 @@ class SqliteFile:
             with self.read() as connection:
                 return look_up(connection)
         try:
-            if not held.looked:
+            if anew or not held.looked:
                 self._look(held, connection)
             found = held.found
             if key in found:

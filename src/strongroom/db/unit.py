@@ -25,6 +25,8 @@ class Unit:
     def __init__(self, begin: Opening, nest: Nesting, failed: Callable[[DatabaseError], StrongroomError], *, joined: bool) -> None:
         self._begin, self._nest, self._failed, self._stack = begin, nest, failed, ExitStack()
         self._then: list[Callable[[], object]] = []
+        self.on_begin: Callable[[Connection], object] | None = None
+        """Is called with the connection of each transaction that the unit begins, before anything is changed."""
         self.joined = joined
         """Whether it is a part of a larger transaction, which its caller commits."""
         self.connection: Connection | None = None
@@ -42,6 +44,8 @@ class Unit:
             return
         with ExitStack() as stack:
             connection = stack.enter_context(self._begin())
+            if self.on_begin is not None:
+                self.on_begin(connection)
             yield connection
             self._stack = stack.pop_all()
             self.connection = connection

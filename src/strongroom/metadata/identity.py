@@ -119,6 +119,13 @@ def find_password(connection: Connection, name: str) -> tuple[str, str] | None:
     return (row[0], row[1]) if row else None
 
 
+def lock_password(connection: Connection, user_id: str) -> str | None:
+    """The hashed password of a user who can log in, kept from being changed until the transaction ends."""
+    statement = select(passwords.c.hashed).where(passwords.c.user_id == user_id).with_for_update()
+    found: str | None = connection.execute(statement).scalar()
+    return found
+
+
 def has_login(connection: Connection) -> bool:
     """Whether anybody can log in."""
     return connection.execute(select(passwords.c.user_id).limit(1)).first() is not None
@@ -401,17 +408,19 @@ def list_service_accounts(
     return [_account(row) for row in rows], total
 
 
-def find_service_account(connection: Connection, workspace_id: str, name: str) -> ServiceAccountRow | None:
-    """The service account of this name in the workspace."""
+def find_service_account(connection: Connection, workspace_id: str, name: str, *, lock: bool = False) -> ServiceAccountRow | None:
+    """The service account of this name in the workspace; with `lock` it cannot be deleted until the transaction ends."""
     if not can_be_stored(name):
         return None
     wanted = (service_accounts.c.workspace_id == workspace_id) & service_accounts.c.deleted.is_(False) & (users.c.name == name)
-    row = connection.execute(_ACCOUNT.where(wanted)).one_or_none()
+    statement = _ACCOUNT.where(wanted)
+    row = connection.execute(statement.with_for_update(of=service_accounts) if lock else statement).one_or_none()
     return _account(row) if row else None
 
 
 def delete_service_account(connection: Connection, workspace_id: str, user_id: str) -> None:
     """Ends a service account: its tokens, its membership. The user's row stays, since others refer to it."""
+    # First the row that who makes a key locks, so that no key is made after its account has ended.
+    connection.execute(update(service_accounts).where(service_accounts.c.user_id == user_id).values(deleted=True))
     delete_tokens(connection, user_id)
     connection.execute(delete(members).where(members.c.user_id == user_id))
-    connection.execute(update(service_accounts).where(service_accounts.c.user_id == user_id).values(deleted=True))

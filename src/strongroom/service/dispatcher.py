@@ -11,6 +11,7 @@ from strongroom.auth.actor import Actor
 from strongroom.db.engine import Database, Deadlocked
 from strongroom.errors import StrongroomError, Unavailable
 from strongroom.operations.operation import Operation
+from strongroom.service.authority import Authority, AuthorityChanged
 from strongroom.service.facts import Facts, facts_of
 
 if TYPE_CHECKING:
@@ -49,13 +50,14 @@ class Gate(Protocol):
 class Dispatcher:
     """Runs operations: is the actor allowed, then the handler, then the audit trail. Thread-safe as far as the handlers are.
 
-    All that an operation changes is one transaction, and its event is in it: a change and its event are durable, both or neither.
+    All that an operation changes is one transaction, and its event is in it: a change and its event are durable, both or neither. The
+    actor's rights are looked at again within that transaction, and for a read after its last wait; see `Authority`.
     """
 
     def __init__(self, handlers: Mapping[str, Handler], gate: Gate, trail: Trail, database: Database, *, reads_too: bool) -> None:
         """`gate` stands before the handlers for run tokens; `trail` records calls that change something, with `reads_too` all."""
         self._handlers, self._gate, self._trail, self._reads_too = dict(handlers), gate, trail, reads_too
-        self._database = database
+        self._database, self._authority = database, Authority(database)
 
     @property
     def operations(self) -> frozenset[str]:
@@ -83,24 +85,33 @@ class Dispatcher:
         The event of a change is on record already, in the transaction of the change, unless that transaction is the caller's own
         (`Database.together`). `finish` adds to the transaction of an operation that changes something; its errors undo the change.
         """
-        if operation.reads:
+        outcome: Any
+        for _ in range(_TRIES):
             try:
-                outcome = self._answer(operation, request, actor)
+                try:
+                    if not operation.reads:
+                        return self._change(operation, request, actor, finish)
+                    outcome = self._answer(operation, request, actor)
+                except Deadlocked as error:
+                    outcome = error
+                    continue
+                except StrongroomError as error:  # which may tell something, too
+                    outcome = error
+                if operation.permission is not None:
+                    self._authority.check(actor)
+                break
+            except AuthorityChanged as changed:
+                actor = changed.actor
+                outcome = Unavailable("the rights of the caller keep changing", hint="try again")
             except StrongroomError as error:
                 outcome = error
-            return outcome, facts_of(operation, actor, request, outcome)
-        for attempt in range(_TRIES):
-            try:
-                return self._change(operation, request, actor, finish)
-            except Deadlocked as error:
-                if attempt == _TRIES - 1:
-                    return error, facts_of(operation, actor, request, error)
-            except StrongroomError as error:
-                return error, facts_of(operation, actor, request, error)
-        raise AssertionError("the last attempt returned")
+                break
+        return outcome, facts_of(operation, actor, request, outcome)
 
     def _change(self, operation: Operation[Any, Any], request: Any, actor: Actor, finish: Finish | None) -> tuple[Any, list[Facts]]:
         with self._database.unit() as unit:
+            if operation.permission is not None:
+                unit.on_begin = lambda connection: self._authority.hold(connection, actor)
             outcome = self._answer(operation, request, actor)
             facts = facts_of(operation, actor, request, outcome)
             if finish is not None:

@@ -95,6 +95,8 @@ class IdentityService:
         self._throttle.login_succeeded(request.username, actor.address)
         with self._database.write() as connection:
             index.delete_expired(connection, now())
+            if index.lock_password(connection, user_id) != hashed:  # it was changed or taken away while it was compared
+                raise Unauthenticated("the user name or the password is wrong")
             if is_outdated(hashed):
                 index.put_password(connection, user_id, hash_password(password), now())
             return _open_session(connection, user_id)
@@ -120,6 +122,8 @@ class IdentityService:
             raise Unauthenticated("the current password is wrong")
         hashed = hash_password(new)
         with self._database.write() as connection:
+            if index.lock_password(connection, actor.user_id) != found[1]:  # it was changed or taken away meanwhile
+                raise Unauthenticated("the current password is wrong")
             index.put_password(connection, actor.user_id, hashed, now())
             index.delete_tokens(connection, actor.user_id, but=actor.token_id)
 

@@ -158,7 +158,7 @@ class WorkspaceService:
         token, token_id, moment = new_token(TokenKind.API_KEY), new_id(), now()
         try:
             with self._database.write() as connection:
-                account = self._machine(connection, actor, request.service_account)
+                account = self._machine(connection, actor, request.service_account, lock=True)
                 index.insert_token(
                     connection,
                     token_id=token_id,
@@ -191,8 +191,8 @@ class WorkspaceService:
                 raise NotFound(f"'{account.name}' has no API key '{printable(request.name)}'")
 
     @staticmethod
-    def _machine(connection: Connection, actor: Actor, name: str) -> ServiceAccountRow:
-        row = index.find_service_account(connection, actor.workspace_id, name)
+    def _machine(connection: Connection, actor: Actor, name: str, *, lock: bool = False) -> ServiceAccountRow:
+        row = index.find_service_account(connection, actor.workspace_id, name, lock=lock)
         if row is None:
             raise NotFound(f"there is no service account '{printable(name)}'", hint="see them with: strongroom service-account list")
         return row

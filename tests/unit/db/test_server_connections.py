@@ -79,7 +79,8 @@ def end(operator: Database, *ids: int) -> None:
         if not ids:
             chosen = "SELECT id FROM information_schema.processlist WHERE db = database() AND id <> connection_id()"
             ids = tuple(connection.execute(text(chosen)).scalars().all())
-        for number in ids:
+    for number in ids:
+        with contextlib.suppress(Unavailable), operator.read() as connection:  # it may have ended meanwhile
             connection.execute(text(f"KILL {number}"))
 
 

@@ -10,7 +10,7 @@ import pytest
 from strongroom.config import Settings, StoreSettings
 from strongroom.secrets_stores.guarded import FAILURES, GuardedStore
 from strongroom.secrets_stores.opening import open_external
-from strongroom.service.placements import Configured
+from strongroom.service.placements import ConfiguredStore
 from strongroom.service.wiring import Service
 from tests.canary import CANARY
 from tests.fakes.relay import Relay
@@ -46,7 +46,7 @@ def deployment_id(local_settings: Settings) -> str:
 @pytest.fixture
 def person(local_settings: Settings, primary: GuardedStore) -> Iterator[Person]:
     """Whoever uses a deployment whose backup store is its database."""
-    stores = [Configured("primary", "vault", 1, primary), Configured("backup", "sql", 1, None)]
+    stores = [ConfiguredStore("primary", "vault", 1, primary), ConfiguredStore("backup", "sql", 1, None)]
     service = Service(local_settings, lambda settings, deployment_id: stores)
     yield Person(service, service.local_actor)
     service.close()

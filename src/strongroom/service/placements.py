@@ -52,7 +52,7 @@ TRIES = 4
 
 
 @dataclass(frozen=True)
-class Landed:
+class PutResult:
     """Values that were put: store id to locator. In the `sql` store they will be when they are placed."""
 
     locators: Mapping[str, str]
@@ -66,7 +66,7 @@ class Landed:
 
 
 @dataclass(frozen=True)
-class Configured:
+class ConfiguredStore:
     """A store at work: `sql` where `external` is None."""
 
     role: str
@@ -84,7 +84,7 @@ class Placements:
     """Puts values into the configured stores and gets them from there. Thread-safe. No stores at all: nothing can be written."""
 
     def __init__(
-        self, database: Database, sql: SqlSecretsStore, digest_key: bytes, deployment_id: str, stores: Sequence[Configured]
+        self, database: Database, sql: SqlSecretsStore, digest_key: bytes, deployment_id: str, stores: Sequence[ConfiguredStore]
     ) -> None:
         """`stores` in the order in which they are read; it closes them."""
         self.stores = list(stores)
@@ -113,7 +113,7 @@ class Placements:
             if each.external is not None:
                 check_size(values, each.external.capabilities)
 
-    def put(self, values: Mapping[str, str], about: About) -> Landed:
+    def put(self, values: Mapping[str, str], about: About) -> PutResult:
         """Steps 1 and 2. What landed is still to be placed, or to be abandoned.
 
         With several stores one is enough. Raises the error of the first one if none took it, and any refusal of the first one; what
@@ -126,14 +126,14 @@ class Placements:
         external = [each.external for each in self.stores if each.external is not None]
         if external:
             locators |= self._put(external, values, about)
-        return Landed(locators, values, self.digest(values))
+        return PutResult(locators, values, self.digest(values))
 
-    def seal(self, landed: Landed, secret_id: str, number: int) -> Envelope | None:
+    def seal(self, landed: PutResult, secret_id: str, number: int) -> Envelope | None:
         """What `place` will write into the `sql` store, made before its transaction begins."""
         locator = landed.locators.get(STORE_ID)
         return None if locator is None else self._sql.seal(Place(secret_id, number, locator), dict(landed.values))
 
-    def place(self, connection: Connection, landed: Landed, secret_id: str, number: int, sealed: Envelope | None) -> None:
+    def place(self, connection: Connection, landed: PutResult, secret_id: str, number: int, sealed: Envelope | None) -> None:
         """Step 3, in the caller's transaction, which has added the version. `Unavailable` if it came too late.
 
         Stores that did not take the values are behind by the version from now on.
@@ -142,12 +142,12 @@ class Placements:
             raise Unavailable("the secrets stores took too long; nothing has changed", hint="try again")
         missed = [each for each in self._by_id if each not in landed.locators]
         if missed:
-            rows.owe(connection, [(store_id, (secret_id, number)) for store_id in missed], now())
+            rows.mark_behind(connection, [(store_id, (secret_id, number)) for store_id in missed], now())
             self._database.after_commit(self.work_left.set)
         if sealed is not None:
             self._sql.insert(connection, Place(secret_id, number, landed.locators[STORE_ID]), sealed)
 
-    def abandon(self, landed: Landed) -> None:
+    def abandon(self, landed: PutResult) -> None:
         """What landed is not placed after all."""
         if landed.external:
             with self._database.write(apart=True) as connection:
@@ -240,7 +240,7 @@ class Placements:
         landed = {store_id: locators[store_id] for store_id, error in said.items() if error is None}
         primary = said.get(self.stores[0].store_id)
         if isinstance(primary, StoreForbidden) or not (landed or STORE_ID in self._by_id):
-            self.abandon(Landed(landed, values, b""))
+            self.abandon(PutResult(landed, values, b""))
             raise primary or next(error for error in outcomes if error is not None)
         return landed
 
@@ -270,11 +270,11 @@ class Placements:
             raise ValuesMissing(f"no store holds version {row.number} of '{row.name}'", hint="restore it from a backup")
         raise min(doubts, key=lambda error: (not isinstance(error, Unavailable), not isinstance(error, ValuesCorrupt)))
 
-    def _places(self, row: SecretRow) -> list[tuple[Configured, PlacementRow]]:
+    def _places(self, row: SecretRow) -> list[tuple[ConfiguredStore, PlacementRow]]:
         present = {each.store_id: each for each in row.placements if each.state == PRESENT}
         return [(store, present[store.store_id]) for store in self.stores if store.store_id in present]
 
-    def get(self, store: Configured, placement: PlacementRow, row: SecretRow, *, spare: bool = False) -> dict[str, str]:
+    def get(self, store: ConfiguredStore, placement: PlacementRow, row: SecretRow, *, spare: bool = False) -> dict[str, str]:
         """The values of the version in this store, in the order of its keys. `ValuesCorrupt` if they are not what was written."""
         if store.external is None:
             values = self._sql.unseal(Place(row.id, row.number, placement.locator), placement.beside)
@@ -285,7 +285,7 @@ class Placements:
         return self._in_order(row, values, store, genuine=genuine)
 
     @staticmethod
-    def _in_order(row: SecretRow, values: Mapping[str, str], store: Configured, *, genuine: bool) -> dict[str, str]:
+    def _in_order(row: SecretRow, values: Mapping[str, str], store: ConfiguredStore, *, genuine: bool) -> dict[str, str]:
         if not genuine:
             raise ValuesCorrupt(
                 f"version {row.number} of '{row.name}' in {store.store_id} is not what was written there",

@@ -19,7 +19,7 @@ from strongroom.errors import StoreForbidden, StrongroomError, Unavailable
 from strongroom.metadata import lease, placement
 from strongroom.metadata.version import FIRST, VersionIndex
 from strongroom.service.copies import Copies
-from strongroom.service.placements import Configured, Placements
+from strongroom.service.placements import ConfiguredStore, Placements
 
 MARGIN_SECONDS = 60
 """How much longer than a writer's deadline a collector waits: for the clocks of other machines, and for calls that are under way."""
@@ -74,7 +74,7 @@ class Reconciler:
             self._copy(store, deadline, progress)
         return progress
 
-    def start(self, tell: Callable[[StrongroomError], object], observe: Callable[[Configured, int, int], object]) -> None:
+    def start(self, tell: Callable[[StrongroomError], object], observe: Callable[[ConfiguredStore, int, int], object]) -> None:
         """Runs passes in a thread, as soon as there is work and every few seconds.
 
         `tell` hears why one was not finished; `observe` hears after each one, for each store, by how many versions it is behind and
@@ -98,7 +98,7 @@ class Reconciler:
         with self._database.write() as connection:
             lease.give_back(connection, LEASE, self._me)
 
-    def _run(self, tell: Callable[[StrongroomError], object], observe: Callable[[Configured, int, int], object]) -> None:
+    def _run(self, tell: Callable[[StrongroomError], object], observe: Callable[[ConfiguredStore, int, int], object]) -> None:
         work, rest = self._placements.work_left, 1.0
         while not self._ended.is_set():
             work.clear()
@@ -121,7 +121,7 @@ class Reconciler:
             if trouble is None:
                 work.wait(INTERVAL_SECONDS if progress is not None else LOOK_SECONDS)
 
-    def _report(self, observe: Callable[[Configured, int, int], object]) -> None:
+    def _report(self, observe: Callable[[ConfiguredStore, int, int], object]) -> None:
         with self._database.read() as connection:
             behind, to_delete = placement.behind(connection), placement.to_be_deleted(connection)
         for store in self._placements.stores:
@@ -145,7 +145,7 @@ class Reconciler:
                 after: placement.Version | None = FIRST
                 while after is not None and not self._ended.is_set():
                     with self._database.write() as connection:
-                        after = placement.owe_page(connection, store.store_id, after, _SURVEYED_AT_ONCE, now())
+                        after = placement.mark_behind_page(connection, store.store_id, after, _SURVEYED_AT_ONCE, now())
         self._surveyed = True
 
     def _collect(self) -> int:
@@ -161,7 +161,7 @@ class Reconciler:
                 placement.to_delete(connection, ours, now())
             collected += len(ours)
 
-    def _delete(self, store: Configured, deadline: Deadline, progress: Progress) -> None:
+    def _delete(self, store: ConfiguredStore, deadline: Deadline, progress: Progress) -> None:
         external = store.external
         while external is not None and self._may_go_on(deadline):
             with self._database.read() as connection:
@@ -183,12 +183,12 @@ class Reconciler:
             if len(done) < len(locators) or len(locators) < _BATCH:
                 return
 
-    def _copy(self, store: Configured, deadline: Deadline, progress: Progress) -> None:
+    def _copy(self, store: ConfiguredStore, deadline: Deadline, progress: Progress) -> None:
         """What cannot be copied now stays owed; the next pass tries again."""
         after = FIRST
         while self._may_go_on(deadline) and self._has_lease():
             with self._database.read() as connection:
-                owed = placement.owed_to(connection, store.store_id, after, _BATCH)
+                owed = placement.list_behind(connection, store.store_id, after, _BATCH)
                 found = {version: row for version in owed if (row := self._versions.find(connection, version)) is not None}
             if not owed:
                 return
@@ -196,7 +196,7 @@ class Reconciler:
             gone = [version for version in owed if version not in found]
             if gone:
                 with self._database.write() as connection:
-                    placement.settle(connection, store.store_id, gone)
+                    placement.clear_behind(connection, store.store_id, gone)
             for start in range(0, len(found), AT_ONCE):
                 if not self._may_go_on(deadline):
                     return

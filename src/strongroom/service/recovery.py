@@ -33,7 +33,7 @@ from strongroom.errors import InvalidInput, UnderWay, ValuesCorrupt, ValuesMissi
 from strongroom.metadata import deployment as deployments
 from strongroom.metadata import lease
 from strongroom.metadata.identity import find_workspace, insert_workspace, put_member
-from strongroom.metadata.placement import Pair, named_locators, to_delete
+from strongroom.metadata.placement import Pair, mark_behind, named_locators, to_delete
 from strongroom.metadata.secret import SecretIndex
 from strongroom.metadata.stack import create_defaults
 from strongroom.metadata.version import count_versions, existing
@@ -45,7 +45,7 @@ from strongroom.secrets_stores.base import About, Found
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
 from strongroom.service.encryption_keys import reseal_digest_key
-from strongroom.service.placements import Configured, Placements
+from strongroom.service.placements import ConfiguredStore, Placements
 from strongroom.service.transfers import MOST_FAILURES
 
 OPERATION = "deployment.recover"
@@ -170,7 +170,7 @@ class Recovery:
             lease.note(connection, LEASE, self._lost_id)
         self._placements.prepare()
 
-    def _scan(self, notes: sqlite3.Connection, number: int, store: Configured) -> None:
+    def _scan(self, notes: sqlite3.Connection, number: int, store: ConfiguredStore) -> None:
         """Notes what a store holds, and whether the index knows it. What says nothing of itself is a failure, unless it does."""
         assert store.external is not None
         for page in store.external.scan(seconds=max(store.timeout, _SECONDS)):
@@ -290,6 +290,8 @@ class Recovery:
                     placed=version.placed,
                     now=version.at or moment,
                 )
+                missing = [each.store_id for each in self._placements.stores if each.store_id not in version.placed]
+                mark_behind(connection, [(each, (lost.id, version.number or 1)) for each in missing], moment)
             to_delete(connection, lost.spare, moment)
 
     def _workspace(self, name: str) -> str:
@@ -324,14 +326,14 @@ def check_id(deployment_id: str) -> str:
     return deployment_id
 
 
-def list_deployments(stores: Sequence[Configured]) -> dict[str, list[str] | None]:
+def list_deployments(stores: Sequence[ConfiguredStore]) -> dict[str, list[str] | None]:
     """By store, the ids of the deployments that have values there; None where it cannot list them. `InvalidInput`."""
     external = [each for each in stores if each.external is not None]
     _check_stores(external)
     return {each.store_id: each.external.deployments(seconds=each.timeout) for each in external if each.external is not None}
 
 
-def nothing_found(stores: Sequence[Configured], lost_id: str) -> InvalidInput:
+def nothing_found(stores: Sequence[ConfiguredStore], lost_id: str) -> InvalidInput:
     """The error for a deployment that has nothing there."""
     where = " and ".join(each.store_id for each in stores)
     return InvalidInput(
@@ -344,7 +346,7 @@ def _in_use() -> UnderWay:
     return UnderWay("somebody else works with this database", hint="end all its servers, then run it again")
 
 
-def _check_stores(stores: Sequence[Configured]) -> None:
+def _check_stores(stores: Sequence[ConfiguredStore]) -> None:
     if not stores:
         raise InvalidInput(
             "the values are in the lost database itself: there is no secrets store to recover from",

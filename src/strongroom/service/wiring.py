@@ -35,7 +35,7 @@ from strongroom.service.facts import OK, Facts, facts_of_administration
 from strongroom.service.identity import IdentityService
 from strongroom.service.info import InfoService
 from strongroom.service.job import JobService
-from strongroom.service.placements import Configured, Placements
+from strongroom.service.placements import ConfiguredStore, Placements
 from strongroom.service.reconciler import Reconciler
 from strongroom.service.recovery import OPERATION as RECOVERY
 from strongroom.service.recovery import Recovery, check_id, list_deployments
@@ -59,7 +59,7 @@ FOLLOW_UP_SECONDS = 5.0
 class Service:
     """An open deployment behind its dispatcher. Thread-safe; close it when done."""
 
-    def __init__(self, settings: Settings, open_stores: Callable[[Settings, str], Sequence[Configured]] = open_stores) -> None:
+    def __init__(self, settings: Settings, open_stores: Callable[[Settings, str], Sequence[ConfiguredStore]] = open_stores) -> None:
         """`open_stores` gives the secrets stores for the settings and the deployment's id."""
         self.deployment: Deployment = open_deployment(settings)
         self.local_actor = self.deployment.local_actor

@@ -15,7 +15,7 @@ from strongroom.models.job import BackUpSecrets, JobFailure, VerifySecrets
 from strongroom.operations import audit as of_audit
 from strongroom.secrets_stores.sql import STORE_ID
 from strongroom.service.copies import Copies
-from strongroom.service.placements import Configured
+from strongroom.service.placements import ConfiguredStore
 from strongroom.service.transfers import State, Transfers
 from strongroom.service.wiring import Service
 
@@ -141,7 +141,7 @@ def audit_is_whole(service: Service) -> list[str]:
     return [] if report.valid else ["the audit trail does not verify"]
 
 
-def _locators(service: Service, store: Configured) -> Iterable[str]:
+def _locators(service: Service, store: ConfiguredStore) -> Iterable[str]:
     if store.external is not None:
         return [found.locator for page in store.external.scan(seconds=30) for found in page]
     assert store.store_id == STORE_ID

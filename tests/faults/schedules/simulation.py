@@ -11,7 +11,7 @@ from strongroom.config import Settings
 from strongroom.errors import StrongroomError
 from strongroom.models.job import BackUpSecrets, RestoreSecrets, VerifySecrets
 from strongroom.secrets_stores.memory import MemorySecretsStore
-from strongroom.service.placements import Configured
+from strongroom.service.placements import ConfiguredStore
 from strongroom.service.stores import BACKUP, PRIMARY
 from strongroom.service.wiring import Service
 from tests.faults.schedules import ending
@@ -98,12 +98,12 @@ class Simulation:
         step_by_step(service.deployment.database, self.scheduler)
         return service
 
-    def _stores(self, _: Settings, deployment_id: str) -> Sequence[Configured]:
+    def _stores(self, _: Settings, deployment_id: str) -> Sequence[ConfiguredStore]:
         shelves = iter(self._shelves)
         stores = []
         for role, is_shelf in zip((PRIMARY, BACKUP), self._layout, strict=False):
             store = SteppedStore(MemorySecretsStore(deployment_id, next(shelves)), self.scheduler) if is_shelf else None
-            stores.append(Configured(role, "memory" if is_shelf else "sql", 1, store))
+            stores.append(ConfiguredStore(role, "memory" if is_shelf else "sql", 1, store))
         return stores
 
     def _play(self) -> None:

@@ -619,7 +619,7 @@ def test_a_store_that_is_new_gets_everything_by_itself(settings: Settings, prima
     looked, after = [], ("", 0)
     while after is not None:
         with database.write() as connection:
-            after = placement.owe_page(connection, target, after, 3, 1)
+            after = placement.mark_behind_page(connection, target, after, 3, 1)
         looked.append(both.count(copies))
     assert looked == [3, 6, 8]
     both.service.reconciler._survey()

@@ -15,7 +15,7 @@ from strongroom.db.tables import copies, deletions, intents, placements, sql_val
 from strongroom.secrets_stores.base import SecretsStore
 from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.memory import MemorySecretsStore, Shelf
-from strongroom.service.placements import WRITE_SECONDS, Configured
+from strongroom.service.placements import WRITE_SECONDS, ConfiguredStore
 from strongroom.service.reconciler import MARGIN_SECONDS
 from strongroom.service.wiring import Service
 from tests.people import add_person
@@ -35,10 +35,10 @@ class World:
     def __init__(self, settings: Settings, *places: Shelf | None, kind: Callable[..., SecretsStore] = MemorySecretsStore) -> None:
         self.shelves = [each for each in places if each is not None]
 
-        def opened(_: Settings, deployment_id: str) -> list[Configured]:
+        def opened(_: Settings, deployment_id: str) -> list[ConfiguredStore]:
             stores = [None if shelf is None else guarded(kind(deployment_id, shelf)) for shelf in places]
             return [
-                Configured(role, "sql" if store is None else "memory", 1, store)
+                ConfiguredStore(role, "sql" if store is None else "memory", 1, store)
                 for role, store in zip(("primary", "backup"), stores, strict=False)
             ]
 

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, litera
 
 from strongroom.db.identifiers import new_id
 from strongroom.db.query import PreparedInsert
-from strongroom.db.tables import copies, deletions, intents, placements, stores, versions
+from strongroom.db.tables import copies, deletions, intents, placements, store_markers, stores, versions
 
 Pair = tuple[str, str]
 """A store's id and a locator in it."""
@@ -158,15 +158,28 @@ def to_be_deleted(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(_TO_BE_DELETED)}
 
 
-def named_locators(connection: Connection, store_id: str, locators: Sequence[str]) -> set[str]:
-    """Which of these locators of a store something in the index knows: an announcement, a placement or a deletion.
+def named_locators(connection: Connection, locators: Sequence[str]) -> set[str]:
+    """Returns which of these locators the index knows, in whatever store: announced, placed, a marker, or still to be deleted.
 
-    Looks in the order in which a locator goes from one to the other, so that none that moves meanwhile is missed.
+    The store does not matter, because a place may have had another name when the locator was made. Looks in the order in which a
+    locator goes from one to the other, so that none that moves meanwhile is missed.
     """
+    ids = connection.execute(select(stores.c.id)).scalars().all()
     found: set[str] = set()
     for query in _NAMED:
-        found.update(connection.execute(query, {"of": store_id, "locators": list(locators)}).scalars())
+        found.update(connection.execute(query, {"of": ids, "locators": list(locators)}).scalars())
     return found
+
+
+def placed_locators(connection: Connection, locators: Sequence[str]) -> set[str]:
+    """Returns which of these locators hold a version, in whatever store."""
+    ids = connection.execute(select(stores.c.id)).scalars().all()
+    return set(connection.execute(_PLACED, {"of": ids, "locators": list(locators)}).scalars())
+
+
+def holds_versions(connection: Connection, store_id: str) -> bool:
+    """Whether the index names any version in this store."""
+    return connection.execute(_HOLDS, {"of": store_id}).scalar() is not None
 
 
 def _lock(connection: Connection, version: Version) -> bool:
@@ -270,6 +283,14 @@ _BEHIND = (
 )
 _TO_BE_DELETED = select(deletions.c.store_id, func.count().label("count")).group_by(deletions.c.store_id)
 _NAMED = [
-    select(table.c.locator).where(table.c.store_id == bindparam("of"), table.c.locator.in_(bindparam("locators", expanding=True)))
-    for table in (intents, placements, deletions)
+    select(table.c.locator).where(
+        table.c.store_id.in_(bindparam("of", expanding=True)), table.c.locator.in_(bindparam("locators", expanding=True))
+    )
+    for table in (intents, store_markers, placements, deletions)
 ]
+_PLACED = select(placements.c.locator).where(
+    placements.c.store_id.in_(bindparam("of", expanding=True)),
+    placements.c.locator.in_(bindparam("locators", expanding=True)),
+    placements.c.state == PRESENT,
+)
+_HOLDS = select(placements.c.locator).where(placements.c.store_id == bindparam("of"), placements.c.state == PRESENT).limit(1)

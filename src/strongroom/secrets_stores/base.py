@@ -167,6 +167,11 @@ class Introspective(Protocol):
         """The least that has to be allowed at this location, in the back end's own words, to be copied. No back end is asked."""
 
 
+def is_own(about: About) -> bool:
+    """Whether an object belongs to the deployment itself and to no secret: a marker, or what a trial of the store has left."""
+    return about.secret_id == about.deployment_id
+
+
 def texts_of(about: About) -> dict[str, str]:
     """What an `About` says, for back ends that keep texts under names. What it does not know is left out."""
     return {name: str(told) for name, told in asdict(about).items() if told is not None}

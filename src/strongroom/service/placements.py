@@ -27,6 +27,7 @@ from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.identifiers import new_id
 from strongroom.errors import (
+    ConfigurationError,
     InvalidInput,
     StoreForbidden,
     StrongroomError,
@@ -40,6 +41,7 @@ from strongroom.metadata.secret import PlacementRow, SecretRow
 from strongroom.secrets_stores.base import About, check_size
 from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.sql import STORE_ID, Place, SqlSecretsStore
+from strongroom.service.store_markers import StoreMarkers
 
 WRITE_SECONDS = 20.0
 """A writer's deadline: from then on it touches no store."""
@@ -93,6 +95,7 @@ class Placements:
         self._is_sql_alone = [each.store_id for each in stores] == [STORE_ID]
         self._database, self._sql, self._digest_key, self._deployment_id = database, sql, digest_key, deployment_id
         self._by_id = {each.store_id: each for each in stores}
+        self.markers = StoreMarkers(database, deployment_id, stores)
         self._lock, self._pool = threading.Lock(), None  # type: tuple[threading.Lock, ThreadPoolExecutor | None]
         self._known = False
         self.work_left = threading.Event()
@@ -242,6 +245,12 @@ class Placements:
         if isinstance(primary, StoreForbidden) or not (landed or STORE_ID in self._by_id):
             self.abandon(PutResult(landed, values, b""))
             raise primary or next(error for error in outcomes if error is not None)
+        if not self.markers.are_set:
+            try:
+                self.markers.ensure(landed)
+            except ConfigurationError:
+                self.abandon(PutResult(landed, values, b""))
+                raise
         return landed
 
     def fetch(self, row: SecretRow) -> dict[str, str]:

@@ -15,7 +15,7 @@ from strongroom.connectors.deadline import Deadline
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.identifiers import new_id
-from strongroom.errors import StoreForbidden, StrongroomError, Unavailable
+from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable, ValuesCorrupt
 from strongroom.metadata import lease, placement
 from strongroom.metadata.version import FIRST, VersionIndex
 from strongroom.service.copies import Copies
@@ -59,7 +59,7 @@ class Reconciler:
         self._me = new_id()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._surveyed = False
+        self._surveyed = self._proved = False
 
     def run(self, seconds: float) -> Progress | None:
         """One pass over all that is to be done, for so long at most; None if another process does it. Raises errors of the index."""
@@ -102,12 +102,15 @@ class Reconciler:
         work, rest = self._placements.work_left, 1.0
         while not self._ended.is_set():
             work.clear()
+            progress: Progress | None = None
             try:
-                if not self._surveyed and self._has_lease():
-                    self._survey()
-                progress = self.run(INTERVAL_SECONDS)
-                trouble = progress.trouble if progress is not None else None
-                if progress is not None:
+                trouble = self._prove()
+                if trouble is None:
+                    if not self._surveyed and self._has_lease():
+                        self._survey()
+                    progress = self.run(INTERVAL_SECONDS)
+                    trouble = progress.trouble if progress is not None else None
+                if trouble is None or progress is not None:
                     self._report(observe)
             except StrongroomError as error:  # of the index: it is tried again, and whoever works with it is told too
                 trouble = error
@@ -120,6 +123,21 @@ class Reconciler:
                 return
             if trouble is None:
                 work.wait(INTERVAL_SECONDS if progress is not None else LOOK_SECONDS)
+
+    def _prove(self) -> StrongroomError | None:
+        """Makes sure once that the stores are different places, as soon as all answer. Until then passes delete nothing that a store
+        could need: only what no locator in the index names. Returns why no pass may be made.
+        """
+        if not self._proved:
+            try:
+                self._placements.prepare()
+                self._placements.markers.prove()
+            except ConfigurationError as error:
+                return error
+            except (StoreForbidden, Unavailable, ValuesCorrupt):
+                return None  # of a store: the next pass tries again
+            self._proved = True
+        return None
 
     def _report(self, observe: Callable[[ConfiguredStore, int, int], object]) -> None:
         with self._database.read() as connection:
@@ -162,16 +180,29 @@ class Reconciler:
             collected += len(ours)
 
     def _delete(self, store: ConfiguredStore, deadline: Deadline, progress: Progress) -> None:
-        external = store.external
+        """Deletes what no version needs. Whatever lies at a locator that a version needs stays, whoever says what about it."""
+        external, is_ours = store.external, False
         while external is not None and self._may_go_on(deadline):
             with self._database.read() as connection:
                 locators = placement.deletions_of(connection, store.store_id, _BATCH)
+                needed = placement.placed_locators(connection, locators)
+            if locators and not is_ours:
+                try:
+                    others = self._placements.markers.others(store)
+                except (StoreForbidden, Unavailable, ValuesCorrupt) as error:
+                    progress.trouble = error
+                    return
+                if others:
+                    progress.trouble = self._placements.markers.other_database(store, others[0])
+                    return
+                is_ours = True
             done = []
             for locator in locators:
                 if not self._may_go_on(deadline):
                     break
                 try:
-                    external.delete(locator, seconds=min(store.timeout, deadline.left()))
+                    if locator not in needed:
+                        external.delete(locator, seconds=min(store.timeout, deadline.left()))
                 except (StoreForbidden, Unavailable) as error:
                     progress.trouble = error
                     break

@@ -41,7 +41,7 @@ from strongroom.models.filter import to_microseconds
 from strongroom.models.job import JobFailure, JobReport
 from strongroom.models.secret import MAX_VERSION, Scope, check_name, check_values
 from strongroom.redaction import SecretText
-from strongroom.secrets_stores.base import About, Found
+from strongroom.secrets_stores.base import About, Found, is_own
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
 from strongroom.service.encryption_keys import reseal_digest_key
@@ -108,6 +108,7 @@ class Recovery:
         self._done = self._failed = self._skipped = 0
         self._failures: list[JobFailure] = []
         self._taken: set[tuple[str, str]] = set()
+        self._own: list[Pair] = []
 
     def run(self, progress: Callable[[int, int], object], *, dry_run: bool = False) -> JobReport:
         """Restores what can be restored. `progress` hears how many secrets were looked at, and how many there are.
@@ -169,20 +170,25 @@ class Recovery:
                 deployments.adopt_deployment(connection, self._lost_id, *sealed)
             lease.note(connection, LEASE, self._lost_id)
         self._placements.prepare()
+        with self._database.write() as connection:
+            to_delete(connection, self._own, now())  # so that the lost database does not count as one that is still used
+        self._placements.markers.prove()
 
     def _scan(self, notes: sqlite3.Connection, number: int, store: ConfiguredStore) -> None:
         """Notes what a store holds, and whether the index knows it. What says nothing of itself is a failure, unless it does."""
         assert store.external is not None
         for page in store.external.scan(seconds=max(store.timeout, _SECONDS)):
             with self._database.read() as connection:
-                known = named_locators(connection, store.store_id, [found.locator for found in page])
+                known = named_locators(connection, [found.locator for found in page])
             for found in page:
                 about = found.about
                 if about is None or about.deployment_id != self._lost_id:
                     if found.locator not in known:
                         self._fail("", "", f"{found.locator} in {store.store_id} does not say whose it is")
                     continue
-                if about.secret_id == self._lost_id:  # what a trial of the store has left
+                if is_own(about):  # what a trial of the store has left, or a marker of the lost database
+                    if found.locator not in known:
+                        self._own.append((store.store_id, found.locator))
                     continue
                 row = about.secret_id, _moment(found), number, found.locator, msgspec.json.encode(asdict(about)).decode()
                 notes.execute("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?)", (*row, found.locator in known))

@@ -32,6 +32,7 @@ from strongroom.models.job import BackUpSecrets, JobFailure, JobReport, RestoreS
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.copies import Copies
 from strongroom.service.placements import ConfiguredStore, Placements
+from strongroom.service.store_markers import is_marker
 
 PAGE = 64
 AT_ONCE = 16
@@ -86,6 +87,8 @@ class Transfers:
     ) -> None:
         self._database, self._placements, self._copies = database, placements, copies
         self._versions, self._sql = versions, sql
+        self._unproved: StrongroomError | None = None
+        """Why the stores could not be proved to be different places: then nothing is deleted or forgotten."""
 
     def check(self, request: BackUpSecrets | RestoreSecrets | VerifySecrets) -> None:
         """`InvalidInput` if the stores that it takes are not configured."""
@@ -98,9 +101,14 @@ class Transfers:
     def run(self, request: BackUpSecrets | RestoreSecrets | VerifySecrets, state: State, step: Step) -> None:
         """Does it from where the state says. `step` hears of each page that was done, and may raise to end it.
 
-        Raises what makes it impossible to go on: errors of the index, `JobFailed`.
+        Raises what makes it impossible to go on: errors of the index, `JobFailed`; `ConfigurationError` if the stores are one place.
         """
         self._placements.prepare()
+        self._unproved = None
+        try:
+            self._placements.markers.prove()
+        except (Unavailable, StoreForbidden, ValuesCorrupt) as error:
+            self._unproved = error
         if not state.total:
             with self._database.read() as connection:
                 state.total = count_versions(connection, current=True)
@@ -128,7 +136,7 @@ class Transfers:
             errors = dict(zip(map(_version, found), outcomes, strict=True)) | lost
             if request.delete_secrets:
                 moved = self._again([row for row in found if errors[_version(row)] is None])
-                emptied = self._copies.empty(moved, source, target, at_once=AT_ONCE)
+                emptied = self._empty(moved, source, target)
                 errors |= {_version(row): error for row, error in zip(moved, emptied, strict=True)}
             failed = [row for row in found if errors[_version(row)] is not None]
             gone = set(map(_version, failed)) - set(map(_version, self._again(failed)))  # deleted meanwhile: no store has to have it
@@ -140,6 +148,11 @@ class Transfers:
                     step(state)
                     raise JobFailed(f"secret '{row.name}', version {row.number}: {error.message}", hint="or use --ignore-errors")
             step(state)
+
+    def _empty(self, moved: list[SecretRow], source: ConfiguredStore, target: ConfiguredStore) -> Sequence[StrongroomError | None]:
+        if self._unproved is not None:
+            return [self._unproved] * len(moved)
+        return self._copies.empty(moved, source, target, at_once=AT_ONCE)
 
     def _pair(self) -> tuple[ConfiguredStore, ConfiguredStore]:
         if len(self._placements.stores) != 2:
@@ -166,7 +179,7 @@ class Transfers:
         suspects = [(row, locator) for row, locator in places if not listing.has(locator)]
         there = self._placements.workers().map(lambda each: self._is_really_there(target, each[1]), suspects)
         lost = [suspect for suspect, is_there in zip(suspects, there, strict=True) if not is_there]
-        if not lost:
+        if not lost or self._unproved is not None:
             return found, {}
         elsewhere = self._placements.workers().map(lambda each: self._read_elsewhere(each[0], target), lost)
         errors: dict[Version, StrongroomError | None] = {}
@@ -203,6 +216,7 @@ class Transfers:
     def _verify(self, request: VerifySecrets, state: State, step: Step) -> None:
         with closing(sqlite3.connect("")) as seen:  # in a file without a name, which goes by itself; it holds locators alone
             seen.execute("CREATE TABLE seen (store TEXT, locator TEXT, PRIMARY KEY (store, locator)) WITHOUT ROWID")
+            seen.execute("CREATE TABLE extra (locator TEXT)")
             for store in self._placements.stores:
                 self._look_through(store, request, state, seen)
                 step(state)
@@ -211,19 +225,46 @@ class Transfers:
                 step(state)
 
     def _look_through(self, store: ConfiguredStore, request: VerifySecrets, state: State, seen: sqlite3.Connection) -> None:
-        """Notes all that a store holds, and finds what the index does not know."""
+        """Notes all that a store holds, and finds what the index does not know. That is deleted if it is proved to be nobody's."""
+        others = {*self._placements.markers.others(store)} if store.external is not None else set[str]()
         for locators in self._locators(store):
             seen.executemany("INSERT OR IGNORE INTO seen VALUES (?, ?)", [(store.store_id, each) for each in locators])
             with self._database.read() as connection:
-                known = placement.named_locators(connection, store.store_id, locators)
-            extra = [each for each in locators if each not in known and self._is_really_there(store, each)]
-            for locator in extra:
-                if request.repair:
-                    self._remove(store, locator)
-                state.failed += 1
-                if len(state.failures) < MOST_FAILURES:
-                    mended = ", to be deleted" if request.repair else ""
-                    state.failures.append(JobFailure(name="", id="", error=f"extra: {locator} in {store.store_id}{mended}"))
+                known = placement.named_locators(connection, locators)
+            for locator in (each for each in locators if each not in known):
+                match self._look_at_unknown(store, locator):
+                    case "marker":
+                        self._placements.markers.note(store, locator)
+                        others.add(locator)
+                    case "extra":
+                        seen.execute("INSERT INTO extra VALUES (?)", (locator,))
+        for locator in sorted(others):
+            self._fail(state, self._placements.markers.other_database(store, locator).message)
+        may_delete = request.repair and not others and self._unproved is None
+        for (locator,) in seen.execute("SELECT locator FROM extra ORDER BY locator").fetchall():
+            mended = ", to be deleted" if may_delete and self._remove(store, locator) else ""
+            self._fail(state, f"extra: {locator} in {store.store_id}{mended}")
+        seen.execute("DELETE FROM extra")
+
+    @staticmethod
+    def _fail(state: State, error: str) -> None:
+        """Counts something that belongs to no secret."""
+        state.failed += 1
+        if len(state.failures) < MOST_FAILURES:
+            state.failures.append(JobFailure(name="", id="", error=error))
+
+    def _look_at_unknown(self, store: ConfiguredStore, locator: str) -> str:
+        """`marker` or `extra`; nothing if it is gone. What a scan tells may be old: some back ends' lists are behind."""
+        if store.external is None:
+            with self._database.read() as connection:
+                return "extra" if self._sql.holds(connection, locator) else ""
+        try:
+            values = store.external.get(locator, seconds=store.timeout)
+        except ValuesMissing:
+            return ""
+        except (ValuesCorrupt, StoreForbidden):
+            return "extra"
+        return "marker" if is_marker(values) else "extra"
 
     def _locators(self, store: ConfiguredStore) -> Iterator[list[str]]:
         if store.external is not None:
@@ -252,13 +293,17 @@ class Transfers:
             return True
         return True
 
-    def _remove(self, store: ConfiguredStore, locator: str) -> None:
+    def _remove(self, store: ConfiguredStore, locator: str) -> bool:
+        """Deletes what the index does not name, or lets the reconciler do it. False if the index does name it by now."""
         with self._database.write() as connection:
+            if placement.named_locators(connection, [locator]):
+                return False
             if store.external is None:
                 self._sql.delete(connection, [locator])
             else:
                 placement.to_delete(connection, [(store.store_id, locator)], now())
         self._placements.work_left.set()
+        return True
 
     def _compare(self, found: Sequence[SecretRow], request: VerifySecrets, state: State, seen: sqlite3.Connection) -> None:
         listed = {
@@ -313,6 +358,8 @@ class Transfers:
         """Copies a version again from another store that has it; returns what is still wrong."""
         if wrong.startswith("unknown"):
             return wrong
+        if self._unproved is not None:
+            return f"{wrong}, and not mended ({self._unproved.message}),"
         version, place = _version(row), next((each for each in row.placements if each.store_id == store.store_id), None)
         if place is None:
             with self._database.write() as connection:

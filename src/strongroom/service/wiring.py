@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
-from strongroom.errors import StrongroomError
+from strongroom.errors import StrongroomError, Unavailable
 from strongroom.metadata.version import VersionIndex
 from strongroom.models.job import JobReport
 from strongroom.models.workspace import ActivateWorkspace, Workspace
@@ -193,15 +193,38 @@ class Service:
         self.placements.prepare()
         told = check_at_start(self.deployment.database, self.placements.stores, self.deployment.id)
         warnings = [f"{silent.message}; serving without it" for silent in told]
+        if not told:
+            self.placements.markers.prove()
+        warnings += self._warn_of_other_databases()
         wanted = self.deployment.settings.keep_versions
         if (kept := self.placements.keep(wanted)) < wanted:
             warnings.append(f"only {kept} versions of a secret are kept, not {wanted}: the secrets store has no room for more")
         return warnings
 
-    def examine_stores(self) -> list[Examination]:
-        """How each configured secrets store shows itself."""
+    def _warn_of_other_databases(self) -> list[str]:
+        """Says of which stores another database of this deployment has a marker."""
+        warnings = []
+        for store in self.placements.stores:
+            if store.external is not None:
+                with suppress(Unavailable):
+                    for locator in self.placements.markers.others(store)[:1]:
+                        error = self.placements.markers.other_database(store, locator)
+                        warnings.append(f"{error.message}. {error.hint}")
+        return warnings
+
+    def examine_stores(self, *, take_over: bool = False) -> list[Examination]:
+        """How each configured secrets store shows itself. `ConfigurationError` if two of them are one place.
+
+        With `take_over` the markers of other databases are removed, which says that none of them is used any more.
+        """
         self.placements.prepare()
-        return [examine(self.deployment.database, each, self.deployment.id) for each in self.placements.stores]
+        found = [examine(self.deployment.database, each, self.deployment.id) for each in self.placements.stores]
+        if all(each.is_fine for each in found):
+            self.placements.markers.prove()
+            if take_over:
+                self.placements.markers.take_over()
+                self.placements.work_left.set()
+        return found
 
     def list_deployments(self) -> dict[str, list[str] | None]:
         """Which deployments have values in the configured stores; see `recovery.list_deployments`."""

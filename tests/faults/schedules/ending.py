@@ -13,6 +13,7 @@ from strongroom.metadata.version import VersionIndex
 from strongroom.models.audit_event import VerifyAudit
 from strongroom.models.job import BackUpSecrets, JobFailure, VerifySecrets
 from strongroom.operations import audit as of_audit
+from strongroom.secrets_stores.base import is_own
 from strongroom.secrets_stores.sql import STORE_ID
 from strongroom.service.copies import Copies
 from strongroom.service.placements import ConfiguredStore
@@ -143,7 +144,8 @@ def audit_is_whole(service: Service) -> list[str]:
 
 def _locators(service: Service, store: ConfiguredStore) -> Iterable[str]:
     if store.external is not None:
-        return [found.locator for page in store.external.scan(seconds=30) for found in page]
+        found = [each for page in store.external.scan(seconds=30) for each in page]
+        return [each.locator for each in found if each.about is None or not is_own(each.about)]
     assert store.store_id == STORE_ID
     with service.deployment.database.snapshot() as connection:
         return list(connection.execute(select(sql_values.c.locator)).scalars())

@@ -12,7 +12,7 @@ from sqlalchemy import func, select
 
 from strongroom.config import Settings
 from strongroom.db.tables import copies, deletions, intents, placements, sql_values
-from strongroom.secrets_stores.base import SecretsStore
+from strongroom.secrets_stores.base import SecretsStore, is_own
 from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.memory import MemorySecretsStore, Shelf
 from strongroom.service.placements import WRITE_SECONDS, ConfiguredStore
@@ -47,11 +47,11 @@ class World:
 
     def on(self, shelf: Shelf) -> int:
         """How many versions lie on a shelf."""
-        return sum(map(len, MemorySecretsStore(self.service.deployment.id, shelf).scan(seconds=1)))
+        return len(self.locators_on(shelf))
 
     def locators_on(self, shelf: Shelf) -> list[str]:
-        """Where they lie."""
-        return [found.locator for page in MemorySecretsStore(self.service.deployment.id, shelf).scan(seconds=1) for found in page]
+        """Where they lie, but for what belongs to no secret."""
+        return locators_of(MemorySecretsStore(self.service.deployment.id, shelf))
 
     def count(self, table: Any, *conditions: Any) -> int:
         """How many rows a table has."""
@@ -70,6 +70,11 @@ class World:
         present = self.count(placements, placements.c.state == "present")
         left = self.count(intents), self.count(deletions), self.count(copies)
         return (left, sum(map(self.on, self.shelves)) + self.count(sql_values)) == ((0, 0, 0), present)
+
+
+def locators_of(store: SecretsStore) -> list[str]:
+    """Where versions of secrets lie in a store that describes them."""
+    return [found.locator for page in store.scan(seconds=30) for found in page if found.about is None or not is_own(found.about)]
 
 
 def later_than_now(seconds: float) -> float:

@@ -107,3 +107,9 @@ def folder_variables(folder: Path, role: str = "SECRETS_STORE", gate: Path | Non
 def python_path() -> str:
     """A value of PYTHONPATH with which other processes find these tests."""
     return os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), str(ROOT)]))
+
+
+def is_marker_file(path: Path) -> bool:
+    """Whether the file belongs to the deployment itself and to no secret."""
+    deployment_id, _, rest = path.name.partition("+")
+    return rest.startswith(f"{deployment_id}+")

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from strongroom.config import Settings, StoreSettings
-from strongroom.secrets_stores.guarded import FAILURES, GuardedStore
+from strongroom.secrets_stores.breaker import FAILURES, Breaker
+from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.opening import open_external
 from strongroom.service.placements import ConfiguredStore
 from strongroom.service.wiring import Service
@@ -30,9 +31,9 @@ def relay(openbao: OpenBaoServer) -> Iterator[Relay]:
 
 @pytest.fixture
 def primary(vault_settings: Settings, relay: Relay, deployment_id: str) -> GuardedStore:
-    """OpenBao. Once it is down it is left alone for longer than a test takes."""
+    """OpenBao. Once it is down it is left alone."""
     options = dict(vault_settings.secrets_store.options) | {"vault_addr": f"http://127.0.0.1:{relay.port}", "name": "the-vault"}
-    return GuardedStore(open_external(StoreSettings("vault", options=tuple(options.items())), deployment_id), rest_seconds=600)
+    return GuardedStore(open_external(StoreSettings("vault", options=tuple(options.items())), deployment_id), breaker=Breaker())
 
 
 @pytest.fixture

@@ -41,6 +41,7 @@ from strongroom.metadata.secret import PlacementRow, SecretRow
 from strongroom.secrets_stores.base import About, check_size
 from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.sql import STORE_ID, Place, SqlSecretsStore
+from strongroom.service.store_doubts import StoreDoubts
 from strongroom.service.store_markers import StoreMarkers
 
 WRITE_SECONDS = 20.0
@@ -96,6 +97,12 @@ class Placements:
         self._database, self._sql, self._digest_key, self._deployment_id = database, sql, digest_key, deployment_id
         self._by_id = {each.store_id: each for each in stores}
         self.markers = StoreMarkers(database, deployment_id, stores)
+        self._doubts = StoreDoubts(database, stores) if len(stores) > 1 else None
+        self.store_is_back = threading.Event()
+        """Set when a store answers again."""
+        for each in stores:
+            if each.external is not None:
+                each.external.breaker.listen_for_doubt(lambda in_doubt: None if in_doubt else self.store_is_back.set())
         self._lock, self._pool = threading.Lock(), None  # type: tuple[threading.Lock, ThreadPoolExecutor | None]
         self._known = False
         self.work_left = threading.Event()
@@ -227,12 +234,15 @@ class Placements:
         deadline = Deadline(WRITE_SECONDS)
         with self._database.write(apart=True) as connection:
             rows.announce(connection, locators.items(), now() + int(WRITE_SECONDS * 1_000_000))
+            if self._doubts is not None:
+                self._doubts.hear(connection)
         self.work_left.set()
+        spare = {each.store_id: self._others_answer(self._by_id[each.store_id], self.stores) for each in stores}
 
         def put(store: GuardedStore) -> StrongroomError | None:
             try:
                 seconds = min(deadline.left(), self._by_id[store.store_id].timeout)
-                store.put(locators[store.store_id], values, about, seconds=seconds, spare=len(self.stores) > 1)
+                store.put(locators[store.store_id], values, about, seconds=seconds, spare=spare[store.store_id])
             except (StoreForbidden, Unavailable, ValuesCorrupt) as error:
                 return error
             return None
@@ -266,7 +276,7 @@ class Placements:
         places = self._places(row)
         for number, (store, placement) in enumerate(places, 1):
             try:
-                return self.get(store, placement, row, spare=number < len(places))
+                return self.get(store, placement, row, spare=self._others_answer(store, [each for each, _ in places[number:]]))
             except (Unavailable, ValuesMissing, ValuesCorrupt) as error:
                 doubts.append(error)
         if not doubts:
@@ -278,6 +288,11 @@ class Placements:
                 )
             raise ValuesMissing(f"no store holds version {row.number} of '{row.name}'", hint="restore it from a backup")
         raise min(doubts, key=lambda error: (not isinstance(error, Unavailable), not isinstance(error, ValuesCorrupt)))
+
+    @staticmethod
+    def _others_answer(store: ConfiguredStore, stores: Sequence[ConfiguredStore]) -> bool:
+        """Whether one of the stores beside this one is there and not in doubt, so that this one need not be waited for."""
+        return any(each is not store and (each.external is None or not each.external.breaker.is_in_doubt) for each in stores)
 
     def _places(self, row: SecretRow) -> list[tuple[ConfiguredStore, PlacementRow]]:
         present = {each.store_id: each for each in row.placements if each.state == PRESENT}
@@ -312,7 +327,7 @@ class Placements:
             each.locator: row for row in found for each in row.placements if (each.store_id, each.state) == (store.store_id, PRESENT)
         }
         try:
-            given = first.get_many(list(wanted), seconds=store.timeout)
+            given = first.get_many(list(wanted), seconds=store.timeout, spare=len(self.stores) > 1)
         except StrongroomError:  # each is asked for by itself then, and whoever wants it is told
             return {}
         read = {}

@@ -88,6 +88,7 @@ class Reconciler:
         """Ends the thread, after the call that it makes at the moment, and gives the lease back; without a database it runs out."""
         self._ended.set()
         self._placements.work_left.set()
+        self._placements.store_is_back.set()
         if self._thread is not None:
             self._thread.join()
             with suppress(StrongroomError):
@@ -102,6 +103,7 @@ class Reconciler:
         work, rest = self._placements.work_left, 1.0
         while not self._ended.is_set():
             work.clear()
+            self._placements.store_is_back.clear()
             progress: Progress | None = None
             try:
                 trouble = self._prove()
@@ -119,9 +121,11 @@ class Reconciler:
                 rest = min(2 * rest, REST_SECONDS)
             else:
                 rest = 1.0
-            if self._ended.wait(rest):  # what comes at the same time is done in one pass
+            if trouble is not None and not self._ended.is_set():
+                self._placements.store_is_back.wait(rest)
+            elif self._ended.wait(rest):  # what comes at the same time is done in one pass
                 return
-            if trouble is None:
+            else:
                 work.wait(INTERVAL_SECONDS if progress is not None else LOOK_SECONDS)
 
     def _prove(self) -> StrongroomError | None:

@@ -29,7 +29,7 @@ from strongroom.auth.policy import Role
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated
 from strongroom.db.identifiers import new_id
-from strongroom.errors import InvalidInput, UnderWay, ValuesCorrupt, ValuesMissing, printable
+from strongroom.errors import ConfigurationError, InvalidInput, UnderWay, ValuesCorrupt, ValuesMissing, printable
 from strongroom.metadata import deployment as deployments
 from strongroom.metadata import lease
 from strongroom.metadata.identity import find_workspace, insert_workspace, put_member
@@ -123,6 +123,10 @@ class Recovery:
             notes.execute("CREATE TABLE found (secret TEXT, at INTEGER, store INTEGER, locator TEXT, about TEXT, known INTEGER)")
             for number, store in enumerate(self._stores):
                 self._scan(notes, number, store)
+            if notes.execute("SELECT 1 FROM found GROUP BY locator HAVING count(DISTINCT store) > 1 LIMIT 1").fetchone():
+                raise ConfigurationError(  # a locator is made for one put into one store
+                    "primary and backup secrets store are the same place", hint="recover from one of them alone"
+                )
             (total,) = notes.execute("SELECT count(DISTINCT secret) FROM found").fetchone()
             if not total:
                 raise nothing_found(self._stores, self._lost_id)
@@ -172,7 +176,6 @@ class Recovery:
         self._placements.prepare()
         with self._database.write() as connection:
             to_delete(connection, self._own, now())  # so that the lost database does not count as one that is still used
-        self._placements.markers.prove()
 
     def _scan(self, notes: sqlite3.Connection, number: int, store: ConfiguredStore) -> None:
         """Notes what a store holds, and whether the index knows it. What says nothing of itself is a failure, unless it does."""

@@ -87,6 +87,23 @@ class StoreMarkers:
                 raise _one_place(one, other)
         self.are_set = True
 
+    def try_out(self) -> None:
+        """Makes sure that the stores are different places, as `prove` does, and leaves nothing behind in those without a marker."""
+        own = self._own()
+        if all(each.store_id in own for each in self._stores):
+            self.prove()
+            return
+        for one, other in permutations(self._stores, 2):
+            marker = self._write(one)
+            try:
+                if self._sees(other, marker):
+                    raise _one_place(one, other)
+            finally:
+                assert one.external is not None
+                one.external.delete(marker.locator, seconds=one.timeout)
+                with self._database.write() as connection:
+                    placement.claim(connection, [(marker.store_id, marker.locator)])
+
     def others(self, store: ConfiguredStore) -> list[str]:
         """The locators of markers that other databases put into the store, as far as the index knows, and that are still there."""
         identity = self._find_identity()
@@ -163,19 +180,8 @@ class StoreMarkers:
         for each in known:
             if each.store_id != store.store_id and self._sees(store, each):
                 self._refuse(store, each.store_id)
-        marker = MarkerRow(store.store_id, external.new_locator(self._deployment_id), self._identity)
+        marker = self._write(store)
         pair = marker.store_id, marker.locator
-        with self._database.write() as connection:
-            placement.announce(connection, [pair], now() + int(_PUT_SECONDS * 1_000_000))
-        about = About(
-            deployment_id=self._deployment_id,
-            secret_id=self._deployment_id,
-            name=NAME,
-            scope="workspace",
-            workspace="default",
-        )
-        values = {NAME: "do not delete: by this strongroom tells places apart", "store": store.store_id, "role": store.role}
-        external.put(marker.locator, values, about, seconds=min(store.timeout, _PUT_SECONDS))
         for other in self._stores:
             if other.store_id != store.store_id:
                 with suppress(Unavailable, StoreForbidden):  # it looks for this one when it gets its own
@@ -188,6 +194,20 @@ class StoreMarkers:
             if not placement.claim(connection, [pair]):
                 raise Unavailable(f"{store.store_id} took too long to take its marker", hint="try again")
             rows.insert_marker(connection, marker, now())
+        return marker
+
+    def _write(self, store: ConfiguredStore) -> MarkerRow:
+        """Puts a marker that is announced, as all puts are, and not yet known as one."""
+        external = store.external
+        assert external is not None
+        marker = MarkerRow(store.store_id, external.new_locator(self._deployment_id), self._identity)
+        with self._database.write() as connection:
+            placement.announce(connection, [(marker.store_id, marker.locator)], now() + int(_PUT_SECONDS * 1_000_000))
+        about = About(
+            deployment_id=self._deployment_id, secret_id=self._deployment_id, name=NAME, scope="workspace", workspace="default"
+        )
+        values = {NAME: "do not delete: by this strongroom tells places apart", "store": store.store_id, "role": store.role}
+        external.put(marker.locator, values, about, seconds=min(store.timeout, _PUT_SECONDS))
         return marker
 
     def _refuse(self, store: ConfiguredStore, known_as: str) -> None:

@@ -220,7 +220,7 @@ class Service:
         self.placements.prepare()
         found = [examine(self.deployment.database, each, self.deployment.id) for each in self.placements.stores]
         if all(each.is_fine for each in found):
-            self.placements.markers.prove()
+            self.placements.markers.try_out()
             if take_over:
                 self.placements.markers.take_over()
                 self.placements.work_left.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from sqlalchemy import func, select
 from strongroom.config import Settings
 from strongroom.db.tables import copies, deletions, intents, placements, sql_values
 from strongroom.secrets_stores.base import SecretsStore, is_own
+from strongroom.secrets_stores.breaker import Breaker
 from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.memory import MemorySecretsStore, Shelf
 from strongroom.service.placements import WRITE_SECONDS, ConfiguredStore
@@ -26,7 +28,7 @@ PAST_ALL_DEADLINES = WRITE_SECONDS + MARGIN_SECONDS + 1
 
 def guarded(store: SecretsStore) -> GuardedStore:
     """Asked three times, without pauses, and never left alone: so that tests are quick, and say what they mean."""
-    return GuardedStore(store, sleep=lambda _: None, rest_seconds=0)
+    return GuardedStore(store, sleep=lambda _: None, breaker=Breaker(failures=math.inf))
 
 
 class World:

@@ -5,8 +5,8 @@ from sqlalchemy import BigInteger, Column, ForeignKey
 
 from strongroom.db.tables import exact
 
-revision = "0010"
-down_revision = "0009"
+revision = "0011"
+down_revision = "0010"
 
 
 def upgrade() -> None:

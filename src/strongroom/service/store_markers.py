@@ -15,6 +15,7 @@ from itertools import permutations
 from typing import TYPE_CHECKING
 
 from strongroom.config import PREFIX
+from strongroom.connectors.deadline import Deadline
 from strongroom.db.clock import now
 from strongroom.db.engine import Database
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, TooLarge, Unavailable, ValuesCorrupt, ValuesMissing
@@ -119,6 +120,10 @@ class StoreMarkers:
                         rows.forget_marker(connection, marker.store_id, marker.locator)
         return found
 
+    def is_of_another(self, values: Mapping[str, str]) -> bool:
+        """Whether these values are a marker of another database. One of this database that came late is nobody's."""
+        return is_marker(values) and values.get("database") != self._find_identity()
+
     def note(self, store: ConfiguredStore, locator: str) -> None:
         """Remembers a marker of another database that a scan has found."""
         with self._database.write() as connection:
@@ -201,13 +206,19 @@ class StoreMarkers:
         external = store.external
         assert external is not None
         marker = MarkerRow(store.store_id, external.new_locator(self._deployment_id), self._identity)
+        deadline = Deadline(_PUT_SECONDS)
         with self._database.write() as connection:
             placement.announce(connection, [(marker.store_id, marker.locator)], now() + int(_PUT_SECONDS * 1_000_000))
         about = About(
             deployment_id=self._deployment_id, secret_id=self._deployment_id, name=NAME, scope="workspace", workspace="default"
         )
-        values = {NAME: "do not delete: by this strongroom tells places apart", "store": store.store_id, "role": store.role}
-        external.put(marker.locator, values, about, seconds=min(store.timeout, _PUT_SECONDS))
+        values = {
+            NAME: "do not delete: by this strongroom tells places apart",
+            "store": store.store_id,
+            "role": store.role,
+            "database": marker.database,
+        }
+        external.put(marker.locator, values, about, seconds=min(store.timeout, deadline.left()))
         return marker
 
     def _refuse(self, store: ConfiguredStore, known_as: str) -> None:

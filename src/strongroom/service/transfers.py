@@ -32,7 +32,6 @@ from strongroom.models.job import BackUpSecrets, JobFailure, JobReport, RestoreS
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.copies import Copies
 from strongroom.service.placements import ConfiguredStore, Placements
-from strongroom.service.store_markers import is_marker
 
 PAGE = 64
 AT_ONCE = 16
@@ -254,7 +253,10 @@ class Transfers:
             state.failures.append(JobFailure(name="", id="", error=error))
 
     def _look_at_unknown(self, store: ConfiguredStore, locator: str) -> str:
-        """`marker` or `extra`; nothing if it is gone. What a scan tells may be old: some back ends' lists are behind."""
+        """Returns `marker` for one of another database, else `extra`; nothing if it is gone.
+
+        What a scan tells may be old: some back ends' lists are behind.
+        """
         if store.external is None:
             with self._database.read() as connection:
                 return "extra" if self._sql.holds(connection, locator) else ""
@@ -264,7 +266,7 @@ class Transfers:
             return ""
         except (ValuesCorrupt, StoreForbidden):
             return "extra"
-        return "marker" if is_marker(values) else "extra"
+        return "marker" if self._placements.markers.is_of_another(values) else "extra"
 
     def _locators(self, store: ConfiguredStore) -> Iterator[list[str]]:
         if store.external is not None:

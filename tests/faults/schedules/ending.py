@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import func, select
 
@@ -109,6 +109,25 @@ def compare(service: Service) -> list[str]:
     return wrong + [f"version {number} of {secret} is known to {count} stores" for secret, number, count in pairs if count != wanted]
 
 
+def redundancy(database: Database, stores: Sequence[str]) -> list[str]:
+    """Each kept version is, in each store, either placed (or emptied on purpose) or behind. What is not so, in words."""
+    with database.snapshot() as connection:
+        kept = [tuple(row) for row in connection.execute(select(versions.c.secret_id, versions.c.number))]
+        placed, owed = (
+            {tuple(row) for row in connection.execute(select(table.c.secret_id, table.c.number, table.c.store_id))}
+            for table in (placements, copies)
+        )
+    wrong = []
+    for version in kept:
+        for store in stores:
+            here, behind = (*version, store) in placed, (*version, store) in owed
+            if here is behind:
+                wrong.append(
+                    f"version {version[1]} of {version[0]} is {'placed and' if here else 'not placed and not'} behind in {store}"
+                )
+    return wrong
+
+
 def move_away(service: Service, later: Callable[[], None]) -> list[str]:
     """Moves everything into the backup; the primary stays empty of it. What is not so, in words."""
     if len(service.placements.stores) < 2:
@@ -128,6 +147,25 @@ def emptied(database: Database) -> Emptied:
             select(placements.c.secret_id, placements.c.number, placements.c.store_id).where(placements.c.state == EMPTIED)
         )
         return {(row.secret_id, row.number, row.store_id) for row in rows}
+
+
+def placed_twice(database: Database) -> list[list[str]]:
+    """The locators of each version that both stores hold, in the order of the stores' ids."""
+    with database.snapshot() as connection:
+        rows = connection.execute(
+            select(placements.c.secret_id, placements.c.number, placements.c.locator)
+            .where(placements.c.state == PRESENT)
+            .order_by(placements.c.secret_id, placements.c.number, placements.c.store_id)
+        ).all()
+    found: dict[tuple[str, int], list[str]] = {}
+    for secret_id, number, locator in rows:
+        found.setdefault((secret_id, number), []).append(locator)
+    return [locators for locators in found.values() if len(locators) == 2]
+
+
+def repair(service: Service) -> None:
+    """A deep verification that mends what it finds."""
+    transfers_of(service).run(VerifySecrets(deep=True, repair=True), State(), lambda _: None)
 
 
 def all_versions(database: Database) -> set[tuple[str, int]]:

@@ -27,6 +27,8 @@ _SHOWN = (
     "crash loops",
     "hung workers",
     "killed main processes",
+    "lost values",
+    "refused jobs",
     "undecided",
 )
 

@@ -27,7 +27,7 @@ from strongroom.errors import (
 from strongroom.metadata import placement
 from strongroom.metadata.placement import PRESENT, Version
 from strongroom.metadata.secret import PlacementRow, SecretRow
-from strongroom.metadata.version import FIRST, VersionIndex, count_versions
+from strongroom.metadata.version import FIRST, VersionIndex, count_versions, find_by_digest
 from strongroom.models.job import BackUpSecrets, JobFailure, JobReport, RestoreSecrets, VerifySecrets
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.copies import Copies
@@ -241,7 +241,12 @@ class Transfers:
             self._fail(state, self._placements.markers.other_database(store, locator).message)
         may_delete = request.repair and not others and self._unproved is None
         for (locator,) in seen.execute("SELECT locator FROM extra ORDER BY locator").fetchall():
-            mended = ", to be deleted" if may_delete and self._remove(store, locator) else ""
+            mended = ""
+            if may_delete:
+                is_last = self._may_be_last(store, locator)
+                mended = ", kept: a version that cannot be read has these values" if is_last else ", to be deleted"
+                if not is_last and not self._remove(store, locator):
+                    mended = ""
             self._fail(state, f"extra: {locator} in {store.store_id}{mended}")
         seen.execute("DELETE FROM extra")
 
@@ -267,6 +272,24 @@ class Transfers:
         except (ValuesCorrupt, StoreForbidden):
             return "extra"
         return "marker" if self._placements.markers.is_of_another(values) else "extra"
+
+    def _may_be_last(self, store: ConfiguredStore, locator: str) -> bool:
+        """Whether what lies there are values of a kept version that no store gives."""
+        if store.external is None:
+            return False  # sealed for a version and a locator, so they are of no use for another one
+        try:
+            values = store.external.get(locator, seconds=store.timeout)
+        except (ValuesMissing, ValuesCorrupt):
+            return False
+        with self._database.read() as connection:
+            same = find_by_digest(connection, self._placements.digest(values))
+            found = [row for version in same if (row := self._versions.find(connection, version)) is not None]
+        for row in found:
+            try:
+                self._placements.fetch(row)
+            except StrongroomError:
+                return True
+        return False
 
     def _locators(self, store: ConfiguredStore) -> Iterator[list[str]]:
         if store.external is not None:

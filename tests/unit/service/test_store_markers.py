@@ -396,6 +396,28 @@ def test_the_only_copy_is_not_forgotten(local_settings: Settings) -> None:
     world.service.close()
 
 
+def test_the_last_copy_is_not_extra(local_settings: Settings) -> None:
+    """Values that nothing names, of a version whose own ones are lost, are kept; once it can be read they go."""
+    shelf = Shelf("one")
+    world = World(local_settings, shelf)
+    made = world.alice.create("s", {"k": ONE})
+    (locator,) = world.locators_on(shelf)
+    item = shelf._items[locator]
+    store = MemorySecretsStore(world.service.deployment.id, shelf)
+    extra = store.new_locator(made.id)
+    store.put(extra, {"k": ONE}, item.about, seconds=1)
+    del shelf._items[locator]
+    report = run(world.service, VerifySecrets(repair=True))
+    assert any("kept" in each.error for each in report.failures)
+    world.reconcile()
+    assert world.locators_on(shelf) == [extra]
+    shelf._items[locator] = item
+    run(world.service, VerifySecrets(repair=True))
+    world.reconcile()
+    assert world.locators_on(shelf) == [locator]
+    world.service.close()
+
+
 def test_markers_are_no_secrets(local_settings: Settings) -> None:
     """They are neither counted nor left over, cost a write nothing once they are there, and are put again only if they are gone."""
     primary, backup = Shelf("primary"), Shelf("backup")

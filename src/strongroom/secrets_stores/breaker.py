@@ -16,7 +16,10 @@ DOUBT_SECONDS = 1.0
 """A call that takes longer than this, while no other one is answered, puts the store in doubt."""
 
 PROBE_SECONDS = (0.5, 0.5, 0.5, 0.5, 0.5, 3.0)
-"""How long probes may take, in turn. Most are short, so that the end of an outage is noticed soon; a slow login needs a long one."""
+"""How long probes may take, in turn: at least twice as long as calls took lately.
+
+Most are short, so that the end of an outage is noticed soon; a slow login needs a long one.
+"""
 
 PAUSE_SECONDS = 0.25
 """The time between two probes."""
@@ -50,7 +53,7 @@ class Breaker:
         self._is_in_doubt = self._is_probing = False
         self._calls: dict[int, float] = {}
         self._numbers = itertools.count()
-        self._last_answer = clock()
+        self._last_answer, self._latency = clock(), 0.0
         self._held_until = self._hold = 0.0
         self._held_since = -math.inf
         self._ended = threading.Event()
@@ -96,9 +99,10 @@ class Breaker:
         finally:
             self._calls.pop(number, None)
 
-    def answered(self, *, write: bool = False) -> None:
-        """The back end gave an answer, be it a refusal."""
+    def answered(self, *, seconds: float = 0.0, write: bool = False) -> None:
+        """The back end gave an answer, be it a refusal, after so many seconds."""
         self._last_answer = self._clock()
+        self._latency = max(seconds, 0.9 * self._latency)
         if write:
             self._hold = 0.0
         if self._failures or self._is_in_doubt:
@@ -146,7 +150,7 @@ class Breaker:
                 return
             for listener in self._doubt_listeners:
                 listener(True)
-            if probe(seconds):
+            if probe(max(seconds, min(PROBE_SECONDS[-1], 2 * self._latency))):
                 with self._lock:
                     self._is_probing = False
                 self.answered()
@@ -154,6 +158,9 @@ class Breaker:
                     listener(False)
                 return
             with self._lock:
+                if not self._is_in_doubt:  # a call was answered meanwhile
+                    self._is_probing = False
+                    return
                 was_closed, self._failures = self.is_closed, self._most
             if was_closed:
                 self._tell(False)

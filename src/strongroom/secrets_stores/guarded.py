@@ -125,10 +125,10 @@ class GuardedStore:
                     raise
                 self._sleep(pause)
             except StrongroomError:
-                self.breaker.answered()
+                self.breaker.answered(seconds=began - deadline.remaining())
                 raise
             else:
-                self.breaker.answered(write=write)
+                self.breaker.answered(seconds=began - deadline.remaining(), write=write)
                 return result
         raise AssertionError("the last attempt returns or raises")
 

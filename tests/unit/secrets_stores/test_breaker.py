@@ -112,6 +112,26 @@ def test_a_failed_probe_means_down_and_an_answered_one_up(clock: Clock) -> None:
     assert False in told
 
 
+def test_a_slow_store_is_not_down(clock: Clock) -> None:
+    """A probe has time for twice what calls took, and one without an answer says nothing once a call was answered."""
+    given = list[float]()
+    probes = Probes()
+
+    def probe(seconds: float) -> bool:
+        given.append(seconds)
+        return probes(seconds)
+
+    breaker = Breaker(probe, clock)
+    breaker.answered(seconds=0.9)
+    breaker.doubt()
+    probes.wait_for(1)
+    breaker.answered(seconds=0.9)
+    probes.give(False)
+    _wait(lambda: not breaker._is_probing)
+    assert (breaker.is_closed, breaker.admit(spare=True)) == (True, True)
+    assert given == [pytest.approx(1.8)]
+
+
 def test_a_store_that_answers_probes_but_no_writes_gets_few(clock: Clock) -> None:
     """Each time that writes fail again after a good probe it gets none for longer; a write that is answered ends that."""
     breaker = Breaker(None, clock)

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from strongroom.errors import ValuesCorrupt, ValuesMissing
-from strongroom.secrets_stores.base import About, Capabilities, Found
+from strongroom.secrets_stores.base import MARKER_ID, About, Capabilities, Found
 from strongroom.secrets_stores.custom import BaseSecretsStore, SecretsStoreConfiguration, SecretsStoreType
 
 ROOT = Path(__file__).parents[2]
@@ -111,5 +111,4 @@ def python_path() -> str:
 
 def is_marker_file(path: Path) -> bool:
     """Whether the file belongs to the deployment itself and to no secret."""
-    deployment_id, _, rest = path.name.partition("+")
-    return rest.startswith(f"{deployment_id}+")
+    return path.name.split("+")[1] == MARKER_ID

@@ -32,6 +32,9 @@ STORE_ERRORS = (ValuesMissing, StoreForbidden, Unavailable, ValuesCorrupt)
 MAX_LOCATOR_LENGTH = 255
 """Of a locator, and of a store's id: both are ASCII, and columns of the index."""
 
+MARKER_ID = "ffffffff-ffff-7fff-bfff-ffffffffffff"
+"""Stands in the place of a secret's id in the locators of markers. It comes after all secrets in a list."""
+
 _NUMBER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 
 
@@ -169,7 +172,7 @@ class Introspective(Protocol):
 
 def is_own(about: About) -> bool:
     """Whether an object belongs to the deployment itself and to no secret: a marker, or what a trial of the store has left."""
-    return about.secret_id == about.deployment_id
+    return about.secret_id in (about.deployment_id, MARKER_ID)
 
 
 def texts_of(about: About) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Markers: small objects in the secrets stores, by which places and databases are told apart.
 
 Addresses cannot do that: one place may have several names (`127.0.0.1` and `localhost`, two DNS names, a replicated cluster). So
-each database puts a marker of its own into each store, at a fresh locator below the deployment's own id, where no secret is. Two
+each database puts a marker of its own into each store, at a fresh locator made for an id that no secret has. Two
 stores that find each other's marker are one place. A marker of the same deployment that this database did not put there tells of
 another database with the same id: a copy, or the original of which this one is a copy.
 """
@@ -22,7 +22,7 @@ from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomErro
 from strongroom.metadata import placement
 from strongroom.metadata import store_marker as rows
 from strongroom.metadata.store_marker import MarkerRow
-from strongroom.secrets_stores.base import About
+from strongroom.secrets_stores.base import MARKER_ID, About
 
 if TYPE_CHECKING:
     from strongroom.service.placements import ConfiguredStore
@@ -205,13 +205,11 @@ class StoreMarkers:
         """Puts a marker that is announced, as all puts are, and not yet known as one."""
         external = store.external
         assert external is not None
-        marker = MarkerRow(store.store_id, external.new_locator(self._deployment_id), self._identity)
+        marker = MarkerRow(store.store_id, external.new_locator(MARKER_ID), self._identity)
         deadline = Deadline(_PUT_SECONDS)
         with self._database.write() as connection:
             placement.announce(connection, [(marker.store_id, marker.locator)], now() + int(_PUT_SECONDS * 1_000_000))
-        about = About(
-            deployment_id=self._deployment_id, secret_id=self._deployment_id, name=NAME, scope="workspace", workspace="default"
-        )
+        about = About(deployment_id=self._deployment_id, secret_id=MARKER_ID, name=NAME, scope="workspace", workspace="default")
         values = {
             NAME: "do not delete: by this strongroom tells places apart",
             "store": store.store_id,
@@ -254,7 +252,7 @@ class StoreMarkers:
         external, seconds = store.external, min(store.timeout, _SECONDS)
         assert external is not None
         with suppress(ValuesMissing):
-            external.get(external.new_locator(self._deployment_id), seconds=seconds)
+            external.get(external.new_locator(MARKER_ID), seconds=seconds)
         try:
             return is_marker(external.get(marker.locator, seconds=seconds))
         except ValuesMissing:

@@ -78,7 +78,7 @@ class StoreMarkers:
         for store in self._stores:
             marker = own.get(store.store_id)
             if marker is not None and not self._sees(store, marker):  # the store was emptied, or restored
-                with self._database.write() as connection:
+                with self._database.write(apart=True) as connection:
                     rows.forget_marker(connection, marker.store_id, marker.locator)
                 marker = None
             if marker is None:
@@ -102,7 +102,7 @@ class StoreMarkers:
             finally:
                 assert one.external is not None
                 one.external.delete(marker.locator, seconds=one.timeout)
-                with self._database.write() as connection:
+                with self._database.write(apart=True) as connection:
                     placement.claim(connection, [(marker.store_id, marker.locator)])
 
     def others(self, store: ConfiguredStore) -> list[str]:
@@ -116,7 +116,7 @@ class StoreMarkers:
                 if self._sees(store, marker):
                     found.append(marker.locator)
                 else:
-                    with self._database.write() as connection:
+                    with self._database.write(apart=True) as connection:
                         rows.forget_marker(connection, marker.store_id, marker.locator)
         return found
 
@@ -126,7 +126,7 @@ class StoreMarkers:
 
     def note(self, store: ConfiguredStore, locator: str) -> None:
         """Remembers a marker of another database that a scan has found."""
-        with self._database.write() as connection:
+        with self._database.write(apart=True) as connection:
             rows.forget_marker(connection, store.store_id, locator)
             rows.insert_marker(connection, MarkerRow(store.store_id, locator, ""), now())
 
@@ -138,7 +138,7 @@ class StoreMarkers:
         count = 0
         for store in self._stores:
             for locator in {*self.others(store), *self._unknown(store)}:
-                with self._database.write() as connection:
+                with self._database.write(apart=True) as connection:
                     rows.forget_marker(connection, store.store_id, locator)
                     placement.to_delete(connection, [(store.store_id, locator)], now())
                 count += 1
@@ -191,11 +191,11 @@ class StoreMarkers:
             if other.store_id != store.store_id:
                 with suppress(Unavailable, StoreForbidden):  # it looks for this one when it gets its own
                     if self._sees(other, marker):
-                        with self._database.write() as connection:
+                        with self._database.write(apart=True) as connection:
                             if placement.claim(connection, [pair]):
                                 placement.to_delete(connection, [pair], now())
                         raise _one_place(store, other)
-        with self._database.write() as connection:
+        with self._database.write(apart=True) as connection:
             if not placement.claim(connection, [pair]):
                 raise Unavailable(f"{store.store_id} took too long to take its marker", hint="try again")
             rows.insert_marker(connection, marker, now())
@@ -207,7 +207,7 @@ class StoreMarkers:
         assert external is not None
         marker = MarkerRow(store.store_id, external.new_locator(MARKER_ID), self._identity)
         deadline = Deadline(_PUT_SECONDS)
-        with self._database.write() as connection:
+        with self._database.write(apart=True) as connection:
             placement.announce(connection, [(marker.store_id, marker.locator)], now() + int(_PUT_SECONDS * 1_000_000))
         about = About(deployment_id=self._deployment_id, secret_id=MARKER_ID, name=NAME, scope="workspace", workspace="default")
         values = {

@@ -127,8 +127,8 @@ class InjectedDatabase(Database):
     injector: Injector
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        with self.injector.transaction(), super().write() as connection:
+    def write(self, *, apart: bool = False) -> Iterator[Connection]:
+        with self.injector.transaction(), super().write(apart=apart) as connection:
             yield connection
 
 

@@ -21,7 +21,7 @@ class MarkerRow(NamedTuple):
 
 
 def database_identity(connection: Connection, deployment_id: str) -> str:
-    """Tells this database from a copy of it: 64 characters that stay the same while the database stays where it is.
+    """Tells this database from a copy of it: 32 characters that stay the same while the database stays where it is.
 
     A copied SQLite file is another file; a restored dump is another database of PostgreSQL. Copies that the database server itself
     cannot tell apart (snapshots of whole volumes; dumps in MySQL under the same name) have one identity.
@@ -37,7 +37,7 @@ def database_identity(connection: Connection, deployment_id: str) -> str:
             where = f"{where} {cluster}"
     else:
         where = str(connection.execute(text("SELECT database()")).scalar())
-    return hashlib.sha256(f"{deployment_id}\0{dialect}\0{where}".encode()).hexdigest()
+    return hashlib.sha256(f"{deployment_id}\0{dialect}\0{where}".encode()).hexdigest()[:32]
 
 
 def list_markers(connection: Connection) -> Sequence[MarkerRow]:

@@ -15,7 +15,7 @@ from strongroom.connectors.deadline import Deadline
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.identifiers import new_id
-from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable, ValuesCorrupt
+from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, TooLarge, Unavailable, ValuesCorrupt
 from strongroom.metadata import lease, placement
 from strongroom.metadata.version import FIRST, VersionIndex
 from strongroom.service.copies import Copies
@@ -138,7 +138,7 @@ class Reconciler:
                 self._placements.markers.prove()
             except ConfigurationError as error:
                 return error
-            except (StoreForbidden, Unavailable, ValuesCorrupt):
+            except (StoreForbidden, TooLarge, Unavailable, ValuesCorrupt):
                 return None  # of a store: the next pass tries again
             self._proved = True
         return None

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from strongroom.service.placements import ConfiguredStore
 
 NAME = "strongroom-marker"
-"""The name in the description of a marker, and the key of its values that says what it is."""
+"""The name in the description of a marker, and the key of its values that has the identity of its database."""
 
 _SECONDS = 5.0
 _PUT_SECONDS = 20.0
@@ -122,7 +122,7 @@ class StoreMarkers:
 
     def is_of_another(self, values: Mapping[str, str]) -> bool:
         """Whether these values are a marker of another database. One of this database that came late is nobody's."""
-        return is_marker(values) and values.get("database") != self._find_identity()
+        return is_marker(values) and values[NAME] != self._find_identity()
 
     def note(self, store: ConfiguredStore, locator: str) -> None:
         """Remembers a marker of another database that a scan has found."""
@@ -210,12 +210,7 @@ class StoreMarkers:
         with self._database.write(apart=True) as connection:
             placement.announce(connection, [(marker.store_id, marker.locator)], now() + int(_PUT_SECONDS * 1_000_000))
         about = About(deployment_id=self._deployment_id, secret_id=MARKER_ID, name=NAME, scope="workspace", workspace="default")
-        values = {
-            NAME: "do not delete: by this strongroom tells places apart",
-            "store": store.store_id,
-            "role": store.role,
-            "database": marker.database,
-        }
+        values = {NAME: marker.database, "role": store.role}  # small: some stores take little
         external.put(marker.locator, values, about, seconds=min(store.timeout, deadline.left()))
         return marker
 

@@ -20,6 +20,7 @@ from strongroom.errors import (
     JobFailed,
     StoreForbidden,
     StrongroomError,
+    TooLarge,
     Unavailable,
     ValuesCorrupt,
     ValuesMissing,
@@ -106,7 +107,7 @@ class Transfers:
         self._unproved = None
         try:
             self._placements.markers.prove()
-        except (Unavailable, StoreForbidden, ValuesCorrupt) as error:
+        except (Unavailable, StoreForbidden, ValuesCorrupt, TooLarge) as error:
             self._unproved = error
         if not state.total:
             with self._database.read() as connection:

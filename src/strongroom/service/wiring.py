@@ -194,7 +194,8 @@ class Service:
         told = check_at_start(self.deployment.database, self.placements.stores, self.deployment.id)
         warnings = [f"{silent.message}; serving without it" for silent in told]
         if not told:
-            self.placements.markers.prove()
+            with suppress(Unavailable):  # it answered a moment ago: the reconciler looks again
+                self.placements.markers.prove()
         warnings += self._warn_of_other_databases()
         wanted = self.deployment.settings.keep_versions
         if (kept := self.placements.keep(wanted)) < wanted:

@@ -170,6 +170,11 @@ class Introspective(Protocol):
         """The least that has to be allowed at this location, in the back end's own words, to be copied. No back end is asked."""
 
 
+def is_marker_at(locator: str) -> bool:
+    """Whether a locator was made for a marker, as far as it shows the id that it was made for. Those of all our stores do."""
+    return MARKER_ID in locator or MARKER_ID.replace("-", "") in locator
+
+
 def is_own(about: About) -> bool:
     """Whether an object belongs to the deployment itself and to no secret: a marker, or what a trial of the store has left."""
     return about.secret_id in (about.deployment_id, MARKER_ID)

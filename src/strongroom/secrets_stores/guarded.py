@@ -14,7 +14,16 @@ from typing import TypeVar
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.identifiers import new_id
 from strongroom.errors import StrongroomError, Unavailable
-from strongroom.secrets_stores.base import About, Capabilities, Found, Introspective, ListsDeployments, ReadsMany, SecretsStore
+from strongroom.secrets_stores.base import (
+    About,
+    Capabilities,
+    Found,
+    Introspective,
+    ListsDeployments,
+    ReadsMany,
+    SecretsStore,
+    is_marker_at,
+)
 from strongroom.secrets_stores.breaker import Breaker
 
 ATTEMPTS = 3
@@ -80,9 +89,12 @@ class GuardedStore:
         """See `SecretsStore.delete`."""
         self._call(lambda left: self.inner.delete(locator, seconds=left), seconds)
 
-    def scan(self, *, seconds: float) -> Iterator[Sequence[Found]]:
-        """See `SecretsStore.scan`. Not repeated: whoever scans begins anew."""
-        return self.inner.scan(seconds=seconds)
+    def scan(self, *, seconds: float, markers: bool = False) -> Iterator[Sequence[Found]]:
+        """See `SecretsStore.scan`. Not repeated: the caller begins again. Finds no markers, unless they are asked for."""
+        for page in self.inner.scan(seconds=seconds):
+            found = page if markers else [each for each in page if not is_marker_at(each.locator)]
+            if found:
+                yield found
 
     def deployments(self, *, seconds: float) -> list[str] | None:
         """The ids of the deployments that have values there, if the store can tell."""

@@ -180,7 +180,7 @@ class Recovery:
     def _scan(self, notes: sqlite3.Connection, number: int, store: ConfiguredStore) -> None:
         """Notes what a store holds, and whether the index knows it. What says nothing of itself is a failure, unless it does."""
         assert store.external is not None
-        for page in store.external.scan(seconds=max(store.timeout, _SECONDS)):
+        for page in store.external.scan(seconds=max(store.timeout, _SECONDS), markers=True):
             with self._database.read() as connection:
                 known = named_locators(connection, [found.locator for found in page])
             for found in page:

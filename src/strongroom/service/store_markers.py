@@ -155,7 +155,7 @@ class StoreMarkers:
     def _unknown(self, store: ConfiguredStore) -> Iterator[str]:
         external = store.external
         assert external is not None
-        for page in external.scan(seconds=max(store.timeout, 30)):
+        for page in external.scan(seconds=max(store.timeout, 30), markers=True):
             locators = [each.locator for each in page]
             with self._database.read() as connection:
                 known = placement.named_locators(connection, locators)

@@ -294,7 +294,7 @@ class Transfers:
 
     def _locators(self, store: ConfiguredStore) -> Iterator[list[str]]:
         if store.external is not None:
-            for page in store.external.scan(seconds=max(store.timeout, 30)):
+            for page in store.external.scan(seconds=max(store.timeout, 30), markers=True):
                 yield [found.locator for found in page]
             return
         after = ""

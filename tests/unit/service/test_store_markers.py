@@ -356,7 +356,7 @@ def test_a_store_that_was_emptied_gets_its_marker_back(opened: Open, place: str)
     made = alice.create("s", {"k": ONE})
     backup = service.placements.stores[1].external
     assert backup is not None
-    for locator in [each.locator for page in backup.scan(seconds=2) for each in page]:
+    for locator in [each.locator for page in backup.scan(seconds=2, markers=True) for each in page]:
         backup.delete(locator, seconds=2)
     assert run(service, BackUpSecrets()).done == 1
     assert run(service, VerifySecrets(deep=True)).failures == []

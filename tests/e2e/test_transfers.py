@@ -20,7 +20,7 @@ from strongroom.config import PREFIX, read_settings
 from strongroom.redaction import SecretText
 from tests.callers import Caller
 from tests.canary import CANARY, holds_canary
-from tests.fakes.folder_store import folder_variables, python_path
+from tests.fakes.folder_store import folder_variables, is_marker_file, python_path
 from tests.servers.strongroom import PASSWORD, StrongroomServer
 
 from .conftest import BIN, CommandLine
@@ -65,7 +65,7 @@ def files(tmp_path: Path, store: Path, transport: str, variables: dict[str, str]
     if transport == "embedded":
         for name, text in variables.items():
             monkeypatch.setenv(f"{PREFIX}{name}", text)
-    return lambda: [path for path in (tmp_path / "backup").rglob("[!.]*") if path.is_file()]
+    return lambda: [path for path in (tmp_path / "backup").rglob("[!.]*") if path.is_file() and not is_marker_file(path)]
 
 
 def fill(names: int) -> None:

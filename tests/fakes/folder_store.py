@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from strongroom.errors import ValuesCorrupt, ValuesMissing
-from strongroom.secrets_stores.base import About, Capabilities, Found
+from strongroom.secrets_stores.base import MARKER_ID, About, Capabilities, Found
 from strongroom.secrets_stores.custom import BaseSecretsStore, SecretsStoreConfiguration, SecretsStoreType
 
 ROOT = Path(__file__).parents[2]
@@ -107,3 +107,8 @@ def folder_variables(folder: Path, role: str = "SECRETS_STORE", gate: Path | Non
 def python_path() -> str:
     """A value of PYTHONPATH with which other processes find these tests."""
     return os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH", ""), str(ROOT)]))
+
+
+def is_marker_file(path: Path) -> bool:
+    """Whether the file belongs to the deployment itself and to no secret."""
+    return path.name.split("+")[1] == MARKER_ID

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from strongroom.config import Settings, StoreSettings
-from strongroom.secrets_stores.guarded import FAILURES, GuardedStore
+from strongroom.secrets_stores.breaker import FAILURES, Breaker
+from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.opening import open_external
-from strongroom.service.placements import Configured
+from strongroom.service.placements import ConfiguredStore
 from strongroom.service.wiring import Service
 from tests.canary import CANARY
 from tests.fakes.relay import Relay
@@ -30,9 +31,9 @@ def relay(openbao: OpenBaoServer) -> Iterator[Relay]:
 
 @pytest.fixture
 def primary(vault_settings: Settings, relay: Relay, deployment_id: str) -> GuardedStore:
-    """OpenBao. Once it is down it is left alone for longer than a test takes."""
+    """OpenBao. Once it is down it is left alone."""
     options = dict(vault_settings.secrets_store.options) | {"vault_addr": f"http://127.0.0.1:{relay.port}", "name": "the-vault"}
-    return GuardedStore(open_external(StoreSettings("vault", options=tuple(options.items())), deployment_id), rest_seconds=600)
+    return GuardedStore(open_external(StoreSettings("vault", options=tuple(options.items())), deployment_id), breaker=Breaker())
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def deployment_id(local_settings: Settings) -> str:
 @pytest.fixture
 def person(local_settings: Settings, primary: GuardedStore) -> Iterator[Person]:
     """Whoever uses a deployment whose backup store is its database."""
-    stores = [Configured("primary", "vault", 1, primary), Configured("backup", "sql", 1, None)]
+    stores = [ConfiguredStore("primary", "vault", 1, primary), ConfiguredStore("backup", "sql", 1, None)]
     service = Service(local_settings, lambda settings, deployment_id: stores)
     yield Person(service, service.local_actor)
     service.close()

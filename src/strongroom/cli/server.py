@@ -23,17 +23,23 @@ def server() -> None:
 
 @server.command("check-stores", cls=Command)
 @click.option("--policy", is_flag=True, help="Show just what has to be allowed, to be copied.")
+@click.option(
+    "--take-over", is_flag=True, help="Take the stores over from other databases of this deployment, none of which is used any more."
+)
 @output_option
-def check_stores(policy: bool, output: str | None) -> None:
+def check_stores(policy: bool, take_over: bool, output: str | None) -> None:
     """Try out the configured secrets stores: log in, write, read, list and delete.
 
     What is written is deleted again, and holds nothing secret. Where something is refused, the least that has to be allowed is shown.
-    The exit status is 1 if a store does not do all that strongroom needs.
+    The exit status is 1 if a store does not do all that strongroom needs, or if primary and backup are one place.
+
+    After a database was moved or restored, nothing is deleted in its stores, because another copy of it might still use them.
+    Use --take-over when none does.
     """
     from strongroom.client.administration import examine_stores
     from strongroom.config import read_settings
 
-    found = examine_stores(read_settings())
+    found = examine_stores(read_settings(), take_over=take_over)
     if output:
         show_data([_examination(each) for each in found], output)
     elif policy:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from strongroom.service.stores import Examination
 
 
-def examine_stores(settings: Settings) -> list[Examination]:
-    """How the configured secrets stores show themselves; see `service.stores.examine`."""
+def examine_stores(settings: Settings, *, take_over: bool = False) -> list[Examination]:
+    """How the configured secrets stores show themselves; see `Service.examine_stores`."""
     transport = LocalTransport(settings)
     try:
-        return transport.service().examine_stores()
+        return transport.service().examine_stores(take_over=take_over)
     finally:
         transport.close()
 

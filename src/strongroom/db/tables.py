@@ -212,6 +212,17 @@ copies = Table(
     sqlite_with_rowid=False,
 )
 
+store_markers = Table(
+    "store_markers",
+    metadata,
+    # Objects in stores by which places are told apart, and databases: `database` says which one put it there.
+    Column("store_id", exact(255), ForeignKey("stores.id"), primary_key=True),
+    Column("locator", exact(255), primary_key=True),
+    Column("database", exact(64), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 leases = Table(
     "leases",
     metadata,

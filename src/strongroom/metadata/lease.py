@@ -7,6 +7,7 @@ that has ended.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
@@ -59,6 +60,16 @@ def holder_of(connection: Connection, name: str, seconds: int) -> str | None:
     return None if row is None or row.is_free(database_time(connection), seconds) else row.holder
 
 
+def held_by_others(connection: Connection, names: Sequence[str], holder: str, seconds: int) -> set[str]:
+    """Returns which of these leases, whose length is `seconds`, another holder has. One query while there are none."""
+    query = select(leases.c.name, leases.c.holder, leases.c.until, leases.c.process).where(
+        leases.c.name.in_(names), leases.c.holder != holder
+    )
+    found = {row.name: _Row(row.holder, row.until, row.process or "") for row in connection.execute(query)}
+    now = database_time(connection) if found else 0
+    return {name for name, row in found.items() if not row.is_free(now, seconds)}
+
+
 def note(connection: Connection, name: str, text: str) -> None:
     """Keeps a text of up to 36 characters under a name that is no lease's."""
     if connection.execute(update(leases).where(leases.c.name == name).values(holder=text)).rowcount == 0:
@@ -77,6 +88,7 @@ def _find(connection: Connection, name: str) -> _Row | None:
 
 
 _SELECT = select(leases.c.holder, leases.c.until, leases.c.process).where(leases.c.name == bindparam("of"))
+
 _TAKE = (
     update(leases)
     .where(leases.c.name == bindparam("of"), leases.c.holder == bindparam("was"), leases.c.until == bindparam("ended"))

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, and_, bindparam, delete, func, insert, litera
 
 from strongroom.db.identifiers import new_id
 from strongroom.db.query import PreparedInsert
-from strongroom.db.tables import copies, deletions, intents, placements, stores, versions
+from strongroom.db.tables import copies, deletions, intents, placements, store_markers, stores, versions
 
 Pair = tuple[str, str]
 """A store's id and a locator in it."""
@@ -59,34 +59,48 @@ def deleted(connection: Connection, store_id: str, locators: Sequence[str]) -> N
 
 
 def place(connection: Connection, version: Version, store_id: str, locator: str) -> bool:
-    """Adds a placement to a version. False if the version is gone, or is there already, or was emptied from there."""
+    """Adds a placement to a version; the store is not behind by it any more.
+
+    False if the version is gone, or is there already, or was emptied from there.
+    """
     if not _lock(connection, version) or connection.execute(_STATE, _of(version, store_id)).scalar() is not None:
         return False
     row = {"secret_id": version[0], "number": version[1], "store_id": store_id, "locator": locator, "state": PRESENT}
     _PLACE.run(connection, [row])
+    clear_behind(connection, store_id, [version])
     return True
 
 
-def unplace(connection: Connection, version: Version, store_id: str, keep: str) -> str | None:
-    """Says that a store was emptied of a version that the store `keep` holds, and is not to get it if it never had it.
+def unplace(connection: Connection, version: Version, store_id: str, keep: Pair) -> list[Pair] | None:
+    """Marks a store as emptied of a version that lies at `keep`, a locator in another store. It is not behind by it any more.
 
-    The former locator; None if there was none, or if `keep` does not hold it any more.
+    Returns what is to be released there: one former placement or none. None if `keep` does not hold the version (any more): then
+    nothing has changed.
     """
-    if not _lock(connection, version) or connection.execute(_STATE, _of(version, keep)).scalar() != PRESENT:
+    if not _lock(connection, version) or connection.execute(_LOCATOR, _of(version, keep[0])).scalar() != keep[1]:
         return None
+    clear_behind(connection, store_id, [version])
     if connection.execute(_STATE, _of(version, store_id)).scalar() is None:  # it was still to be copied there
         row = {"secret_id": version[0], "number": version[1], "store_id": store_id, "locator": new_id(), "state": EMPTIED}
         _PLACE.run(connection, [row])
-        return None
+        return []
     locator = connection.execute(_LOCATOR, _of(version, store_id)).scalar()
-    if locator is not None:
-        connection.execute(_EMPTY, _of(version, store_id))
-    return locator
+    if locator is None:
+        return []
+    connection.execute(_EMPTY, _of(version, store_id))
+    return [(store_id, locator)]
 
 
-def displace(connection: Connection, version: Version, store_id: str, locator: str) -> bool:
-    """Forgets that a version is, or was, at this locator of the store, so that it can be copied there anew. False if it is not so."""
-    return _lock(connection, version) and connection.execute(_DISPLACE, {**_of(version, store_id), "at": locator}).rowcount == 1
+def forget_lost(connection: Connection, version: Version, store_id: str, locator: str, now: int) -> bool:
+    """Forgets that a version is, or was, at this locator of the store, and marks the store as behind by it.
+
+    False if the index does not say that it is there.
+    """
+    if not (_lock(connection, version) and connection.execute(_FORGET_LOST, {**_of(version, store_id), "at": locator}).rowcount == 1):
+        return False
+    clear_behind(connection, store_id, [version])
+    _MARK_BEHIND.run(connection, [_behind_row(version, store_id, now)])
+    return True
 
 
 def return_to(connection: Connection, version: Version, store_id: str) -> None:
@@ -94,39 +108,48 @@ def return_to(connection: Connection, version: Version, store_id: str) -> None:
     connection.execute(_RETURN, _of(version, store_id))
 
 
-def owe(connection: Connection, owed: Iterable[tuple[str, Version]], now: int) -> None:
-    """Says that stores are behind by these versions, which they were not before."""
-    rows = [{"store_id": store_id, "secret_id": version[0], "number": version[1], "created": now} for store_id, version in owed]
+def mark_behind(connection: Connection, behind: Iterable[tuple[str, Version]], now: int) -> None:
+    """Marks stores as behind by versions that the same transaction adds."""
+    rows = [_behind_row(version, store_id, now) for store_id, version in behind]
     if rows:
-        _OWE.run(connection, rows)
+        _MARK_BEHIND.run(connection, rows)
 
 
-def owe_page(connection: Connection, store_id: str, after: Version, size: int, now: int) -> Version | None:
-    """The same for those of so many versions, from the one after this on, that a store neither holds nor was emptied of.
+def mark_behind_unless_known(connection: Connection, store_id: str, versions: Iterable[Version], now: int) -> None:
+    """Marks a store as behind by those of the versions that it neither holds, nor was emptied of, nor is behind by already."""
+    for version in versions:
+        if _lock(connection, version):
+            number = version[1]
+            range_ = {"of_secret": version[0], "of_number": number - 1, "last_secret": version[0], "last_number": number}
+            connection.execute(_MARK_BEHIND_RANGE, {"of": store_id, "now": now, **range_})
 
-    Gives the last one that it has looked at; None when it has come to the end. Two statements.
+
+def mark_behind_page(connection: Connection, store_id: str, after: Version, size: int, now: int) -> Version | None:
+    """Marks a store as behind by those of the next `size` versions that it neither holds nor was emptied of.
+
+    Starts with the version that follows `after`. Returns the last version that it has looked at, or None at the end. Two statements.
     """
     range_ = {"of_secret": after[0], "of_number": after[1]}
     last = connection.execute(_NTH, {**range_, "nth": size - 1}).one_or_none()
     until = {"last_secret": last.secret_id, "last_number": last.number} if last else {"last_secret": "~", "last_number": 0}
-    connection.execute(_OWE_RANGE, {"of": store_id, "now": now, **range_, **until})
+    connection.execute(_MARK_BEHIND_RANGE, {"of": store_id, "now": now, **range_, **until})
     return (last.secret_id, last.number) if last else None
 
 
-def owed_to(connection: Connection, store_id: str, after: Version, limit: int) -> Sequence[Version]:
+def list_behind(connection: Connection, store_id: str, after: Version, limit: int) -> Sequence[Version]:
     """Versions that a store is behind by, in their order, those that come after this one."""
-    rows = connection.execute(_OWED, {"of": store_id, "of_secret": after[0], "of_number": after[1], "limit": limit})
+    rows = connection.execute(_LIST_BEHIND, {"of": store_id, "of_secret": after[0], "of_number": after[1], "limit": limit})
     return [(row.secret_id, row.number) for row in rows]
 
 
-def settle(connection: Connection, store_id: str, settled: Iterable[Version]) -> None:
-    """The store is behind by these no more."""
-    for version in settled:
-        connection.execute(_SETTLE, _of(version, store_id))
+def clear_behind(connection: Connection, store_id: str, versions: Iterable[Version]) -> None:
+    """Marks a store as not behind by these versions any more."""
+    for version in versions:
+        connection.execute(_CLEAR_BEHIND, _of(version, store_id))
 
 
 def behind(connection: Connection) -> dict[str, int]:
-    """By how many versions each store is behind; those that are not are left out."""
+    """Returns by how many kept versions each store is behind; stores that are not behind are left out."""
     return {row[0]: row[1] for row in connection.execute(_BEHIND)}
 
 
@@ -135,19 +158,36 @@ def to_be_deleted(connection: Connection) -> dict[str, int]:
     return {row[0]: row[1] for row in connection.execute(_TO_BE_DELETED)}
 
 
-def named_locators(connection: Connection, store_id: str, locators: Sequence[str]) -> set[str]:
-    """Which of these locators of a store something in the index knows: an announcement, a placement or a deletion.
+def named_locators(connection: Connection, locators: Sequence[str]) -> set[str]:
+    """Returns which of these locators the index knows, in whatever store: announced, placed, a marker, or still to be deleted.
 
-    Looks in the order in which a locator goes from one to the other, so that none that moves meanwhile is missed.
+    The store does not matter, because a place may have had another name when the locator was made. Looks in the order in which a
+    locator goes from one to the other, so that none that moves meanwhile is missed.
     """
+    ids = connection.execute(select(stores.c.id)).scalars().all()
     found: set[str] = set()
     for query in _NAMED:
-        found.update(connection.execute(query, {"of": store_id, "locators": list(locators)}).scalars())
+        found.update(connection.execute(query, {"of": ids, "locators": list(locators)}).scalars())
     return found
+
+
+def placed_locators(connection: Connection, locators: Sequence[str]) -> set[str]:
+    """Returns which of these locators hold a version, in whatever store."""
+    ids = connection.execute(select(stores.c.id)).scalars().all()
+    return set(connection.execute(_PLACED, {"of": ids, "locators": list(locators)}).scalars())
+
+
+def holds_versions(connection: Connection, store_id: str) -> bool:
+    """Whether the index names any version in this store."""
+    return connection.execute(_HOLDS, {"of": store_id}).scalar() is not None
 
 
 def _lock(connection: Connection, version: Version) -> bool:
     return connection.execute(_LOCK, {"of_secret": version[0], "of_number": version[1]}).scalar() is not None
+
+
+def _behind_row(version: Version, store_id: str, now: int) -> dict[str, object]:
+    return {"store_id": store_id, "secret_id": version[0], "number": version[1], "created": now}
 
 
 def _of(version: Version, store_id: str) -> dict[str, object]:
@@ -168,7 +208,7 @@ _DELETIONS = (
 _DELETED = delete(deletions).where(
     deletions.c.store_id == bindparam("of"), deletions.c.locator.in_(bindparam("locators", expanding=True))
 )
-_PLACE, _OWE = PreparedInsert(placements), PreparedInsert(copies)
+_PLACE, _MARK_BEHIND = PreparedInsert(placements), PreparedInsert(copies)
 _HERE = and_(
     placements.c.secret_id == bindparam("of_secret"),
     placements.c.number == bindparam("of_number"),
@@ -182,7 +222,7 @@ _LOCK = (
 _STATE = select(placements.c.state).where(_HERE)
 _LOCATOR = select(placements.c.locator).where(_HERE, placements.c.state == PRESENT)
 _EMPTY = update(placements).where(_HERE).values(state=EMPTIED)
-_DISPLACE = delete(placements).where(_HERE, placements.c.locator == bindparam("at"))
+_FORGET_LOST = delete(placements).where(_HERE, placements.c.locator == bindparam("at"))
 _RETURN = delete(placements).where(_HERE, placements.c.state == EMPTIED)
 _placed = placements.alias("placed")
 _AFTER = and_(
@@ -196,7 +236,7 @@ _NTH = (
     .limit(1)
     .offset(bindparam("nth"))
 )
-_OWE_RANGE = insert(copies).from_select(
+_MARK_BEHIND_RANGE = insert(copies).from_select(
     ["store_id", "secret_id", "number", "created"],
     select(
         bindparam("of", type_=copies.c.store_id.type),
@@ -223,7 +263,7 @@ _OWE_RANGE = insert(copies).from_select(
         .exists(),
     ),
 )
-_OWED = (
+_LIST_BEHIND = (
     select(copies.c.secret_id, copies.c.number)
     .where(
         copies.c.store_id == bindparam("of"),
@@ -233,12 +273,24 @@ _OWED = (
     .order_by(copies.c.secret_id, copies.c.number)
     .limit(bindparam("limit"))
 )
-_SETTLE = delete(copies).where(
+_CLEAR_BEHIND = delete(copies).where(
     copies.c.store_id == bindparam("of"), copies.c.secret_id == bindparam("of_secret"), copies.c.number == bindparam("of_number")
 )
-_BEHIND = select(copies.c.store_id, func.count().label("count")).group_by(copies.c.store_id)
+_BEHIND = (
+    select(copies.c.store_id, func.count().label("count"))
+    .join(versions, and_(versions.c.secret_id == copies.c.secret_id, versions.c.number == copies.c.number))
+    .group_by(copies.c.store_id)
+)
 _TO_BE_DELETED = select(deletions.c.store_id, func.count().label("count")).group_by(deletions.c.store_id)
 _NAMED = [
-    select(table.c.locator).where(table.c.store_id == bindparam("of"), table.c.locator.in_(bindparam("locators", expanding=True)))
-    for table in (intents, placements, deletions)
+    select(table.c.locator).where(
+        table.c.store_id.in_(bindparam("of", expanding=True)), table.c.locator.in_(bindparam("locators", expanding=True))
+    )
+    for table in (intents, store_markers, placements, deletions)
 ]
+_PLACED = select(placements.c.locator).where(
+    placements.c.store_id.in_(bindparam("of", expanding=True)),
+    placements.c.locator.in_(bindparam("locators", expanding=True)),
+    placements.c.state == PRESENT,
+)
+_HOLDS = select(placements.c.locator).where(placements.c.store_id == bindparam("of"), placements.c.state == PRESENT).limit(1)

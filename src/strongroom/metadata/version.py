@@ -42,6 +42,12 @@ def count_versions(connection: Connection, *, current: bool) -> int:
     return connection.execute(select(func.count()).select_from(secrets if current else versions)).scalar_one()
 
 
+def find_by_digest(connection: Connection, digest: bytes) -> list[Version]:
+    """The versions that have these values, whoever they belong to. Looks at all versions, for there is no index."""
+    query = select(versions.c.secret_id, versions.c.number).where(versions.c.digest == digest)
+    return [(row.secret_id, row.number) for row in connection.execute(query)]
+
+
 def existing(connection: Connection, secret_ids: Sequence[str]) -> set[str]:
     """Which of these ids are those of secrets, whoever they belong to."""
     return set(connection.execute(select(secrets.c.id).where(secrets.c.id.in_(secret_ids))).scalars())

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from strongroom.client import Client
-from strongroom.errors import NotFound, StaleVersion, printable
+from strongroom.errors import NotFound, StaleVersion, ValuesMissing, printable
 from strongroom.models.secret import Scope, Secret
 from strongroom.stacks.secrets_manager import ManagedSecret, SecretsManager
 
@@ -97,6 +97,22 @@ class Migration:
                 hint="somebody changed one of them meanwhile; run it again",
             )
         self._manager.delete_secret(name)
+        if not self._is_still_there(candidate, target or name):
+            self._manager.register_secret(name, candidate.secret.content)
+            raise StaleVersion(
+                f"deleting '{name}' from {self._manager.title} took '{target or name}' away too; '{name}' is back there",
+                hint="check whether both are kept in one place",
+            )
+
+    def _is_still_there(self, candidate: Candidate, name: str) -> bool:
+        """Whether the centralized store still gives the values of the candidate, unless it has another version by now."""
+        try:
+            found = self._existing(name)
+        except ValuesMissing:
+            return False
+        if found is None or candidate.existing is None:
+            return False
+        return found.version != candidate.existing.version or found.secret_values == candidate.secret.content
 
     def _existing(self, name: str) -> Secret | None:
         try:

@@ -32,6 +32,9 @@ STORE_ERRORS = (ValuesMissing, StoreForbidden, Unavailable, ValuesCorrupt)
 MAX_LOCATOR_LENGTH = 255
 """Of a locator, and of a store's id: both are ASCII, and columns of the index."""
 
+MARKER_ID = "ffffffff-ffff-7fff-bfff-ffffffffffff"
+"""Stands in the place of a secret's id in the locators of markers. It comes after all secrets in a list."""
+
 _NUMBER = re.compile(r"[1-9][0-9]{0,9}", re.ASCII)
 
 
@@ -165,6 +168,16 @@ class Introspective(Protocol):
     @property
     def policy(self) -> str:
         """The least that has to be allowed at this location, in the back end's own words, to be copied. No back end is asked."""
+
+
+def is_marker_at(locator: str) -> bool:
+    """Whether a locator was made for a marker, as far as it shows the id that it was made for. Those of all our stores do."""
+    return MARKER_ID in locator or MARKER_ID.replace("-", "") in locator
+
+
+def is_own(about: About) -> bool:
+    """Whether an object belongs to the deployment itself and to no secret: a marker, or what a trial of the store has left."""
+    return about.secret_id in (about.deployment_id, MARKER_ID)
 
 
 def texts_of(about: About) -> dict[str, str]:

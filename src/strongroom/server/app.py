@@ -36,7 +36,7 @@ from strongroom.server.routes import Api, Pools
 from strongroom.server.signals import let_go_soon
 from strongroom.server.ui.app import no_such_page, ui_routes
 from strongroom.service.chaining import Chaining
-from strongroom.service.placements import Configured
+from strongroom.service.placements import ConfiguredStore
 from strongroom.service.wiring import Service
 
 WRITING_THREADS = 16
@@ -55,7 +55,7 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
         _follow(store, metrics, log)
     behind = dict.fromkeys((each.role for each in service.placements.stores), 0)
 
-    def observe(store: Configured, behind_by: int, to_delete: int) -> None:
+    def observe(store: ConfiguredStore, behind_by: int, to_delete: int) -> None:
         metrics.store_has(store.role, store.kind, behind_by, to_delete)
         if (behind_by > 0) is not (behind[store.role] > 0):
             log.warning("a secrets store is behind" if behind_by else "a secrets store has caught up", role=store.role, by=behind_by)
@@ -126,7 +126,7 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
     return Manners(pages, metrics, log, trusted, api.answer)
 
 
-def _follow(store: Configured, metrics: Metrics, log: Any) -> None:
+def _follow(store: ConfiguredStore, metrics: Metrics, log: Any) -> None:
     """Has measurements and log tell whether a secrets store is up."""
     if store.external is None:
         metrics.store_is(store.role, store.kind, up=True)

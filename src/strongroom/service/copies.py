@@ -19,7 +19,7 @@ from strongroom.metadata.secret import SecretRow
 from strongroom.models.secret import Scope
 from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.sql import Place, SqlSecretsStore
-from strongroom.service.placements import READERS, WRITE_SECONDS, Configured, Placements
+from strongroom.service.placements import READERS, WRITE_SECONDS, ConfiguredStore, Placements
 
 Outcome = StrongroomError | None
 _TOO_LATE = "it took too long; it is tried again later"
@@ -31,10 +31,11 @@ class Copies:
     def __init__(self, database: Database, placements: Placements, sql: SqlSecretsStore, deployment_id: str) -> None:
         self._database, self._placements, self._sql, self._deployment_id = database, placements, sql, deployment_id
 
-    def copy(self, found: Sequence[SecretRow], target: Configured, *, at_once: int, recall: bool = False) -> list[Outcome]:
-        """Gives each version a place in the target, with up to so many calls side by side. For each the error; None if all is well.
+    def copy(self, found: Sequence[SecretRow], target: ConfiguredStore, *, at_once: int, recall: bool = False) -> list[Outcome]:
+        """Copies each version into the target, with up to `at_once` calls side by side. Returns each one's error, or None.
 
-        Well is also a version that is gone meanwhile, or one that the target was emptied of, unless `recall` wants it back.
+        A version that is gone meanwhile is well too, and so is one that the target was emptied of, unless `recall` wants it back.
+        The target is marked behind by what could not be copied, in the transaction that announces the copies.
         """
         outcomes: dict[Version, Outcome] = {_version(row): None for row in found}
         wanted = [row for row in found if _state_in(row, target) in ((None, EMPTIED) if recall else (None,))]
@@ -43,17 +44,19 @@ class Copies:
             self._into_sql(wanted, target, outcomes, recall=recall)
         elif wanted:
             self._into_external(wanted, target, outcomes, at_once, recall=recall)
-        well = [version for version, outcome in outcomes.items() if outcome is None]
-        if well:
+        needless = outcomes.keys() - set(map(_version, wanted))
+        if needless:  # the index said so, or another process was faster
             with self._database.write() as connection:
-                rows.settle(connection, target.store_id, well)
+                rows.clear_behind(connection, target.store_id, sorted(needless))
         return list(outcomes.values())
 
-    def empty(self, found: Sequence[SecretRow], store: Configured, keep: Configured, *, at_once: int) -> list[Outcome]:
+    def empty(self, found: Sequence[SecretRow], store: ConfiguredStore, keep: ConfiguredStore, *, at_once: int) -> list[Outcome]:
         """Takes each version away from a store, once it was read back from the store `keep` and is what was written.
 
         A version that the store is still to get is taken away too: it will not come.
         """
+
+        kept: dict[Version, str] = {}
 
         def read_back(row: SecretRow) -> Outcome:
             placement = next((each for each in row.placements if (each.store_id, each.state) == (keep.store_id, PRESENT)), None)
@@ -63,6 +66,7 @@ class Copies:
                 self._placements.get(keep, placement, row)
             except (Unreadable, Unavailable, ConfigurationError) as error:
                 return error
+            kept[_version(row)] = placement.locator
             return None
 
         wanted = [row for row in found if _state_in(row, store) != EMPTIED]
@@ -71,11 +75,21 @@ class Copies:
         }
         with self._database.write() as connection:
             for version, outcome in outcomes.items():
-                if outcome is None and (locator := rows.unplace(connection, version, store.store_id, keep.store_id)) is not None:
-                    self._placements.release(connection, [(store.store_id, locator)])
+                if outcome is not None:
+                    continue
+                emptied = rows.unplace(connection, version, store.store_id, (keep.store_id, kept[version]))
+                if emptied is None:
+                    outcomes[version] = Unavailable(f"it has moved in {keep.store_id} meanwhile; run it again")
+                else:
+                    self._placements.release(connection, emptied)
         return [outcomes.get(_version(row)) for row in found]
 
-    def _into_sql(self, wanted: Sequence[SecretRow], target: Configured, outcomes: dict[Version, Outcome], *, recall: bool) -> None:
+    def _into_sql(
+        self, wanted: Sequence[SecretRow], target: ConfiguredStore, outcomes: dict[Version, Outcome], *, recall: bool
+    ) -> None:
+        if wanted:
+            with self._database.write() as connection:
+                rows.mark_behind_unless_known(connection, target.store_id, map(_version, wanted), now())
         for row in wanted:
             version = _version(row)
             place = Place(row.id, row.number, new_id())
@@ -91,7 +105,7 @@ class Copies:
                     self._sql.insert(connection, place, sealed)
 
     def _into_external(
-        self, wanted: Sequence[SecretRow], target: Configured, outcomes: dict[Version, Outcome], at_once: int, *, recall: bool
+        self, wanted: Sequence[SecretRow], target: ConfiguredStore, outcomes: dict[Version, Outcome], at_once: int, *, recall: bool
     ) -> None:
         external = target.external
         assert external is not None
@@ -99,6 +113,7 @@ class Copies:
         deadline = Deadline(WRITE_SECONDS)
         with self._database.write() as connection:
             rows.announce(connection, [(target.store_id, each) for each in locators.values()], now() + int(WRITE_SECONDS * 1_000_000))
+            rows.mark_behind_unless_known(connection, target.store_id, locators, now())
 
         def put(row: SecretRow) -> Outcome:
             try:
@@ -150,5 +165,5 @@ def _version(row: SecretRow) -> Version:
     return row.id, row.number
 
 
-def _state_in(row: SecretRow, store: Configured) -> str | None:
+def _state_in(row: SecretRow, store: ConfiguredStore) -> str | None:
     return next((each.state for each in row.placements if each.store_id == store.store_id), None)

@@ -27,6 +27,7 @@ from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.identifiers import new_id
 from strongroom.errors import (
+    ConfigurationError,
     InvalidInput,
     StoreForbidden,
     StrongroomError,
@@ -40,6 +41,8 @@ from strongroom.metadata.secret import PlacementRow, SecretRow
 from strongroom.secrets_stores.base import About, check_size
 from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.sql import STORE_ID, Place, SqlSecretsStore
+from strongroom.service.store_doubts import StoreDoubts
+from strongroom.service.store_markers import StoreMarkers
 
 WRITE_SECONDS = 20.0
 """A writer's deadline: from then on it touches no store."""
@@ -52,7 +55,7 @@ TRIES = 4
 
 
 @dataclass(frozen=True)
-class Landed:
+class PutResult:
     """Values that were put: store id to locator. In the `sql` store they will be when they are placed."""
 
     locators: Mapping[str, str]
@@ -66,7 +69,7 @@ class Landed:
 
 
 @dataclass(frozen=True)
-class Configured:
+class ConfiguredStore:
     """A store at work: `sql` where `external` is None."""
 
     role: str
@@ -84,7 +87,7 @@ class Placements:
     """Puts values into the configured stores and gets them from there. Thread-safe. No stores at all: nothing can be written."""
 
     def __init__(
-        self, database: Database, sql: SqlSecretsStore, digest_key: bytes, deployment_id: str, stores: Sequence[Configured]
+        self, database: Database, sql: SqlSecretsStore, digest_key: bytes, deployment_id: str, stores: Sequence[ConfiguredStore]
     ) -> None:
         """`stores` in the order in which they are read; it closes them."""
         self.stores = list(stores)
@@ -93,6 +96,13 @@ class Placements:
         self._is_sql_alone = [each.store_id for each in stores] == [STORE_ID]
         self._database, self._sql, self._digest_key, self._deployment_id = database, sql, digest_key, deployment_id
         self._by_id = {each.store_id: each for each in stores}
+        self.markers = StoreMarkers(database, deployment_id, stores)
+        self._doubts = StoreDoubts(database, stores) if len(stores) > 1 else None
+        self.store_is_back = threading.Event()
+        """Set when a store answers again."""
+        for each in stores:
+            if each.external is not None:
+                each.external.breaker.listen_for_doubt(lambda in_doubt: None if in_doubt else self.store_is_back.set())
         self._lock, self._pool = threading.Lock(), None  # type: tuple[threading.Lock, ThreadPoolExecutor | None]
         self._known = False
         self.work_left = threading.Event()
@@ -113,7 +123,7 @@ class Placements:
             if each.external is not None:
                 check_size(values, each.external.capabilities)
 
-    def put(self, values: Mapping[str, str], about: About) -> Landed:
+    def put(self, values: Mapping[str, str], about: About) -> PutResult:
         """Steps 1 and 2. What landed is still to be placed, or to be abandoned.
 
         With several stores one is enough. Raises the error of the first one if none took it, and any refusal of the first one; what
@@ -126,14 +136,14 @@ class Placements:
         external = [each.external for each in self.stores if each.external is not None]
         if external:
             locators |= self._put(external, values, about)
-        return Landed(locators, values, self.digest(values))
+        return PutResult(locators, values, self.digest(values))
 
-    def seal(self, landed: Landed, secret_id: str, number: int) -> Envelope | None:
+    def seal(self, landed: PutResult, secret_id: str, number: int) -> Envelope | None:
         """What `place` will write into the `sql` store, made before its transaction begins."""
         locator = landed.locators.get(STORE_ID)
         return None if locator is None else self._sql.seal(Place(secret_id, number, locator), dict(landed.values))
 
-    def place(self, connection: Connection, landed: Landed, secret_id: str, number: int, sealed: Envelope | None) -> None:
+    def place(self, connection: Connection, landed: PutResult, secret_id: str, number: int, sealed: Envelope | None) -> None:
         """Step 3, in the caller's transaction, which has added the version. `Unavailable` if it came too late.
 
         Stores that did not take the values are behind by the version from now on.
@@ -142,12 +152,12 @@ class Placements:
             raise Unavailable("the secrets stores took too long; nothing has changed", hint="try again")
         missed = [each for each in self._by_id if each not in landed.locators]
         if missed:
-            rows.owe(connection, [(store_id, (secret_id, number)) for store_id in missed], now())
+            rows.mark_behind(connection, [(store_id, (secret_id, number)) for store_id in missed], now())
             self._database.after_commit(self.work_left.set)
         if sealed is not None:
             self._sql.insert(connection, Place(secret_id, number, landed.locators[STORE_ID]), sealed)
 
-    def abandon(self, landed: Landed) -> None:
+    def abandon(self, landed: PutResult) -> None:
         """What landed is not placed after all."""
         if landed.external:
             with self._database.write(apart=True) as connection:
@@ -224,12 +234,15 @@ class Placements:
         deadline = Deadline(WRITE_SECONDS)
         with self._database.write(apart=True) as connection:
             rows.announce(connection, locators.items(), now() + int(WRITE_SECONDS * 1_000_000))
+            if self._doubts is not None:
+                self._doubts.hear(connection)
         self.work_left.set()
+        spare = {each.store_id: self._others_answer(self._by_id[each.store_id], self.stores) for each in stores}
 
         def put(store: GuardedStore) -> StrongroomError | None:
             try:
                 seconds = min(deadline.left(), self._by_id[store.store_id].timeout)
-                store.put(locators[store.store_id], values, about, seconds=seconds, spare=len(self.stores) > 1)
+                store.put(locators[store.store_id], values, about, seconds=seconds, spare=spare[store.store_id])
             except (StoreForbidden, Unavailable, ValuesCorrupt) as error:
                 return error
             return None
@@ -240,8 +253,14 @@ class Placements:
         landed = {store_id: locators[store_id] for store_id, error in said.items() if error is None}
         primary = said.get(self.stores[0].store_id)
         if isinstance(primary, StoreForbidden) or not (landed or STORE_ID in self._by_id):
-            self.abandon(Landed(landed, values, b""))
+            self.abandon(PutResult(landed, values, b""))
             raise primary or next(error for error in outcomes if error is not None)
+        if not self.markers.are_set:
+            try:
+                self.markers.ensure(landed)
+            except ConfigurationError:
+                self.abandon(PutResult(landed, values, b""))
+                raise
         return landed
 
     def fetch(self, row: SecretRow) -> dict[str, str]:
@@ -257,7 +276,7 @@ class Placements:
         places = self._places(row)
         for number, (store, placement) in enumerate(places, 1):
             try:
-                return self.get(store, placement, row, spare=number < len(places))
+                return self.get(store, placement, row, spare=self._others_answer(store, [each for each, _ in places[number:]]))
             except (Unavailable, ValuesMissing, ValuesCorrupt) as error:
                 doubts.append(error)
         if not doubts:
@@ -270,11 +289,16 @@ class Placements:
             raise ValuesMissing(f"no store holds version {row.number} of '{row.name}'", hint="restore it from a backup")
         raise min(doubts, key=lambda error: (not isinstance(error, Unavailable), not isinstance(error, ValuesCorrupt)))
 
-    def _places(self, row: SecretRow) -> list[tuple[Configured, PlacementRow]]:
+    @staticmethod
+    def _others_answer(store: ConfiguredStore, stores: Sequence[ConfiguredStore]) -> bool:
+        """Whether one of the stores beside this one is there and not in doubt, so that this one need not be waited for."""
+        return any(each is not store and (each.external is None or not each.external.breaker.is_in_doubt) for each in stores)
+
+    def _places(self, row: SecretRow) -> list[tuple[ConfiguredStore, PlacementRow]]:
         present = {each.store_id: each for each in row.placements if each.state == PRESENT}
         return [(store, present[store.store_id]) for store in self.stores if store.store_id in present]
 
-    def get(self, store: Configured, placement: PlacementRow, row: SecretRow, *, spare: bool = False) -> dict[str, str]:
+    def get(self, store: ConfiguredStore, placement: PlacementRow, row: SecretRow, *, spare: bool = False) -> dict[str, str]:
         """The values of the version in this store, in the order of its keys. `ValuesCorrupt` if they are not what was written."""
         if store.external is None:
             values = self._sql.unseal(Place(row.id, row.number, placement.locator), placement.beside)
@@ -285,7 +309,7 @@ class Placements:
         return self._in_order(row, values, store, genuine=genuine)
 
     @staticmethod
-    def _in_order(row: SecretRow, values: Mapping[str, str], store: Configured, *, genuine: bool) -> dict[str, str]:
+    def _in_order(row: SecretRow, values: Mapping[str, str], store: ConfiguredStore, *, genuine: bool) -> dict[str, str]:
         if not genuine:
             raise ValuesCorrupt(
                 f"version {row.number} of '{row.name}' in {store.store_id} is not what was written there",
@@ -303,7 +327,7 @@ class Placements:
             each.locator: row for row in found for each in row.placements if (each.store_id, each.state) == (store.store_id, PRESENT)
         }
         try:
-            given = first.get_many(list(wanted), seconds=store.timeout)
+            given = first.get_many(list(wanted), seconds=store.timeout, spare=len(self.stores) > 1)
         except StrongroomError:  # each is asked for by itself then, and whoever wants it is told
             return {}
         read = {}

@@ -15,11 +15,11 @@ from strongroom.connectors.deadline import Deadline
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.identifiers import new_id
-from strongroom.errors import StoreForbidden, StrongroomError, Unavailable
+from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, TooLarge, Unavailable, ValuesCorrupt
 from strongroom.metadata import lease, placement
 from strongroom.metadata.version import FIRST, VersionIndex
 from strongroom.service.copies import Copies
-from strongroom.service.placements import Configured, Placements
+from strongroom.service.placements import ConfiguredStore, Placements
 
 MARGIN_SECONDS = 60
 """How much longer than a writer's deadline a collector waits: for the clocks of other machines, and for calls that are under way."""
@@ -59,7 +59,7 @@ class Reconciler:
         self._me = new_id()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
-        self._surveyed = False
+        self._surveyed = self._proved = False
 
     def run(self, seconds: float) -> Progress | None:
         """One pass over all that is to be done, for so long at most; None if another process does it. Raises errors of the index."""
@@ -74,7 +74,7 @@ class Reconciler:
             self._copy(store, deadline, progress)
         return progress
 
-    def start(self, tell: Callable[[StrongroomError], object], observe: Callable[[Configured, int, int], object]) -> None:
+    def start(self, tell: Callable[[StrongroomError], object], observe: Callable[[ConfiguredStore, int, int], object]) -> None:
         """Runs passes in a thread, as soon as there is work and every few seconds.
 
         `tell` hears why one was not finished; `observe` hears after each one, for each store, by how many versions it is behind and
@@ -88,6 +88,7 @@ class Reconciler:
         """Ends the thread, after the call that it makes at the moment, and gives the lease back; without a database it runs out."""
         self._ended.set()
         self._placements.work_left.set()
+        self._placements.store_is_back.set()
         if self._thread is not None:
             self._thread.join()
             with suppress(StrongroomError):
@@ -98,16 +99,20 @@ class Reconciler:
         with self._database.write() as connection:
             lease.give_back(connection, LEASE, self._me)
 
-    def _run(self, tell: Callable[[StrongroomError], object], observe: Callable[[Configured, int, int], object]) -> None:
+    def _run(self, tell: Callable[[StrongroomError], object], observe: Callable[[ConfiguredStore, int, int], object]) -> None:
         work, rest = self._placements.work_left, 1.0
         while not self._ended.is_set():
             work.clear()
+            self._placements.store_is_back.clear()
+            progress: Progress | None = None
             try:
-                if not self._surveyed and self._has_lease():
-                    self._survey()
-                progress = self.run(INTERVAL_SECONDS)
-                trouble = progress.trouble if progress is not None else None
-                if progress is not None:
+                trouble = self._prove()
+                if trouble is None:
+                    if not self._surveyed and self._has_lease():
+                        self._survey()
+                    progress = self.run(INTERVAL_SECONDS)
+                    trouble = progress.trouble if progress is not None else None
+                if trouble is None or progress is not None:
                     self._report(observe)
             except StrongroomError as error:  # of the index: it is tried again, and whoever works with it is told too
                 trouble = error
@@ -116,12 +121,29 @@ class Reconciler:
                 rest = min(2 * rest, REST_SECONDS)
             else:
                 rest = 1.0
-            if self._ended.wait(rest):  # what comes at the same time is done in one pass
+            if trouble is not None and not self._ended.is_set():
+                self._placements.store_is_back.wait(rest)
+            elif self._ended.wait(rest):  # what comes at the same time is done in one pass
                 return
-            if trouble is None:
+            else:
                 work.wait(INTERVAL_SECONDS if progress is not None else LOOK_SECONDS)
 
-    def _report(self, observe: Callable[[Configured, int, int], object]) -> None:
+    def _prove(self) -> StrongroomError | None:
+        """Makes sure once that the stores are different places, as soon as all answer. Until then passes delete nothing that a store
+        could need: only what no locator in the index names. Returns why no pass may be made.
+        """
+        if not self._proved:
+            try:
+                self._placements.prepare()
+                self._placements.markers.prove()
+            except ConfigurationError as error:
+                return error
+            except (StoreForbidden, TooLarge, Unavailable, ValuesCorrupt):
+                return None  # of a store: the next pass tries again
+            self._proved = True
+        return None
+
+    def _report(self, observe: Callable[[ConfiguredStore, int, int], object]) -> None:
         with self._database.read() as connection:
             behind, to_delete = placement.behind(connection), placement.to_be_deleted(connection)
         for store in self._placements.stores:
@@ -145,7 +167,7 @@ class Reconciler:
                 after: placement.Version | None = FIRST
                 while after is not None and not self._ended.is_set():
                     with self._database.write() as connection:
-                        after = placement.owe_page(connection, store.store_id, after, _SURVEYED_AT_ONCE, now())
+                        after = placement.mark_behind_page(connection, store.store_id, after, _SURVEYED_AT_ONCE, now())
         self._surveyed = True
 
     def _collect(self) -> int:
@@ -161,17 +183,30 @@ class Reconciler:
                 placement.to_delete(connection, ours, now())
             collected += len(ours)
 
-    def _delete(self, store: Configured, deadline: Deadline, progress: Progress) -> None:
-        external = store.external
+    def _delete(self, store: ConfiguredStore, deadline: Deadline, progress: Progress) -> None:
+        """Deletes what no version needs. Whatever lies at a locator that a version needs stays, whoever says what about it."""
+        external, is_ours = store.external, False
         while external is not None and self._may_go_on(deadline):
             with self._database.read() as connection:
                 locators = placement.deletions_of(connection, store.store_id, _BATCH)
+                needed = placement.placed_locators(connection, locators)
+            if locators and not is_ours:
+                try:
+                    others = self._placements.markers.others(store)
+                except (StoreForbidden, Unavailable, ValuesCorrupt) as error:
+                    progress.trouble = error
+                    return
+                if others:
+                    progress.trouble = self._placements.markers.other_database(store, others[0])
+                    return
+                is_ours = True
             done = []
             for locator in locators:
                 if not self._may_go_on(deadline):
                     break
                 try:
-                    external.delete(locator, seconds=min(store.timeout, deadline.left()))
+                    if locator not in needed:
+                        external.delete(locator, seconds=min(store.timeout, deadline.left()))
                 except (StoreForbidden, Unavailable) as error:
                     progress.trouble = error
                     break
@@ -183,12 +218,12 @@ class Reconciler:
             if len(done) < len(locators) or len(locators) < _BATCH:
                 return
 
-    def _copy(self, store: Configured, deadline: Deadline, progress: Progress) -> None:
+    def _copy(self, store: ConfiguredStore, deadline: Deadline, progress: Progress) -> None:
         """What cannot be copied now stays owed; the next pass tries again."""
         after = FIRST
         while self._may_go_on(deadline) and self._has_lease():
             with self._database.read() as connection:
-                owed = placement.owed_to(connection, store.store_id, after, _BATCH)
+                owed = placement.list_behind(connection, store.store_id, after, _BATCH)
                 found = {version: row for version in owed if (row := self._versions.find(connection, version)) is not None}
             if not owed:
                 return
@@ -196,7 +231,7 @@ class Reconciler:
             gone = [version for version in owed if version not in found]
             if gone:
                 with self._database.write() as connection:
-                    placement.settle(connection, store.store_id, gone)
+                    placement.clear_behind(connection, store.store_id, gone)
             for start in range(0, len(found), AT_ONCE):
                 if not self._may_go_on(deadline):
                     return

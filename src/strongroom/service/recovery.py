@@ -29,11 +29,11 @@ from strongroom.auth.policy import Role
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated
 from strongroom.db.identifiers import new_id
-from strongroom.errors import InvalidInput, UnderWay, ValuesCorrupt, ValuesMissing, printable
+from strongroom.errors import ConfigurationError, InvalidInput, UnderWay, ValuesCorrupt, ValuesMissing, printable
 from strongroom.metadata import deployment as deployments
 from strongroom.metadata import lease
 from strongroom.metadata.identity import find_workspace, insert_workspace, put_member
-from strongroom.metadata.placement import Pair, named_locators, to_delete
+from strongroom.metadata.placement import Pair, mark_behind, named_locators, to_delete
 from strongroom.metadata.secret import SecretIndex
 from strongroom.metadata.stack import create_defaults
 from strongroom.metadata.version import count_versions, existing
@@ -41,11 +41,11 @@ from strongroom.models.filter import to_microseconds
 from strongroom.models.job import JobFailure, JobReport
 from strongroom.models.secret import MAX_VERSION, Scope, check_name, check_values
 from strongroom.redaction import SecretText
-from strongroom.secrets_stores.base import About, Found
+from strongroom.secrets_stores.base import About, Found, is_own
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
 from strongroom.service.encryption_keys import reseal_digest_key
-from strongroom.service.placements import Configured, Placements
+from strongroom.service.placements import ConfiguredStore, Placements
 from strongroom.service.transfers import MOST_FAILURES
 
 OPERATION = "deployment.recover"
@@ -108,6 +108,7 @@ class Recovery:
         self._done = self._failed = self._skipped = 0
         self._failures: list[JobFailure] = []
         self._taken: set[tuple[str, str]] = set()
+        self._own: list[Pair] = []
 
     def run(self, progress: Callable[[int, int], object], *, dry_run: bool = False) -> JobReport:
         """Restores what can be restored. `progress` hears how many secrets were looked at, and how many there are.
@@ -122,6 +123,10 @@ class Recovery:
             notes.execute("CREATE TABLE found (secret TEXT, at INTEGER, store INTEGER, locator TEXT, about TEXT, known INTEGER)")
             for number, store in enumerate(self._stores):
                 self._scan(notes, number, store)
+            if notes.execute("SELECT 1 FROM found GROUP BY locator HAVING count(DISTINCT store) > 1 LIMIT 1").fetchone():
+                raise ConfigurationError(  # a locator is made for one put into one store
+                    "primary and backup secrets store are the same place", hint="recover from one of them alone"
+                )
             (total,) = notes.execute("SELECT count(DISTINCT secret) FROM found").fetchone()
             if not total:
                 raise nothing_found(self._stores, self._lost_id)
@@ -169,20 +174,24 @@ class Recovery:
                 deployments.adopt_deployment(connection, self._lost_id, *sealed)
             lease.note(connection, LEASE, self._lost_id)
         self._placements.prepare()
+        with self._database.write() as connection:
+            to_delete(connection, self._own, now())  # so that the lost database does not count as one that is still used
 
-    def _scan(self, notes: sqlite3.Connection, number: int, store: Configured) -> None:
+    def _scan(self, notes: sqlite3.Connection, number: int, store: ConfiguredStore) -> None:
         """Notes what a store holds, and whether the index knows it. What says nothing of itself is a failure, unless it does."""
         assert store.external is not None
-        for page in store.external.scan(seconds=max(store.timeout, _SECONDS)):
+        for page in store.external.scan(seconds=max(store.timeout, _SECONDS), markers=True):
             with self._database.read() as connection:
-                known = named_locators(connection, store.store_id, [found.locator for found in page])
+                known = named_locators(connection, [found.locator for found in page])
             for found in page:
                 about = found.about
                 if about is None or about.deployment_id != self._lost_id:
                     if found.locator not in known:
                         self._fail("", "", f"{found.locator} in {store.store_id} does not say whose it is")
                     continue
-                if about.secret_id == self._lost_id:  # what a trial of the store has left
+                if is_own(about):  # what a trial of the store has left, or a marker of the lost database
+                    if found.locator not in known:
+                        self._own.append((store.store_id, found.locator))
                     continue
                 row = about.secret_id, _moment(found), number, found.locator, msgspec.json.encode(asdict(about)).decode()
                 notes.execute("INSERT INTO found VALUES (?, ?, ?, ?, ?, ?)", (*row, found.locator in known))
@@ -290,6 +299,8 @@ class Recovery:
                     placed=version.placed,
                     now=version.at or moment,
                 )
+                missing = [each.store_id for each in self._placements.stores if each.store_id not in version.placed]
+                mark_behind(connection, [(each, (lost.id, version.number or 1)) for each in missing], moment)
             to_delete(connection, lost.spare, moment)
 
     def _workspace(self, name: str) -> str:
@@ -324,14 +335,14 @@ def check_id(deployment_id: str) -> str:
     return deployment_id
 
 
-def list_deployments(stores: Sequence[Configured]) -> dict[str, list[str] | None]:
+def list_deployments(stores: Sequence[ConfiguredStore]) -> dict[str, list[str] | None]:
     """By store, the ids of the deployments that have values there; None where it cannot list them. `InvalidInput`."""
     external = [each for each in stores if each.external is not None]
     _check_stores(external)
     return {each.store_id: each.external.deployments(seconds=each.timeout) for each in external if each.external is not None}
 
 
-def nothing_found(stores: Sequence[Configured], lost_id: str) -> InvalidInput:
+def nothing_found(stores: Sequence[ConfiguredStore], lost_id: str) -> InvalidInput:
     """The error for a deployment that has nothing there."""
     where = " and ".join(each.store_id for each in stores)
     return InvalidInput(
@@ -344,7 +355,7 @@ def _in_use() -> UnderWay:
     return UnderWay("somebody else works with this database", hint="end all its servers, then run it again")
 
 
-def _check_stores(stores: Sequence[Configured]) -> None:
+def _check_stores(stores: Sequence[ConfiguredStore]) -> None:
     if not stores:
         raise InvalidInput(
             "the values are in the lost database itself: there is no secrets store to recover from",

@@ -51,7 +51,7 @@ from strongroom.redaction import SecretText
 from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
-from strongroom.service.placements import Configured, Landed, Placements
+from strongroom.service.placements import ConfiguredStore, Placements, PutResult
 from strongroom.service.secret_lookup import SecretLookup, namespace_of, namespaces_of, no_such_id
 
 PATIENCE_SECONDS = 30
@@ -387,7 +387,7 @@ class SecretService:
             )
 
     @contextmanager
-    def _abandoned_unless_placed(self, landed: Landed | None) -> Iterator[None]:
+    def _abandoned_unless_placed(self, landed: PutResult | None) -> Iterator[None]:
         try:
             yield
         except BaseException:
@@ -407,7 +407,7 @@ class SecretService:
         return _secret(*self._placements.read(row, lambda: self._lookup.find(actor, row.id, version)))
 
 
-def _placements_of(placed: Sequence[tuple[str, str]], stores: Sequence[Configured]) -> list[Placement]:
+def _placements_of(placed: Sequence[tuple[str, str]], stores: Sequence[ConfiguredStore]) -> list[Placement]:
     """Where a version lies, and which of the stores at work are behind by it."""
     behind = [(each.store_id, BEHIND) for each in stores if each.store_id not in dict(placed)]
     return [Placement(store=store, state=state) for store, state in [*placed, *behind]]

@@ -27,12 +27,12 @@ from strongroom.secrets_stores.sql import STORE_ID, SqlSecretsStore
 from strongroom.service.component import decode_configuration
 from strongroom.service.connector import METHOD
 from strongroom.service.deployment import Deployment
-from strongroom.service.placements import Configured, Placements
+from strongroom.service.placements import ConfiguredStore, Placements
 
 _OPTION = "connector"
 _KINDS = ("aws", "azure", "gcp", "vault")
 
-Open = Callable[[Settings, str], Sequence[Configured]]
+Open = Callable[[Settings, str], Sequence[ConfiguredStore]]
 
 
 def with_connectors(deployment: Deployment, sql: SqlSecretsStore, settings: Settings, open_stores: Open) -> Settings:
@@ -50,7 +50,7 @@ def with_connectors(deployment: Deployment, sql: SqlSecretsStore, settings: Sett
         plain = replace(settings, backup_secrets_store=None)
     stores = list(open_stores(plain, deployment.id))
     if all(store.store_id != STORE_ID for store in stores):
-        stores.append(Configured("database", "sql", 10, None))
+        stores.append(ConfiguredStore("database", "sql", 10, None))
     placements = Placements(deployment.database, sql, deployment.digest_key, deployment.id, stores)
     try:
         if _names_one(primary):

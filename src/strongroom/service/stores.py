@@ -14,7 +14,7 @@ from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.opening import open_external, type_of
 from strongroom.secrets_stores.sql import STORE_ID
-from strongroom.service.placements import Configured
+from strongroom.service.placements import ConfiguredStore
 
 PRIMARY, BACKUP = "primary", "backup"
 _FAMILIES = {PRIMARY: "SECRETS_STORE", BACKUP: "BACKUP_SECRETS_STORE"}
@@ -47,12 +47,12 @@ class Examination:
         return all(trial.error is None for trial in self.trials)
 
 
-def open_stores(settings: Settings, deployment_id: str) -> list[Configured]:
+def open_stores(settings: Settings, deployment_id: str) -> list[ConfiguredStore]:
     """The primary and the backup, in this order; none for the type `none`. Asks no back end.
 
     `ConfigurationError` names the variable's family: for an unknown type or option, and for two stores at one place.
     """
-    opened: list[Configured] = []
+    opened: list[ConfiguredStore] = []
     try:
         for role, store in ((PRIMARY, settings.secrets_store), (BACKUP, settings.backup_secrets_store)):
             if store is not None and (configured := _open(role, store, deployment_id)) is not None:
@@ -66,7 +66,7 @@ def open_stores(settings: Settings, deployment_id: str) -> list[Configured]:
     return opened
 
 
-def examine(database: Database, store: Configured, deployment_id: str) -> Examination:
+def examine(database: Database, store: ConfiguredStore, deployment_id: str) -> Examination:
     """Tries out all that strongroom does with a store: puts, gets, lists and deletes values of its own, which hold nothing secret.
 
     The store is one that the index knows. An index that does not answer is an error of the caller's; what the store says is in the
@@ -88,7 +88,7 @@ def examine(database: Database, store: Configured, deployment_id: str) -> Examin
     return Examination(store.role, store.kind, external.store_id, identity, trials, external.policy, most)
 
 
-def check_at_start(database: Database, stores: Sequence[Configured], deployment_id: str) -> list[StrongroomError]:
+def check_at_start(database: Database, stores: Sequence[ConfiguredStore], deployment_id: str) -> list[StrongroomError]:
     """Tries the stores out. Gives an error for each that does not answer while another one is fine: the start is degraded.
 
     Raises what a store refuses, and that none answers, as an error that names its role and says what to do.
@@ -110,7 +110,7 @@ def check_at_start(database: Database, stores: Sequence[Configured], deployment_
     return silent
 
 
-def _check_places(opened: Sequence[Configured]) -> None:
+def _check_places(opened: Sequence[ConfiguredStore]) -> None:
     if len({each.store_id for each in opened}) < len(opened):
         raise ConfigurationError(
             f"primary and backup secrets store are the same place: {opened[0].store_id}",
@@ -120,7 +120,7 @@ def _check_places(opened: Sequence[Configured]) -> None:
         raise ConfigurationError("there is a backup secrets store, and the primary one is of type 'none'")
 
 
-def _open(role: str, settings: StoreSettings, deployment_id: str) -> Configured | None:
+def _open(role: str, settings: StoreSettings, deployment_id: str) -> ConfiguredStore | None:
     try:
         kind = type_of(settings)
         if kind == "none":
@@ -128,11 +128,11 @@ def _open(role: str, settings: StoreSettings, deployment_id: str) -> Configured 
         external = None if kind == "sql" else GuardedStore(open_external(settings, deployment_id))
     except ConfigurationError as error:
         raise type(error)(f"{role} secrets store: {error.message}", hint=error.hint) from None
-    return Configured(role, kind, settings.timeout, external)
+    return ConfiguredStore(role, kind, settings.timeout, external)
 
 
 def _try_out(
-    database: Database, store: Configured, external: GuardedStore, deployment_id: str
+    database: Database, store: ConfiguredStore, external: GuardedStore, deployment_id: str
 ) -> Iterator[tuple[str, StrongroomError | None]]:
     """What we do, and the error of each. The values are announced as all puts are, so that a crash leaves nothing for ever."""
     about = About(deployment_id=deployment_id, secret_id=deployment_id, name=_PROBE, scope="workspace", workspace="default")

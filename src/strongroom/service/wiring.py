@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
-from strongroom.errors import StrongroomError
+from strongroom.errors import StrongroomError, Unavailable
 from strongroom.metadata.version import VersionIndex
 from strongroom.models.job import JobReport
 from strongroom.models.workspace import ActivateWorkspace, Workspace
@@ -35,7 +35,7 @@ from strongroom.service.facts import OK, Facts, facts_of_administration
 from strongroom.service.identity import IdentityService
 from strongroom.service.info import InfoService
 from strongroom.service.job import JobService
-from strongroom.service.placements import Configured, Placements
+from strongroom.service.placements import ConfiguredStore, Placements
 from strongroom.service.reconciler import Reconciler
 from strongroom.service.recovery import OPERATION as RECOVERY
 from strongroom.service.recovery import Recovery, check_id, list_deployments
@@ -59,7 +59,7 @@ FOLLOW_UP_SECONDS = 5.0
 class Service:
     """An open deployment behind its dispatcher. Thread-safe; close it when done."""
 
-    def __init__(self, settings: Settings, open_stores: Callable[[Settings, str], Sequence[Configured]] = open_stores) -> None:
+    def __init__(self, settings: Settings, open_stores: Callable[[Settings, str], Sequence[ConfiguredStore]] = open_stores) -> None:
         """`open_stores` gives the secrets stores for the settings and the deployment's id."""
         self.deployment: Deployment = open_deployment(settings)
         self.local_actor = self.deployment.local_actor
@@ -193,15 +193,39 @@ class Service:
         self.placements.prepare()
         told = check_at_start(self.deployment.database, self.placements.stores, self.deployment.id)
         warnings = [f"{silent.message}; serving without it" for silent in told]
+        if not told:
+            with suppress(Unavailable):  # it answered a moment ago: the reconciler looks again
+                self.placements.markers.prove()
+        warnings += self._warn_of_other_databases()
         wanted = self.deployment.settings.keep_versions
         if (kept := self.placements.keep(wanted)) < wanted:
             warnings.append(f"only {kept} versions of a secret are kept, not {wanted}: the secrets store has no room for more")
         return warnings
 
-    def examine_stores(self) -> list[Examination]:
-        """How each configured secrets store shows itself."""
+    def _warn_of_other_databases(self) -> list[str]:
+        """Says of which stores another database of this deployment has a marker."""
+        warnings = []
+        for store in self.placements.stores:
+            if store.external is not None:
+                with suppress(Unavailable):
+                    for locator in self.placements.markers.others(store)[:1]:
+                        error = self.placements.markers.other_database(store, locator)
+                        warnings.append(f"{error.message}. {error.hint}")
+        return warnings
+
+    def examine_stores(self, *, take_over: bool = False) -> list[Examination]:
+        """How each configured secrets store shows itself. `ConfigurationError` if two of them are one place.
+
+        With `take_over` the markers of other databases are removed, which says that none of them is used any more.
+        """
         self.placements.prepare()
-        return [examine(self.deployment.database, each, self.deployment.id) for each in self.placements.stores]
+        found = [examine(self.deployment.database, each, self.deployment.id) for each in self.placements.stores]
+        if all(each.is_fine for each in found):
+            self.placements.markers.try_out()
+            if take_over:
+                self.placements.markers.take_over()
+                self.placements.work_left.set()
+        return found
 
     def list_deployments(self) -> dict[str, list[str] | None]:
         """Which deployments have values in the configured stores; see `recovery.list_deployments`."""

@@ -14,7 +14,7 @@ from strongroom.errors import StrongroomError
 from strongroom.metadata import placement as rows
 from strongroom.metadata.secret import SecretRow
 from strongroom.secrets_stores.sql import Place
-from strongroom.service.placements import STORE_ID, Landed, Placements
+from strongroom.service.placements import STORE_ID, Placements, PutResult
 from strongroom.service.reconciler import Progress, Reconciler
 from strongroom.service.wiring import Service
 
@@ -22,11 +22,11 @@ from strongroom.service.wiring import Service
 class PlacesWithoutClaiming(Placements):
     """A writer that comes too late places what was collected as abandoned."""
 
-    def place(self, connection: Connection, landed: Landed, secret_id: str, number: int, sealed: Envelope | None) -> None:
+    def place(self, connection: Connection, landed: PutResult, secret_id: str, number: int, sealed: Envelope | None) -> None:
         for pair in landed.external:
             rows.claim(connection, [pair])
         missed = [each for each in self._by_id if each not in landed.locators]
-        rows.owe(connection, [(store_id, (secret_id, number)) for store_id in missed], now())
+        rows.mark_behind(connection, [(store_id, (secret_id, number)) for store_id in missed], now())
         if sealed is not None:
             self._sql.insert(connection, Place(secret_id, number, landed.locators[STORE_ID]), sealed)
 
@@ -34,7 +34,7 @@ class PlacesWithoutClaiming(Placements):
 class LeavesWhatItAbandons(Placements):
     """A writer that lost takes its announcements back, and deletes nothing."""
 
-    def abandon(self, landed: Landed) -> None:
+    def abandon(self, landed: PutResult) -> None:
         with self._database.write() as connection:
             for pair in landed.external:
                 rows.claim(connection, [pair])

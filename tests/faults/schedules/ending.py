@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import func, select
 
@@ -13,9 +13,10 @@ from strongroom.metadata.version import VersionIndex
 from strongroom.models.audit_event import VerifyAudit
 from strongroom.models.job import BackUpSecrets, JobFailure, VerifySecrets
 from strongroom.operations import audit as of_audit
+from strongroom.secrets_stores.base import is_own
 from strongroom.secrets_stores.sql import STORE_ID
 from strongroom.service.copies import Copies
-from strongroom.service.placements import Configured
+from strongroom.service.placements import ConfiguredStore
 from strongroom.service.transfers import State, Transfers
 from strongroom.service.wiring import Service
 
@@ -108,6 +109,25 @@ def compare(service: Service) -> list[str]:
     return wrong + [f"version {number} of {secret} is known to {count} stores" for secret, number, count in pairs if count != wanted]
 
 
+def redundancy(database: Database, stores: Sequence[str]) -> list[str]:
+    """Each kept version is, in each store, either placed (or emptied on purpose) or behind. What is not so, in words."""
+    with database.snapshot() as connection:
+        kept = [tuple(row) for row in connection.execute(select(versions.c.secret_id, versions.c.number))]
+        placed, owed = (
+            {tuple(row) for row in connection.execute(select(table.c.secret_id, table.c.number, table.c.store_id))}
+            for table in (placements, copies)
+        )
+    wrong = []
+    for version in kept:
+        for store in stores:
+            here, behind = (*version, store) in placed, (*version, store) in owed
+            if here is behind:
+                wrong.append(
+                    f"version {version[1]} of {version[0]} is {'placed and' if here else 'not placed and not'} behind in {store}"
+                )
+    return wrong
+
+
 def move_away(service: Service, later: Callable[[], None]) -> list[str]:
     """Moves everything into the backup; the primary stays empty of it. What is not so, in words."""
     if len(service.placements.stores) < 2:
@@ -129,6 +149,25 @@ def emptied(database: Database) -> Emptied:
         return {(row.secret_id, row.number, row.store_id) for row in rows}
 
 
+def placed_twice(database: Database) -> list[list[str]]:
+    """The locators of each version that both stores hold, in the order of the stores' ids."""
+    with database.snapshot() as connection:
+        rows = connection.execute(
+            select(placements.c.secret_id, placements.c.number, placements.c.locator)
+            .where(placements.c.state == PRESENT)
+            .order_by(placements.c.secret_id, placements.c.number, placements.c.store_id)
+        ).all()
+    found: dict[tuple[str, int], list[str]] = {}
+    for secret_id, number, locator in rows:
+        found.setdefault((secret_id, number), []).append(locator)
+    return [locators for locators in found.values() if len(locators) == 2]
+
+
+def repair(service: Service) -> None:
+    """A deep verification that mends what it finds."""
+    transfers_of(service).run(VerifySecrets(deep=True, repair=True), State(), lambda _: None)
+
+
 def all_versions(database: Database) -> set[tuple[str, int]]:
     """All versions that there are, by secret and number."""
     with database.snapshot() as connection:
@@ -141,9 +180,10 @@ def audit_is_whole(service: Service) -> list[str]:
     return [] if report.valid else ["the audit trail does not verify"]
 
 
-def _locators(service: Service, store: Configured) -> Iterable[str]:
+def _locators(service: Service, store: ConfiguredStore) -> Iterable[str]:
     if store.external is not None:
-        return [found.locator for page in store.external.scan(seconds=30) for found in page]
+        found = [each for page in store.external.scan(seconds=30) for each in page]
+        return [each.locator for each in found if each.about is None or not is_own(each.about)]
     assert store.store_id == STORE_ID
     with service.deployment.database.snapshot() as connection:
         return list(connection.execute(select(sql_values.c.locator)).scalars())

@@ -169,8 +169,8 @@ class SteppedDatabase(Database):
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        with self.scheduler.transaction(), super().write() as connection:
+    def write(self, *, apart: bool = False) -> Iterator[Connection]:
+        with self.scheduler.transaction(), super().write(apart=apart) as connection:
             yield connection
 
 

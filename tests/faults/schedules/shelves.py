@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from strongroom.errors import StoreForbidden, StrongroomError, Unavailable
 from strongroom.secrets_stores.base import SecretsStore
-from strongroom.secrets_stores.guarded import Breaker, GuardedStore
+from strongroom.secrets_stores.breaker import FAILURES, Breaker
+from strongroom.secrets_stores.guarded import GuardedStore
 from strongroom.secrets_stores.memory import Shelf
 from tests.faults.schedules.scheduler import Scheduler
 
@@ -74,16 +75,29 @@ class UnsteadyShelf(Shelf):
                 call()
 
 
+class SteppedBreaker(Breaker):
+    """By the schedule's clock, with probes in the caller's thread."""
+
+    _next_probe = 0.0
+
+    def doubt(self) -> None:
+        """See `Breaker.doubt`."""
+        self._is_in_doubt = True
+
+    def admit(self, *, spare: bool = False, write: bool = False) -> bool:
+        """See `Breaker.admit`."""
+        if self.is_in_doubt and self._clock() >= self._next_probe:
+            self._next_probe = self._clock() + 1
+            assert self._probe is not None
+            if self._probe(0.5):
+                self.answered()
+            else:
+                self._failures = FAILURES
+        return super().admit(spare=spare, write=write)
+
+
 class SteppedStore(GuardedStore):
     """Guarded as in production, by the schedule's clock, and with no thread of its own."""
 
     def __init__(self, store: SecretsStore, scheduler: Scheduler) -> None:
-        super().__init__(store, sleep=scheduler.sleep)
-        self.breaker = Breaker(clock=scheduler.monotonic)
-
-    def _admits(self, *, spare: bool) -> bool:
-        if not spare or self.breaker.is_closed:
-            return self.breaker.admit()
-        if self.breaker.admit():
-            self._probe()
-        return False
+        super().__init__(store, scheduler.sleep, SteppedBreaker(self._probe, scheduler.monotonic))

@@ -27,8 +27,13 @@ _SHOWN = (
     "crash loops",
     "hung workers",
     "killed main processes",
+    "lost values",
+    "refused jobs",
     "undecided",
 )
+
+_LOST = ("no order of its writes explains", "cannot be read", "lacks ", ": missing in ")
+"""What violations say of values that are gone."""
 
 
 @dataclass
@@ -54,9 +59,11 @@ class Totals:
 
     def __str__(self) -> str:
         told = ", ".join(f"{name} {self.counts[name]}" for name in _SHOWN)
+        lost = sum(any(sign in line for sign in _LOST) for each in self.broken for line in each.violations)
         made = "".join(f"\n  {number} of {kind}" for kind, number in sorted(self.kinds.items()))
         told += f", longest time without an answer {self.silence:.1f} s" if self.silence else ""
-        return f"{self.schedules} schedules, {told}, violations {sum(len(each.violations) for each in self.broken)}{made}"
+        violations = sum(len(each.violations) for each in self.broken)
+        return f"{self.schedules} schedules, {told}, lost {lost}, violations {violations}{made}"
 
 
 class Playground:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from strongroom.errors import StoreForbidden, StrongroomError, Unavailable, ValuesCorrupt, ValuesMissing
 from strongroom.secrets_stores.base import About
+from strongroom.secrets_stores.breaker import FAILURES, Breaker
 from strongroom.secrets_stores.conformance import Harness, SecretsStoreConformance
-from strongroom.secrets_stores.guarded import ATTEMPTS, FAILURES, REST_SECONDS, SPARE_SECONDS, Breaker, GuardedStore
+from strongroom.secrets_stores.guarded import ATTEMPTS, SPARE_SECONDS, GuardedStore
 from strongroom.secrets_stores.memory import MemorySecretsStore, Shelf, Trouble
 
 ABOUT = About(deployment_id="d", secret_id="s", name="n", scope="workspace", workspace="default")
@@ -25,7 +26,7 @@ class TestGuarded(SecretsStoreConformance):
         """Around the reference."""
         shelf = Shelf()
         return Harness(
-            open=lambda deployment_id: GuardedStore(MemorySecretsStore(deployment_id, shelf), rest_seconds=0),
+            open=lambda deployment_id: GuardedStore(MemorySecretsStore(deployment_id, shelf), breaker=Breaker(failures=math.inf)),
             unavailable=lambda: shelf.trouble(Trouble.UNAVAILABLE),
             reply_lost=lambda: shelf.trouble(Trouble.REPLY_LOST),
             hanging=lambda: shelf.trouble(Trouble.HANGS),
@@ -55,7 +56,7 @@ class Stumbling(MemorySecretsStore):
 
 def guarded(*errors: StrongroomError, sleep: Callable[[float], object] = lambda _: None) -> tuple[GuardedStore, Stumbling]:
     store = Stumbling(*errors)
-    return GuardedStore(store, sleep), store
+    return GuardedStore(store, sleep, Breaker()), store
 
 
 def test_no_answer_is_asked_again() -> None:
@@ -112,37 +113,6 @@ def test_time_is_not_exceeded() -> None:
     assert store.calls == 1
 
 
-def test_what_is_down_is_left_alone() -> None:
-    """After some calls without an answer no more are made, but for one now and then; an answer ends that."""
-    now = 100.0
-    breaker = Breaker(clock=lambda: now)
-    for _ in range(FAILURES):
-        assert breaker.admit()
-        breaker.silent()
-    assert not breaker.is_closed
-    assert not breaker.admit()
-    now += REST_SECONDS * 1.5
-    assert [breaker.admit() for _ in range(3)] == [True, False, False]
-    breaker.silent()
-    assert not breaker.admit()
-    now += REST_SECONDS * 1.5
-    assert breaker.admit()
-    breaker.answered()
-    assert breaker.is_closed
-    assert [breaker.admit() for _ in range(3)] == [True, True, True]
-
-
-def test_one_of_many_tries_a_store_that_is_down() -> None:
-    """When it is time, exactly one of many calls at once gets through."""
-    now = 100.0
-    breaker = Breaker(clock=lambda: now)
-    for _ in range(FAILURES):
-        breaker.silent()
-    now += REST_SECONDS * 2
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda _: breaker.admit(), range(200))) == 1
-
-
 def test_a_dead_store_costs_no_time() -> None:
     """Once it counts as down, a call is refused without asking, and says so; a refusal to somebody is a sign of life."""
     guard, store = guarded(*(Unavailable("dead") for _ in range(FAILURES)))
@@ -170,7 +140,7 @@ def test_a_store_that_can_be_spared_is_asked_once() -> None:
             given.append(seconds)
             raise Unavailable("silent")
 
-    guard = GuardedStore(Hung("d"), sleep=lambda _: None)
+    guard = GuardedStore(Hung("d"), sleep=lambda _: None, breaker=Breaker())
     for _ in range(FAILURES + 20):
         with pytest.raises(Unavailable):
             guard.get("x", seconds=10, spare=True)
@@ -178,10 +148,10 @@ def test_a_store_that_can_be_spared_is_asked_once() -> None:
     assert max(seconds) <= SPARE_SECONDS
 
 
-def test_a_thread_finds_out_when_a_spared_store_is_back() -> None:
-    """It asks for what is not there; an answer of any kind ends the outage."""
+def test_a_thread_finds_out_when_a_store_is_back() -> None:
+    """It asks for what is not there, without a call of anybody; an answer of any kind ends the outage."""
     shelf = Shelf()
-    guard = GuardedStore(MemorySecretsStore("d", shelf), sleep=lambda _: None, rest_seconds=0)
+    guard = GuardedStore(MemorySecretsStore("d", shelf), sleep=lambda _: None)
     locator = guard.new_locator("s")
     guard.put(locator, {"k": "v"}, ABOUT, seconds=5)
     back = threading.Event()
@@ -190,8 +160,9 @@ def test_a_thread_finds_out_when_a_spared_store_is_back() -> None:
             with pytest.raises(Unavailable):
                 guard.get(locator, seconds=5, spare=True)
         assert not guard.is_up
-    guard.breaker.listen(lambda up: back.set() if up else None)
-    with pytest.raises(Unavailable, match="left alone"):
-        guard.get(locator, seconds=5, spare=True)
+        with pytest.raises(Unavailable, match="left alone"):
+            guard.get(locator, seconds=5)
+        guard.breaker.listen(lambda up: back.set() if up else None)
     assert back.wait(20)
     assert guard.get(locator, seconds=5, spare=True) == {"k": "v"}
+    guard.close()

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
+from strongroom import forking
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.identifiers import new_id
 from strongroom.errors import StrongroomError, Unavailable
@@ -35,7 +36,8 @@ class Breaker:
     """Knows whether a back end is down. Thread-safe."""
 
     def __init__(self, rest_seconds: float = REST_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._rest_seconds, self._clock, self._lock = rest_seconds, clock, threading.Lock()
+        self._rest_seconds, self._clock = rest_seconds, clock
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
         self._failures, self._next_try = 0, 0.0
         self._listener: Callable[[bool], object] = lambda _: None
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import msgspec
 from sqlalchemy import Connection
 
+from strongroom import forking
 from strongroom.connectors.deadline import Deadline
 from strongroom.crypto.envelope import Envelope
 from strongroom.db.clock import now
@@ -93,9 +94,10 @@ class Placements:
         self._is_sql_alone = [each.store_id for each in stores] == [STORE_ID]
         self._database, self._sql, self._digest_key, self._deployment_id = database, sql, digest_key, deployment_id
         self._by_id = {each.store_id: each for each in stores}
-        self._lock, self._pool = threading.Lock(), None  # type: tuple[threading.Lock, ThreadPoolExecutor | None]
+        self._lock = forking.renewed(self, "_lock", threading.RLock)
+        self._pool: ThreadPoolExecutor | None = forking.renewed(self, "_pool", lambda: None)
         self._known = False
-        self.work_left = threading.Event()
+        self.work_left = forking.renewed(self, "work_left", threading.Event)
         """Set when something is to be deleted, or collected later."""
 
     def keep(self, wanted: int) -> int:

@@ -27,6 +27,7 @@ _SHOWN = (
     "crash loops",
     "hung workers",
     "killed main processes",
+    "lost",
     "undecided",
 )
 

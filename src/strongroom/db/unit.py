@@ -27,6 +27,7 @@ class Unit:
         self._then: list[Callable[[], object]] = []
         self.on_begin: Callable[[Connection], object] | None = None
         """Is called with the connection of each transaction that the unit begins, before anything is changed."""
+        self.has_ended = False
         self.joined = joined
         """Whether it is a part of a larger transaction, which its caller commits."""
         self.connection: Connection | None = None
@@ -58,7 +59,7 @@ class Unit:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.connection = None
+        self.has_ended, self.connection = True, None
         self._stack.__exit__(kind, error, trace)
         if error is None:
             for call in self._then:

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Any, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, quote_plus
 
+from strongroom import forking
 from strongroom.redaction.secret_text import MASK, SecretText
 
 SHORTEST = 4
@@ -106,7 +107,7 @@ class Redactor(Masking):
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
         self._values: set[str] = set()
         self._forms: dict[str, tuple[str, ...]] = {}
         """By their first characters; the longest form first."""
@@ -163,7 +164,7 @@ class Redactor(Masking):
 
     def renew_locks(self) -> None:
         """For a child process after a fork: the lock may belong to a thread that is not there."""
-        self._lock = threading.Lock()
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._values)} values>"
@@ -176,7 +177,7 @@ class Redactors(Masking):
     """Several redactors as one. Which ones changes over time. Thread-safe."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
         self._members: tuple[Redactor, ...] = ()
 
     def join(self, redactor: Redactor) -> None:
@@ -197,7 +198,7 @@ class Redactors(Masking):
 
     def renew_locks(self) -> None:
         """As in `Redactor`, and those of the members."""
-        self._lock = threading.Lock()
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
         for member in self._members:
             member.renew_locks()
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
+from strongroom import forking
 from strongroom.audit.chain import START, audit_key, canonical, extend, head_mark
 from strongroom.audit.journal import SUPPORTED, Journal, Position, journals, read, remove, set_aside, start_of, taken_over
 from strongroom.auth.actor import Actor
@@ -53,7 +54,7 @@ class AuditLog:
     def __init__(self, deployment: Deployment) -> None:
         self._database, self._key = deployment.database, audit_key(deployment.digest_key)
         self._chains_at_once = self._database.has_one_writer
-        self.unchained = threading.Event()
+        self.unchained = forking.renewed(self, "unchained", threading.Event)
         """Set when this process has put events into the outbox."""
         beside = self._chains_at_once and SUPPORTED
         self._folder = Path(f"{self._database.url.database}-audit") if beside else None

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from strongroom import forking
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
@@ -56,8 +57,8 @@ class Reconciler:
 
     def __init__(self, database: Database, placements: Placements, copies: Copies, versions: VersionIndex) -> None:
         self._database, self._placements, self._copies, self._versions = database, placements, copies, versions
-        self._me = new_id()
-        self._ended = threading.Event()
+        self._me = forking.renewed(self, "_me", new_id)
+        self._ended = forking.renewed(self, "_ended", threading.Event)
         self._thread: threading.Thread | None = None
         self._surveyed = self._proved = False
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from strongroom import forking
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.identifiers import new_id
 from strongroom.errors import StrongroomError
@@ -29,7 +30,8 @@ class StoreDoubts:
     """Writes the doubts of this process into the index, from the thread that probes, and reads those of others. Thread-safe."""
 
     def __init__(self, database: Database, stores: Sequence[ConfiguredStore]) -> None:
-        self._database, self._me = database, new_id()
+        self._database = database
+        self._me = forking.renewed(self, "_me", new_id)
         self._stores = {_name(each.store_id): each for each in stores if each.external is not None}
         self._told = dict.fromkeys(self._stores, 0.0)
         for name, store in self._stores.items():

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 from unittest import mock
 
@@ -19,6 +19,7 @@ import time_machine
 from sqlalchemy import Connection
 
 from strongroom.db.engine import Database
+from strongroom.db.unit import Unit
 
 _STUCK_SECONDS = 60
 _BEGINNING = 1_800_000_000.0
@@ -152,6 +153,16 @@ class Scheduler:
         if depth == 0:
             self.pause()
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Others do not go on within it, nor before or after it."""
+        depth = getattr(self._depth, "value", 0)
+        self._depth.value = depth + 1
+        try:
+            yield
+        finally:
+            self._depth.value = depth
+
 
 class SteppedDatabase(Database):
     """A database whose users give way to each other. An open one becomes it by `step_by_step`."""
@@ -160,18 +171,35 @@ class SteppedDatabase(Database):
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self.scheduler.transaction(), super().read() as connection:
+        with self._turn(), super().read() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        with self.scheduler.transaction(), super().snapshot() as connection:
+        with self._turn(), super().snapshot() as connection:
             yield connection
 
     @contextmanager
     def write(self, *, apart: bool = False) -> Iterator[Connection]:
-        with self.scheduler.transaction(), super().write(apart=apart) as connection:
+        unit: Unit | None = getattr(self._thread, "unit", None)
+        if unit is None or (apart and unit.connection is None):
+            with self.scheduler.transaction(), super().write(apart=apart) as connection:
+                yield connection
+            return
+        if unit.connection is None:
+            self.scheduler.pause()
+        with self.scheduler.undisturbed(), super().write(apart=apart) as connection:
             yield connection
+
+    @contextmanager
+    def unit(self) -> Iterator[Unit]:
+        """See `Database.unit`: nobody else moves from its first change to its end."""
+        with super().unit() as unit:
+            yield unit
+        self.scheduler.pause()
+
+    def _turn(self) -> AbstractContextManager[None]:
+        return self.scheduler.transaction() if self._begun() is None else nullcontext()
 
 
 def step_by_step(database: Database, scheduler: Scheduler) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import pickle
 import traceback
@@ -55,7 +56,7 @@ def test_the_mask_does_not_tell_the_length() -> None:
 
 @pytest.mark.parametrize(
     "leave",
-    [pickle.dumps, copy.copy, copy.deepcopy, json.dumps, msgspec.json.encode, msgspec.msgpack.encode, yaml.safe_dump],
+    [pickle.dumps, json.dumps, msgspec.json.encode, msgspec.msgpack.encode, yaml.safe_dump],
 )
 def test_it_does_not_slip_into_a_serialised_form(leave: Callable[[Any], Any]) -> None:
     """Whatever would write the value down without asking fails instead, without showing it."""
@@ -92,3 +93,20 @@ def test_an_unhandled_exception_does_not_show_it() -> None:
         fail(SecretText(TEXT))
     detailed = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
     assert not holds_canary("".join(detailed.format()))
+
+
+def test_a_copy_is_the_object_itself() -> None:
+    """A value cannot be changed, so copies of any depth, as dataclasses and models make them, are the value itself."""
+
+    @dataclasses.dataclass
+    class Settings:
+        token: SecretText
+        all: dict[str, SecretText]
+
+    value = SecretText(CANARY)
+    settings = Settings(value, {"k": value})
+    assert copy.copy(value) is value
+    assert copy.deepcopy(settings).all["k"] is value
+    found = dataclasses.asdict(settings)
+    assert found["token"] is value
+    assert found["all"]["k"] is value

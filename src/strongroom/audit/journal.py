@@ -81,6 +81,7 @@ class Journal:
             os.fsync(self._file)
             hidden.rename(self.path)
             _sync_folder(folder)
+            self._found = os.fstat(self._file)
         except BaseException:
             os.close(self._file)
             with contextlib.suppress(OSError):
@@ -98,7 +99,12 @@ class Journal:
         return self._file
 
     def write(self, facts: Sequence[bytes]) -> None:
-        """Adds the events as one entry: all of them, or after a crash perhaps none, until they are synced. `OSError`."""
+        """Adds the events as one entry: all of them, or after a crash perhaps none, until they are synced.
+
+        `OSError`; `FileNotFoundError` when the file was removed or replaced, so that nobody would find them there.
+        """
+        if not os.path.samestat(self.path.stat(), self._found):
+            raise FileNotFoundError(errno.ENOENT, "the journal was replaced")
         body = b"\n".join(facts)
         mark = _mark(self._key, self._mark, body)
         entry = b"".join((len(body).to_bytes(_LENGTH_BYTES, "big"), mark, body, _END))

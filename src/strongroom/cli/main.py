@@ -100,6 +100,8 @@ def run() -> NoReturn:
 def execute(arguments: Sequence[str]) -> int:
     """Runs one command line in this process; its exit code. Never raises."""
     try:
+        if changes := sys.modules.get("strongroom.changes"):
+            changes.begin()
         with _warnings_shown():
             result = main.main(args=list(arguments), prog_name="strongroom", standalone_mode=False)
         if sys.stdout is not None:
@@ -111,7 +113,7 @@ def execute(arguments: Sequence[str]) -> int:
         hint = getattr(error, "hint", None) or (f"see: {error.ctx.command_path} --help" if error.ctx else None)
         return _fail(_usage_message(error), hint, 2)
     except (click.Abort, KeyboardInterrupt):
-        return _fail("cancelled; nothing was changed", None, 1)
+        return _cancelled()
     except click.ClickException as error:
         return _fail(error.format_message(), None, 1)
     except StrongroomError as error:
@@ -155,6 +157,24 @@ def _usage_message(error: click.UsageError) -> str:
     if isinstance(error, click.BadOptionUsage):
         return f"the option {error.option_name} is used wrongly; does it need a value?"
     return error.message
+
+
+def _cancelled() -> int:
+    """Says what is known about the changes of a command that was cancelled."""
+    from strongroom.changes import Outcome, outcome
+
+    known, done = outcome()
+    if known is Outcome.NOTHING:
+        return _fail("cancelled; nothing was changed", None, 1)
+    if known is Outcome.DONE:
+        return _fail(f"cancelled after {done} {'change was' if done == 1 else 'changes were'} made", None, 1)
+    return _fail(
+        "cancelled; the change may have been made"
+        if done == 0
+        else f"cancelled after {done} of the changes; one more may have been made",
+        "look at what is there before you repeat it, for example with: strongroom secret list",
+        1,
+    )
 
 
 def _fail(message: str, hint: str | None, code: int) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from strongroom import changes
 from strongroom.cli.client import open_client
 from strongroom.cli.command import Group, HintedUsageError, KeyValueCommand
 from strongroom.cli.component import ComponentGroup, component_group
@@ -119,7 +120,8 @@ def register(name: str, interactive: bool, document: str | None, env_file: str |
             ask_new_keys(values)
         texts = {key: value for key, value in values.items() if value is not None}
         check_values(secret_texts(texts))
-        manager.register_secret(name, texts)
+        with changes.changing():
+            manager.register_secret(name, texts)
     say(f"Registered secret '{name}' in {manager.title} with {count(len(texts), 'key')}: {', '.join(texts)}.")
 
 
@@ -200,7 +202,8 @@ def update(
             raise HintedUsageError("there is nothing to change", "answer with a new value")
         if texts:
             check_values(secret_texts(texts))
-        keys = manager.change_secret(name, texts, to_remove)
+        with changes.changing():
+            keys = manager.change_secret(name, texts, to_remove)
     say(f"Updated secret '{name}' in {manager.title}; its keys are: {', '.join(keys)}.")
 
 
@@ -218,7 +221,8 @@ def delete(name: str, yes: bool) -> None:
         if not yes and not confirm(f"Delete secret '{name}' of {manager.title}?"):
             say("Nothing was deleted.")
             raise click.exceptions.Exit(1)
-        manager.delete_secret(name)
+        with changes.changing():
+            manager.delete_secret(name)
     say(f"Deleted secret '{name}' of {manager.title}.")
 
 
@@ -238,11 +242,13 @@ def cleanup(yes: bool) -> None:
             raise click.exceptions.Exit(1)
         for number, name in enumerate(names):
             try:
-                manager.delete_secret(name)
+                with changes.changing():
+                    manager.delete_secret(name)
             except NotFound:
                 continue  # somebody else was faster
             except KeyboardInterrupt:
-                raise click.ClickException(f"interrupted; {number} of {len(names)} were deleted") from None
+                more = ", and perhaps one more" if changes.outcome()[0] is changes.Outcome.UNKNOWN else ""
+                raise click.ClickException(f"interrupted; {number} of {len(names)} were deleted{more}") from None
     say(f"Deleted {count(len(names), 'secret')} of {manager.title}.")
 
 

@@ -302,7 +302,10 @@ def register_secrets(name: str | None, skip_existing: bool) -> None:
                 say(line)
                 stored += 1
         except KeyboardInterrupt:
-            raise click.ClickException("interrupted; only what is said above was stored") from None
+            from strongroom.changes import Outcome, outcome
+
+            more = ", and perhaps the next secret" if outcome()[0] is Outcome.UNKNOWN else ""
+            raise click.ClickException(f"interrupted; only what is said above was stored{more}") from None
     if not stored:
         say(f"Nothing was changed: stack '{found.name}' has all the secrets that it refers to.")
 

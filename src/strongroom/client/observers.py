@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from strongroom import forking
 from strongroom.models.secret import Secret
 from strongroom.redaction import SecretText
 
@@ -32,7 +34,7 @@ Observer = Callable[[ValuesRead], None]
 
 _REMEMBERED = 256
 
-_lock = threading.Lock()
+_lock = forking.renewed(sys.modules[__name__], "_lock", threading.RLock)
 _recent: deque[ValuesRead] = deque(maxlen=_REMEMBERED)
 _observers: tuple[Observer, ...] = ()
 

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 import urllib3
 
+from strongroom import forking
 from strongroom.connectors.aws_login import AwsLogin
 from strongroom.connectors.aws_methods import DEFAULT_METHOD, METHODS, Ambient, AwsMethod, Exchange, Keys, aws_method
 from strongroom.connectors.bounded import BOUNDED_POOLS
@@ -92,9 +93,9 @@ class AwsConnection:
         self._method = method
         self._session: Any = None
         self._clients: dict[str, Any] = {}
-        self._making = threading.Lock()
+        self._making = forking.renewed(self, "_making", threading.Lock)
         self._call = threading.local()
-        self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._pools = forking.renewed(self, "_pools", dict[str | None, urllib3.PoolManager])
         self._login = AwsLogin(method, self._exchange, _quietly)
         for name in _CHATTY:
             logging.getLogger(name).addFilter(_QUIET)

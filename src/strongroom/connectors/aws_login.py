@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from strongroom import forking
 from strongroom.connectors.aws_methods import Ambient, AwsMethod, Exchange, Keys
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.options import import_extra
@@ -51,7 +52,7 @@ class AwsLogin:
     def __init__(self, method: AwsMethod, ask: Ask, quietly: Quietly) -> None:
         self._method, self._ask, self._quietly = method, ask, quietly
         self._lease: Lease | None = None
-        self._turn = threading.Lock()
+        self._turn = forking.renewed(self, "_turn", threading.Lock)
         self._ambient = _AmbientKeys(quietly)
 
     def lease(self, deadline: Deadline, dead: Lease | None = None) -> Lease:
@@ -111,8 +112,9 @@ class _AmbientKeys:
 
     def __init__(self, quietly: Quietly) -> None:
         self._quietly = quietly
-        self._found: Any = None
-        self._under_way: Future[Any] | None = None
+        # The SDK's own object has locks; the thread that looks is not in a forked child.
+        self._found: Any = forking.renewed(self, "_found", lambda: None)
+        self._under_way: Future[Any] | None = forking.renewed(self, "_under_way", lambda: None)
 
     def forget(self) -> None:
         """Next time, files and servers are looked at again."""

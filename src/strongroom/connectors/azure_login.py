@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
+from strongroom import forking
 from strongroom.connectors.deadline import Deadline
 from strongroom.errors import StrongroomError, Unavailable
 from strongroom.redaction import SecretText
@@ -49,7 +50,7 @@ class TokenKeeper:
     def __init__(self, fetch: Callable[[Deadline], Token]) -> None:
         """`fetch` logs in, and raises errors of strongroom only."""
         self._fetch = fetch
-        self._lock = threading.Lock()
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
         self._token: Token | None = None
         self._login: _Login | None = None
 
@@ -105,7 +106,7 @@ class _Login(threading.Thread):
     def __init__(self, fetch: Callable[[Deadline], Token], deadline: Deadline, *, is_renewal: bool) -> None:
         super().__init__(name=_THREAD, daemon=True)
         self._fetch, self._deadline, self.is_renewal = fetch, deadline, is_renewal
-        self.ended = threading.Event()
+        self.ended = forking.renewed(self, "ended", threading.Event)
         self.token: Token | None = None
         self.failure: StrongroomError | None = None
         self.ran_out_of_time = False

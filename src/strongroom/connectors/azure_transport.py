@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
+from strongroom import forking
 from strongroom.connectors.azure_methods import import_azure
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
@@ -43,8 +44,8 @@ class Transport:
 
     def __init__(self, ca_cert: str | None) -> None:
         self._requests = import_azure("requests")
-        self._pools = self._requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=_CONNECTIONS)
-        self._pools.poolmanager.pool_classes_by_scheme = BOUNDED_POOLS
+        self._open_pools()
+        forking.renew_by(self._open_pools)
         self._proxies: dict[tuple[str, str], dict[str, str]] = {}
         self._thread = threading.local()
         self._session = self._requests.Session()
@@ -56,6 +57,10 @@ class Transport:
         self.for_sdk = import_azure("azure.core.pipeline.transport").RequestsTransport(
             session=self._session, session_owner=False, connection_verify=ca_cert or True, use_env_settings=False
         )
+
+    def _open_pools(self) -> None:
+        self._pools = self._requests.adapters.HTTPAdapter(pool_connections=4, pool_maxsize=_CONNECTIONS)
+        self._pools.poolmanager.pool_classes_by_scheme = BOUNDED_POOLS
 
     @contextmanager
     def watching(self, deadline: Deadline) -> Iterator[Watch]:

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 
 from urllib3 import Timeout
 
+from strongroom import forking
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.gcp_methods import GcpMethod, import_google
@@ -81,9 +82,9 @@ class Login:
         method.check()
         self._lease: Lease | None = None
         self._pause_until = 0.0
-        self._attempt: Future[Lease | StrongroomError] | None = None
-        self._lock = threading.Lock()
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="gcp-login")
+        self._attempt: Future[Lease | StrongroomError] | None = forking.renewed(self, "_attempt", lambda: None)
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
+        self._worker = forking.renewed(self, "_worker", _new_worker)
 
     def lease(self, deadline: Deadline, dead: Lease | None = None) -> Lease:
         """A token that is alive, and not the one that is known to be dead."""
@@ -214,6 +215,10 @@ class _Response:
     data: bytes = field(repr=False)
 
 
+def _new_worker() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="gcp-login")
+
+
 class _Session:
     """Pooled connections to where tokens come from. No redirects, no .netrc; proxies as the environment says."""
 
@@ -224,6 +229,10 @@ class _Session:
         self._session = self.requests.Session()
         self._session.trust_env = False
         self._session.verify = ca_cert or True
+        self._open_pools()
+        forking.renew_by(self._open_pools)
+
+    def _open_pools(self) -> None:
         self._pools = self.requests.adapters.HTTPAdapter()
         self._pools.poolmanager.pool_classes_by_scheme = BOUNDED_POOLS
         for scheme in ("http://", "https://"):

@@ -25,6 +25,7 @@ from urllib.parse import urlencode, urlsplit
 from urllib3 import PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
+from strongroom import forking
 from strongroom.config import find_proxy
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
@@ -100,15 +101,20 @@ class VaultConnection:
         self.namespace = vault_namespace.strip("/")
         self._method = method
         self._lease: _Lease | None = None
-        self._turn = threading.Lock()
+        self._turn = forking.renewed(self, "_turn", threading.Lock)
         if ca_cert is not None and not Path(ca_cert).is_file():
             raise ConfigurationError(f"there is no file of certificates at {ca_cert}")
         proxy = find_proxy(self.address)
         options: dict[str, Any] = {"num_pools": 1, "maxsize": _CONNECTIONS, "block": False, "retries": False}
         if self.address.startswith("https"):
             options |= {"ca_certs": ca_cert, "cert_reqs": "CERT_REQUIRED"}  # without a file: those of the system
-        self._pools: PoolManager = ProxyManager(proxy, **options) if proxy else PoolManager(**options)
-        self._pools.pool_classes_by_scheme = BOUNDED_POOLS
+
+        def new_pools() -> PoolManager:
+            pools: PoolManager = ProxyManager(proxy, **options) if proxy else PoolManager(**options)
+            pools.pool_classes_by_scheme = BOUNDED_POOLS
+            return pools
+
+        self._pools = forking.renewed(self, "_pools", new_pools)
         self._headers = {"X-Vault-Request": "true", "Content-Type": "application/json"}
         if self.namespace:
             self._headers["X-Vault-Namespace"] = self.namespace

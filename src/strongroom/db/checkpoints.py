@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from strongroom.db.turn import WaitedTooLong, WriteTurn
+from strongroom.errors import Unavailable
 
 LONG_PAGES = 2_048
 """From this length on, writers have to wait a moment so that the log can begin anew; else it does when nobody happens to write."""
@@ -28,8 +29,9 @@ _BUSY_MILLISECONDS = 250
 class Checkpoints:
     """The thread. Several processes may have one for the same file."""
 
-    def __init__(self, connect: Callable[[], Connection], turn: WriteTurn) -> None:
-        self._connect, self._turn = connect, turn
+    def __init__(self, read: Callable[[], AbstractContextManager[Connection]], turn: WriteTurn, usual_seconds: int) -> None:
+        """`usual_seconds` is how long the connections of this process wait for others."""
+        self._read, self._turn, self._usual_milliseconds = read, turn, usual_seconds * 1000
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         self._thread.start()
@@ -40,29 +42,23 @@ class Checkpoints:
         self._thread.join()
 
     def _run(self) -> None:
-        connection: Connection | None = None
         while not self._ended.wait(_PAUSE_SECONDS):
-            try:
-                connection = connection or self._open()
-                self._checkpoint(connection)
-            except (DBAPIError, WaitedTooLong):
-                continue  # nothing is lost: the log goes on growing, and commits copy it in the end
-        if connection is not None:
-            connection.close()
+            # When it cannot be done, nothing is lost: the log goes on growing, and commits copy it in the end.
+            with suppress(Unavailable, WaitedTooLong):
+                self._checkpoint()
 
-    def _open(self) -> Connection:
-        connection = self._connect()
-        # Writers wait while the last of it waits for readers; those are done in no time, or this can be done another time.
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
-        connection.detach()
-        return connection
-
-    def _checkpoint(self, connection: Connection) -> None:
+    def _checkpoint(self) -> None:
         """Copies first without keeping anybody from writing, then the little that came meanwhile, so that the log begins anew.
 
         The file keeps its length: to write over it takes the disk less than to make it longer.
         """
-        pages = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()[1]
+        with self._read() as connection:
+            pages = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()[1]
         if pages >= LONG_PAGES:
-            with self._turn.taken(_PATIENCE_SECONDS):
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)").all()
+            with self._turn.taken(_PATIENCE_SECONDS), self._read() as connection:
+                # Writers wait while the last of it waits for readers; those are done in no time, or this can be done another time.
+                connection.exec_driver_sql(f"PRAGMA busy_timeout = {_BUSY_MILLISECONDS}")
+                try:
+                    connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)").all()
+                finally:
+                    connection.exec_driver_sql(f"PRAGMA busy_timeout = {self._usual_milliseconds}")

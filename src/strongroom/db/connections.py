@@ -35,7 +35,7 @@ class Generation:
     def connection_of(self, engine: Engine) -> Iterator[Connection]:
         """A connection for reads. Driver errors leave the block as ours."""
         try:
-            with engine.connect() as connection:
+            with engine.connect() as connection, _closed_when_interrupted(connection):
                 yield connection
         except DATABASE_ERRORS as error:
             self._judge(error)
@@ -46,7 +46,7 @@ class Generation:
         """A connection with a transaction. `Interrupted` when one that had been good went bad before the commit: nothing was done."""
         reused = done = False
         try:
-            with engine.begin() as connection:
+            with engine.begin() as connection, _closed_when_interrupted(connection):
                 reused = connection.info.get(REUSED, False)
                 yield connection
                 done = True
@@ -82,6 +82,18 @@ class Generation:
         if info[_GENERATION] != self._number or _has_changed(connection):
             raise DisconnectionError("it went bad")
         info[REUSED] = True
+
+
+@contextmanager
+def _closed_when_interrupted(connection: Connection) -> Iterator[None]:
+    """After Ctrl-C nobody knows what is under way on the connection: it is closed, which undoes it, and not used again."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        connection.invalidate()
+        raise
 
 
 def _has_changed(connection: Any) -> bool:

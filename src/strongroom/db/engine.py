@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import weakref
 from collections.abc import Callable, Hashable, Iterator
@@ -14,6 +13,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.engine.interfaces import IsolationLevel
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
+from strongroom import forking
+from strongroom.db.checkouts import Checkouts
 from strongroom.db.connections import Generation
 from strongroom.db.failures import (
     DATABASE_ERRORS,
@@ -25,11 +26,12 @@ from strongroom.db.failures import (
     translated,
 )
 from strongroom.db.patience import DEFAULT_SECONDS, connect_to_mysql, connect_to_postgresql
-from strongroom.db.sqlite import SqliteFile
+from strongroom.db.sqlite import SqliteFile, open_file
+from strongroom.db.sqlite_file import DatabaseReplaced, resolve
 from strongroom.db.unit import Unit
 from strongroom.errors import ConfigurationError, MissingExtra, StrongroomError
 
-__all__ = ["ConstraintViolated", "Database", "Deadlocked", "OthersWrite", "Unanswered"]
+__all__ = ["ConstraintViolated", "Database", "DatabaseReplaced", "Deadlocked", "OthersWrite", "Unanswered"]
 
 T = TypeVar("T")
 
@@ -51,20 +53,30 @@ class Database:
         """`patience_seconds` is how long a server may take for a statement; None for as long as it likes. Nothing to SQLite."""
         self.url = _parse(url)
         self._file: SqliteFile | None = None
+        self._engines: tuple[Engine, ...] = ()
+        self._checkouts = Checkouts()
         if self.url.get_backend_name() == "sqlite":
-            self._file = SqliteFile(self.url)
-            self.engines: tuple[Engine, ...] = (self._file.engine,)
+            path = resolve(self.url.database)
+            self.url = self.url.set(database=path)
+            self._file, self._is_open = open_file(path), True
         else:
             # A pool for each kind: switching a connection's isolation level back and forth costs round trips on MySQL, and one that
             # breaks meanwhile would be lost to its pool for ever.
             self._reading = _create(self.url, patience_seconds, "AUTOCOMMIT", kept=6, more=26)
             self._snapshot = _create(self.url, patience_seconds, "REPEATABLE READ", kept=2, more=14)
             self._writing = _create(self.url, patience_seconds, "READ COMMITTED", kept=6, more=18)
-            self.engines = (self._reading, self._snapshot, self._writing)
-            self._good = Generation(*self.engines)
+            self._engines = (self._reading, self._snapshot, self._writing)
+            self._good = Generation(*self._engines)
+            for engine in self._engines:
+                self._checkouts.watch(engine)
         self.dialect = self.engines[-1].dialect.name
         self._thread = threading.local()
         _open_databases.add(self)
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """SQLAlchemy's, of this process."""
+        return self._engines if self._file is None else (self._file.engine,)
 
     def read(self) -> AbstractContextManager[Connection]:
         """For single statements whose rows are all fetched: each sees the latest committed state. Cheapest."""
@@ -180,35 +192,54 @@ class Database:
         if self._file is not None:
             self._file.checkpoint_in_background()
 
-    def close(self) -> None:
-        """Closes all connections that are not in use; the rest as they come back. Nobody may be reading."""
+    @property
+    def is_gone(self) -> bool:
+        """Whether no more use can be made of it, because its file was removed or replaced. Looks at the file."""
+        return self._file is not None and (self._file.connections.is_gone or not self._file.connections.is_at_its_path)
+
+    def settle(self, *, interrupted: bool = False) -> None:
+        """Ends what an interrupted call has left open on this thread. Not for use within a block.
+
+        `interrupted` says that one was just now: then the pools begin afresh, since theirs may be a connection that they do not know.
+        """
+        self._thread.unit = None
         if self._file is not None:
-            self._file.close()
-        else:
-            for engine in self.engines:
+            self._file.settle()
+            return
+        self._checkouts.settle()
+        if interrupted:
+            for engine in self._engines:
                 engine.dispose()
 
+    def close(self) -> None:
+        """Closes all connections that are not in use, unless others of this process use the same file; the rest as they come back.
+
+        Nobody may be reading.
+        """
+        if self._file is None:
+            for engine in self._engines:
+                engine.dispose()
+        elif self._is_open:
+            self._is_open = False
+            self._file.close()
+
     def forget_connections(self) -> None:
-        """After a fork: leaves the parent's connections alone. They are kept, since SQLite must not close what it has inherited."""
-        if self._file is not None:
-            _inherited.extend(self._file.forget_connections())
-        else:
-            _inherited.extend(engine.pool for engine in self.engines)
-            for engine in self.engines:
-                engine.dispose(close=False)
+        """After a fork: leaves the parent's connections alone."""
+        forking.leave_alone(self._thread, self._checkouts, *(engine.pool for engine in self._engines))
+        for engine in self._engines:
+            engine.dispose(close=False)
+        self._thread = threading.local()
 
 
-_inherited: list[object] = []
 _open_databases: weakref.WeakSet[Database] = weakref.WeakSet()
 
 
 def _forget_connections_of_parent() -> None:
-    for database in _open_databases:
+    for database in list(_open_databases):
         database.forget_connections()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_connections_of_parent)
+forking.in_each_child(_forget_connections_of_parent)
 
 
 def _parse(url: str | URL) -> URL:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 import uuid
 
-_lock = threading.Lock()
+from strongroom import forking
+
+_lock = forking.renewed(sys.modules[__name__], "_lock", threading.RLock)
 _last = 0
 
 

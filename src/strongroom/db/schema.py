@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,9 +56,13 @@ def _upgrade(database: Database, then: Callable[[Connection], None]) -> None:
     with _locked(database), database.write() as connection:
         if database.dialect == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
-        if revision(connection) != HEAD:
+        migrates = revision(connection) != HEAD
+        if migrates:
             _migrate(connection)
         then(connection)
+    if migrates:
+        # Alembic leaves cycles with callbacks behind. A Ctrl-C that comes while they are collected, somewhere later, is lost.
+        gc.collect(1)
 
 
 @contextmanager

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, TypeVar
+from collections.abc import Callable, Hashable
+from contextlib import AbstractContextManager
+from typing import TypeVar
 
-from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import OperationalError
 
+from strongroom import changes, forking
 from strongroom.db.checkpoints import BACKSTOP_PAGES, Checkpoints
 from strongroom.db.failures import DATABASE_ERRORS, KNOWN_REASONS, OthersWrite, translated
 from strongroom.db.query import data_version, run_text
+from strongroom.db.sqlite_connections import BUSY_TIMEOUT_SECONDS, OpenConnection, SqliteConnections, ThreadState, is_spoilt
+from strongroom.db.sqlite_file import Identity, prepare
 from strongroom.db.turn import WaitedTooLong, WriteTurn
-from strongroom.errors import ConfigurationError, Unavailable
+from strongroom.errors import Unavailable
 
-BUSY_TIMEOUT_SECONDS = 30
 MOST_REMEMBERED = 256
 """So many rows a thread remembers; each may hold the sealed values of a secret, 64 KiB at most."""
+
+LOOK_AT_FILE_SECONDS = 0.1
+"""How long a thread recalls before it looks again whether the path still leads to the file. Writes look each time."""
+
+FORK_PATIENCE_SECONDS = 5.0
+"""How long a fork waits for what other threads do with a file."""
 
 T = TypeVar("T")
 
@@ -32,213 +38,364 @@ T = TypeVar("T")
 class OneLook:
     """See `Database.one_look`."""
 
-    __slots__ = ("_held",)
+    __slots__ = ("_state",)
 
-    def __init__(self, held: Any) -> None:
-        self._held = held
+    def __init__(self, state: ThreadState) -> None:
+        self._state = state
 
     def __enter__(self) -> None:
-        self._held.keeps_looking = True
+        self._state.keeps_looking = True
 
     def __exit__(self, *_: object) -> None:
-        self._held.keeps_looking = self._held.looked = False
+        self._state.keeps_looking = self._state.looked = False
 
 
 class SqliteFile:
-    """The connections of this process to a file. Thread-safe."""
+    """The one engine of this process for a file. Thread-safe. Get it by `open_file`, and give it back by `close`.
 
-    def __init__(self, url: URL) -> None:
-        _prepare_file(url)
-        # Each thread holds a connection: there is no number of them that would be too many. A failing statement's parameters are
-        # sealed values at worst; they still do not belong into messages.
-        self.engine = create_engine(
-            url, hide_parameters=True, pool_size=8, max_overflow=-1, connect_args={"timeout": BUSY_TIMEOUT_SECONDS}
-        )
-        event.listen(self.engine, "connect", self._configure)
-        self._turn = WriteTurn(f"{url.database}-turn")
+    What a signal interrupts between any two instructions is undone as the exception passes the block, at the latest by `settle`.
+    """
+
+    def __init__(self, path: str, at: Identity) -> None:
+        self.path, self.users = path, 0
+        self.connections = SqliteConnections(path, at)
+        self.turn = WriteTurn(f"{path}-turn")
         self._checkpoints: Checkpoints | None = None
-        self._forget_held()
 
-    def _forget_held(self) -> None:
-        self._held = threading.local()
-        self._all_held: weakref.WeakSet[Connection] = weakref.WeakSet()
+    @property
+    def engine(self) -> Engine:
+        """SQLAlchemy's."""
+        return self.connections.engine
 
-    def _configure(self, connection: Any, _record: object) -> None:
-        _configure_sqlite(connection)
-        if self._checkpoints is not None:
-            connection.execute(f"PRAGMA wal_autocheckpoint = {BACKSTOP_PAGES}")
-
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> AbstractContextManager[Connection]:
         """See `Database.read`."""
-        # Taking a connection out of the pool costs as much as a read. On SQLite one that idles costs nothing and cannot break.
-        connection = getattr(self._held, "connection", None) or self._hold()
-        try:
-            yield connection
-        except DATABASE_ERRORS as error:
-            raise translated(error) from error
+        return _Read(self)
 
     def recall(self, key: Hashable, look_up: Callable[[Connection], T], *, anew: bool = False) -> T:
         """See `Database.recall`."""
-        held = self._held
-        connection = getattr(held, "connection", None) or self._hold()
-        if held.raw.in_transaction:  # what is not committed yet may be undone
-            with self.read() as connection:
+        state = self.connections.state()
+        if state.open is not None:  # what is not committed yet may be undone
+            with _Read(self) as connection:
                 return look_up(connection)
+        before = state.busy
         try:
-            if anew or not held.looked:
-                self._look(held, connection)
-            found = held.found
+            held = self.connections.enter(state)
+            if anew or not state.looked:
+                self._look(state, held)
+            found = state.found
             if key in found:
                 known: T = found[key]
-                return known
-            while len(found) >= MOST_REMEMBERED:
-                del found[next(iter(found))]
-            looked_up = found[key] = look_up(connection)
-        except DATABASE_ERRORS as error:
-            raise translated(error) from error
-        return looked_up
+            else:
+                while len(found) >= MOST_REMEMBERED:
+                    del found[next(iter(found))]
+                known = found[key] = look_up(held.connection)
+        except BaseException as error:
+            self.connections.leave(state, before, error)
+            if isinstance(error, DATABASE_ERRORS):
+                raise translated(error) from error
+            raise
+        self.connections.leave(state, before, None)
+        return known
+
+    def _look(self, state: ThreadState, held: OpenConnection) -> None:
+        now = time.monotonic()
+        if now - state.looked_at > LOOK_AT_FILE_SECONDS:
+            self.connections.check_file()
+            state.looked_at = now
+        version = data_version(held.connection)
+        if version != state.version:
+            state.version, state.found = version, {}
+        state.looked = state.keeps_looking
 
     def one_look(self) -> OneLook:
         """See `Database.one_look`."""
-        return OneLook(self._held)
+        return OneLook(self.connections.state())
 
-    @staticmethod
-    def _look(held: Any, connection: Connection) -> None:
-        version = data_version(connection)
-        if version != held.version:
-            held.version, held.found = version, {}
-        held.looked = held.keeps_looking
-
-    def _undo(self, connection: Connection) -> None:
-        """Ends a transaction that failed. Some failures have ended it already; a connection that cannot do it is given up."""
-        try:
-            if _is_under_way(connection):
-                run_text(connection, "ROLLBACK")
-        except DBAPIError:
-            self._held.connection = None
-            connection.invalidate()
-
-    def _hold(self) -> Connection:
-        """Opens the connection on which this thread reads and writes from now on."""
-        try:
-            connection = self.engine.connect()
-        except DATABASE_ERRORS as error:
-            raise translated(error) from error
-        held = self._held
-        held.connection, held.raw = connection, connection.connection.dbapi_connection
-        held.version, held.found, held.looked = -1, {}, False
-        held.keeps_looking = getattr(held, "keeps_looking", False)
-        self._all_held.add(connection)
-        return connection
-
-    @contextmanager
-    def snapshot(self) -> Iterator[Connection]:
+    def snapshot(self) -> AbstractContextManager[Connection]:
         """See `Database.snapshot`."""
-        if self.is_together:
-            with self.read() as connection:
-                yield connection
-            return
-        try:
-            with self.engine.connect() as connection:
-                connection.exec_driver_sql("BEGIN")
-                yield connection
-        except DATABASE_ERRORS as error:
-            raise translated(error) from error
+        return _Read(self) if self.is_together else _Snapshot(self)
 
-    @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> AbstractContextManager[Connection]:
         """See `Database.write`."""
-        try:
-            connection = getattr(self._held, "connection", None) or self._hold()
-            with self.part(connection) if self.is_together else self._whole(connection):
-                yield connection
-        except DATABASE_ERRORS as error:
-            raise translated(error) from error
-
-    @contextmanager
-    def together(self, *, patient: bool) -> Iterator[Connection]:
-        """See `Database.together`."""
-        try:
-            connection = getattr(self._held, "connection", None) or self._hold()
-            with self._whole(connection, patient=patient):
-                self._held.together = True
-                try:
-                    yield connection
-                finally:
-                    self._held.together = False
-                _check_under_way(connection)
-        except DATABASE_ERRORS as error:
-            raise translated(error) from error
+        return _Part(self) if self.is_together else _Write(self)
 
     @property
     def is_together(self) -> bool:
         """Whether this thread is in a block of `together`."""
-        return getattr(self._held, "together", False)
+        return self.connections.state().together
 
-    @contextmanager
-    def _whole(self, connection: Connection, *, patient: bool = True) -> Iterator[None]:
-        """A transaction of SQLite, when it is this thread's turn."""
+    def part(self, _connection: Connection) -> AbstractContextManager[Connection]:
+        """A part of this thread's transaction that is undone alone when the block raises."""
+        return _Part(self)
+
+    def together(self, *, patient: bool) -> AbstractContextManager[Connection]:
+        """See `Database.together`."""
+        return _Write(self, patient=patient, together=True)
+
+    def settle(self) -> None:
+        """Ends whatever this thread has left open here. Not within a block."""
+        state = self.connections.state()
+        if state.busy or state.open is not None:
+            self.connections.unlock()
+            self.undo(state, 0, KeyboardInterrupt())
+            for taken in list(state.snapshots):
+                self.connections.give_back(state, taken, KeyboardInterrupt())
+
+    def begin(self, block: _Write, state: ThreadState, *, patient: bool) -> Connection:
+        """Begins a transaction of SQLite, when it is this thread's turn."""
+        if state.open is not None:  # a block that was interrupted before it could end
+            self.settle()
+        block.before = before = state.busy
         try:
-            with self._turn.taken(BUSY_TIMEOUT_SECONDS if patient else 0):
-                if patient:
-                    run_text(connection, "BEGIN IMMEDIATE")
-                else:
-                    _begin_at_once(connection)
-                self._held.version, self._held.looked = -1, False  # SQLite does not tell a connection of its own changes
-                try:
-                    yield
-                    run_text(connection, "COMMIT")
-                except BaseException:
-                    self._undo(connection)
-                    raise
+            state.open = block
+            self.turn.take(state, BUSY_TIMEOUT_SECONDS if patient else 0)
+            connection = self.connections.enter(state).connection
+            if patient:
+                run_text(connection, "BEGIN IMMEDIATE")
+            else:
+                _begin_at_once(connection)
+            state.version, state.looked = -1, False  # SQLite does not tell a connection of its own changes
+            self.connections.check_file_and_log("nothing was changed")
         except WaitedTooLong:
+            self.undo(state, before, None)
             locked = "database is locked"
             raise (Unavailable if patient else OthersWrite)(
                 f"the database did not do it: {locked}", hint=KNOWN_REASONS[locked]
             ) from None
-
-    @contextmanager
-    def part(self, connection: Connection) -> Iterator[None]:
-        """A part of a transaction that is undone alone when the block raises."""
-        _check_under_way(connection)
-        run_text(connection, "SAVEPOINT part")
-        try:
-            yield
-            run_text(connection, "RELEASE part")
-        except BaseException:
-            if _is_under_way(connection):  # some failures have undone it as a whole
-                run_text(connection, "ROLLBACK TO part")
-                run_text(connection, "RELEASE part")
+        except BaseException as error:
+            self.undo(state, before, error)
             raise
+        return connection
+
+    def commit(self, block: _Write, state: ThreadState) -> None:
+        """Ends it. Returns when it is durable, in the file to which the path leads."""
+        try:
+            held = state.open_connection
+            _check_under_way(held.connection if held is not None and state.open is block else None)
+            assert held is not None
+            changes.deciding()
+            run_text(held.connection, "COMMIT")
+            self.connections.check_file_and_log("the last change is lost")
+        except BaseException as error:
+            self.undo(state, block.before, error)
+            raise
+        self._end(state, block.before)
+
+    def undo(self, state: ThreadState, before: int, error: BaseException | None) -> None:
+        """Undoes the transaction, if there is one. Some failures have ended it already; a connection that cannot do it is closed."""
+        held = state.open_connection
+        try:
+            if held is not None and ((error is not None and is_spoilt(held, error)) or not _rolled_back(held.raw)):
+                self.connections.drop(held)
+                state.open_connection = None
+        finally:
+            state.version, state.looked, state.found = -1, False, {}
+            self._end(state, before)
+
+    def _end(self, state: ThreadState, before: int) -> None:
+        state.together = False
+        self.turn.release(state)
+        state.open = None
+        self.connections.leave(state, before, None)
 
     def checkpoint_in_background(self) -> None:
         """See `Database.checkpoint_in_background`."""
         if self._checkpoints is None:
-            for held in list(self._all_held):
-                held.close()
-            self._forget_held()
-            self.engine.dispose()
-            self._checkpoints = Checkpoints(self.engine.connect, self._turn)
+            self.connections.checkpoint_pages = BACKSTOP_PAGES
+            self.connections.close_idle()
+            self._checkpoints = Checkpoints(self.read, self.turn, BUSY_TIMEOUT_SECONDS)
 
     def close(self) -> None:
-        """See `Database.close`."""
+        """Gives it back. The last user closes all connections that are not in use."""
+        with _opening:
+            self.users -= 1
+            if self.users > 0:
+                return
         if self._checkpoints is not None:
             self._checkpoints.close()
-        held = list(self._all_held)
-        self._forget_held()
-        for connection in held:
-            connection.close()
-        self.engine.dispose()
-        self._turn.close()
+            self._checkpoints = None
+        self.connections.close_idle()
+        self.turn.close()
 
-    def forget_connections(self) -> list[object]:
-        """See `Database.forget_connections`; gives those that have to be kept."""
-        kept: list[object] = [self.engine.pool, *self._all_held]
-        self._forget_held()
-        self._turn.forget()
-        self.engine.dispose(close=False)
-        return kept
+    def forget(self) -> None:
+        """In a forked child: begins afresh."""
+        self._checkpoints = None
+        self.connections.forget()
+        self.turn.forget()
+
+
+_opening = forking.renewed(sys.modules[__name__], "_opening", threading.RLock)
+_files: weakref.WeakValueDictionary[Identity, SqliteFile] = weakref.WeakValueDictionary()
+
+
+def open_file(path: str) -> SqliteFile:
+    """The engine for the file at this path, which is made if needed. All who open it share one, by whatever path they came."""
+    with _opening:
+        at = prepare(path)
+        found = _files.get(at)
+        if found is not None and found.connections.is_lost:
+            raise found.connections.refusal()
+        if found is not None and not found.connections.is_at_its_path:
+            found.connections.lose()  # its file was removed, and this one has got its inode
+        if found is not None and found.connections.is_gone:
+            # SQLite would share with it what it knows about locks.
+            if not found.connections.close_idle(FORK_PATIENCE_SECONDS):
+                raise found.connections.refusal()
+            found = None
+        if found is None:
+            found = _files[at] = SqliteFile(path, at)
+        found.users += 1
+        return found
+
+
+def _before_fork() -> None:
+    deadline = time.monotonic() + FORK_PATIENCE_SECONDS
+    for file in list(_files.values()):
+        file.connections.hold_for_fork(deadline)
+
+
+def _after_fork() -> None:
+    for file in list(_files.values()):
+        file.connections.resume()
+
+
+def _in_child() -> None:
+    for file in list(_files.values()):
+        file.forget()
+
+
+forking.hold_while_forking(_before_fork, _after_fork)
+forking.in_each_child(_in_child)
+
+
+class _Block:
+    """A `with` block on a file. A signal can interrupt all that it does, and the exception undoes it, but for one
+    place: before the first instruction of `__exit__`. That is what `SqliteFile.settle` is for. Generators would have
+    more such places.
+    """
+
+    __slots__ = ("before", "file", "state")
+
+    def __init__(self, file: SqliteFile) -> None:
+        self.file, self.state = file, file.connections.state()
+        self.before = 0
+
+
+class _Read(_Block):
+    __slots__ = ()
+
+    def __enter__(self) -> Connection:
+        connections, state = self.file.connections, self.state
+        self.before = before = state.busy
+        try:
+            connection = connections.enter(state).connection
+            if state.open is None:
+                connections.check_file()
+        except BaseException as error:
+            connections.leave(state, before, error)
+            _raise_translated(error)
+            raise
+        return connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        self.file.connections.leave(self.state, self.before, error)
+        _raise_translated(error)
+
+
+class _Snapshot(_Block):
+    __slots__ = ("_taken",)
+
+    def __enter__(self) -> Connection:
+        connections, state = self.file.connections, self.state
+        self.before, self._taken = state.busy, None  # type: int, OpenConnection | None
+        try:
+            connections.enter(state)
+            connections.check_file()
+            taken = self._taken = connections.take_another(state)
+            run_text(taken.connection, "BEGIN")
+        except BaseException as error:
+            self.__exit__(None, error, None)
+            raise
+        return taken.connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        connections, state, taken = self.file.connections, self.state, self._taken
+        try:
+            if taken is not None:
+                if not is_spoilt(taken, error or ValueError()) and not _rolled_back(taken.raw):
+                    taken.close()
+                connections.give_back(state, taken, error)
+        finally:
+            connections.leave(state, self.before, error)
+        _raise_translated(error)
+
+
+class _Write(_Block):
+    __slots__ = ("_patient", "_together")
+
+    def __init__(self, file: SqliteFile, *, patient: bool = True, together: bool = False) -> None:
+        super().__init__(file)
+        self._patient, self._together = patient, together
+
+    def __enter__(self) -> Connection:
+        try:
+            connection = self.file.begin(self, self.state, patient=self._patient)
+        except DATABASE_ERRORS as error:
+            raise translated(error) from error
+        self.state.together = self._together
+        return connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        try:
+            if error is None:
+                self.file.commit(self, self.state)
+            elif self.state.open is self:
+                self.file.undo(self.state, self.before, error)
+        except DATABASE_ERRORS as failed:
+            raise translated(failed) from failed
+        _raise_translated(error)
+
+
+class _Part(_Block):
+    """A part of a transaction of SQLite."""
+
+    __slots__ = ("_connection",)
+
+    def __enter__(self) -> Connection:
+        held = self.state.open_connection
+        assert held is not None
+        self._connection = held.connection
+        _check_under_way(held.connection)
+        self._run("SAVEPOINT part")
+        return held.connection
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is None:
+            self._run("RELEASE part")
+        elif isinstance(error, Exception) and _is_under_way(self._connection):  # some failures have undone it as a whole
+            self._run("ROLLBACK TO part")
+            self._run("RELEASE part")
+        _raise_translated(error)
+
+    def _run(self, statement: str) -> None:
+        try:
+            run_text(self._connection, statement)
+        except DATABASE_ERRORS as error:
+            raise translated(error) from error
+
+
+def _raise_translated(error: BaseException | None) -> None:
+    if error is not None and isinstance(error, DATABASE_ERRORS):
+        raise translated(error) from error
+
+
+def _rolled_back(raw: sqlite3.Connection) -> bool:
+    """Whether it could be undone."""
+    try:
+        raw.rollback()
+    except sqlite3.Error:
+        return False
+    return True
 
 
 def _begin_at_once(connection: Connection) -> None:
@@ -258,45 +415,7 @@ def _is_under_way(connection: Connection) -> bool:
     return bool(getattr(connection.connection.dbapi_connection, "in_transaction", False))
 
 
-def _check_under_way(connection: Connection) -> None:
+def _check_under_way(connection: Connection | None) -> None:
     """`Unavailable` when SQLite has undone all of it, as it does when the disk is full (sqlite.org/lang_transaction.html)."""
-    if not _is_under_way(connection):
+    if connection is None or not _is_under_way(connection):
         raise Unavailable("the database undid what it was doing", hint="look whether its disk is full, then try again")
-
-
-def _prepare_file(url: URL) -> None:
-    """Makes the folder and the file with permissions for the user alone, before SQLite makes them with others."""
-    if not url.database or url.database == ":memory:" or url.database.startswith("file:"):
-        raise ConfigurationError(
-            "the SQLite database has to be a file", hint="for example: sqlite:////var/lib/strongroom/strongroom.db"
-        )
-    path = Path(url.database)
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-    except OSError as error:
-        raise ConfigurationError(f"cannot open the database {path}: {error.strerror}") from None
-
-
-def _configure_sqlite(connection: Any) -> None:
-    connection.isolation_level = None  # transactions begin where `Database` says so
-    cursor = connection.cursor()
-    # FULL makes each commit durable in WAL mode; NORMAL could lose the last ones in a power cut.
-    for pragma in ("foreign_keys = ON", "synchronous = FULL", "secure_delete = ON"):
-        cursor.execute(f"PRAGMA {pragma}")
-    _use_wal(cursor)
-    cursor.close()
-
-
-def _use_wal(cursor: sqlite3.Cursor) -> None:
-    """Switches to WAL mode. Where several processes open a new database at once, SQLite refuses that without waiting."""
-    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                raise
-            time.sleep(0.005)
-        else:
-            return

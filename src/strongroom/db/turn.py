@@ -3,6 +3,8 @@
 SQLite lets one connection write at a time. The others ask again and again, with longer and longer pauses (up to 100 ms) and in no
 order, so a busy process can keep the rest waiting for long. Here they queue: those of a process in a line in memory, processes at
 two byte locks of a file beside the database. SQLite's own lock still decides: this one makes waiting for it short and fair.
+
+A signal may end any of these calls between any two instructions. So `release` may be called at any time and again, whatever was done.
 """
 
 from __future__ import annotations
@@ -26,78 +28,101 @@ _PAUSE_SECONDS = 0.0002
 _NEXT, _TURN = 0, 1
 """The bytes of the file: who holds the first one is the next to get the second. So nobody comes twice while another one waits."""
 
+_LOOK_SECONDS = 0.05
+"""A thread that waits looks again after that time, should the one before it have been interrupted just when it made way."""
+
 
 class WaitedTooLong(Exception):
     """Others did not let go of the database."""
 
 
 class _Line:
-    """A lock between threads that is handed to whoever has waited longest. `threading.Lock` goes to whoever comes by."""
+    """A lock between threads that goes to the one that has waited longest. `threading.Lock` goes to any.
+
+    Its owner is any object, by identity: the first in the queue. There is no lock around the queue that an interruption could leave
+    locked: each step is one atomic operation of `deque`.
+    """
 
     def __init__(self) -> None:
-        self._mutex = threading.Lock()
-        self._taken = False
-        self._waiting: deque[threading.Lock] = deque()
+        self._queue: deque[tuple[object, threading.Lock]] = deque()
 
-    def acquire(self, seconds: float) -> bool:
-        with self._mutex:
-            if not self._taken:
-                self._taken = True
-                return True
-            mine = threading.Lock()
-            mine.acquire()
-            self._waiting.append(mine)
-        if mine.acquire(timeout=seconds):
-            return True
-        with self._mutex:
-            if mine not in self._waiting:  # it was handed over just now
-                return True
-            self._waiting.remove(mine)
+    def is_owned_by(self, token: object) -> bool:
+        """Whether the token owns the lock."""
+        try:
+            return self._queue[0][0] is token
+        except IndexError:
             return False
 
-    def release(self) -> None:
-        with self._mutex:
-            if self._waiting:
-                self._waiting.popleft().release()
-            else:
-                self._taken = False
+    def acquire(self, token: object, seconds: float) -> None:
+        """The token owns the lock then, or `WaitedTooLong`. After any exception it may own it or not: call `release`."""
+        wake = threading.Lock()
+        wake.acquire()
+        self._queue.append((token, wake))
+        if self.is_owned_by(token):
+            return
+        deadline = time.monotonic() + seconds
+        while not self.is_owned_by(token):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise WaitedTooLong
+            wake.acquire(timeout=min(left, _LOOK_SECONDS))
+
+    def release(self, token: object) -> None:
+        """Makes sure that the token neither owns the lock nor waits for it."""
+        for each in list(self._queue):
+            if each[0] is token:
+                with contextlib.suppress(ValueError):
+                    self._queue.remove(each)
+        with contextlib.suppress(IndexError, RuntimeError):  # nobody waits, or is awake already
+            self._queue[0][1].release()
 
 
 class WriteTurn:
     """A lock between threads and processes that write to one file. Threads of one process share one of these.
 
-    Byte locks (POSIX) end with the process that holds them, however it ends.
+    Byte locks (POSIX) end with the process that holds them, however it ends. They also end when the process closes any
+    descriptor of the file, so there must be one of these for a path in a process.
     """
 
     def __init__(self, path: str) -> None:
-        self._path, self._file = path, -1
+        self._path, self._file, self._identity, self._locked = path, -1, (0, 0), False
         self._line = _Line()
+
+    def take(self, token: object, seconds: float) -> None:
+        """Returns when it is the token's turn. `WaitedTooLong` when it does not come in so many seconds."""
+        deadline = time.monotonic() + seconds
+        try:
+            self._line.acquire(token, seconds)
+            if sys.platform != "win32" and self._opened():
+                self._locked = True
+                self._wait(_NEXT, deadline)
+                self._wait(_TURN, deadline)
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _NEXT)
+        except BaseException:
+            self.release(token)
+            raise
+
+    def release(self, token: object) -> None:
+        """Makes sure that it is not the token's turn."""
+        if sys.platform != "win32" and self._locked and self._line.is_owned_by(token):
+            with contextlib.suppress(OSError):
+                fcntl.lockf(self._file, fcntl.LOCK_UN, 2, _NEXT)
+            self._locked = False
+        self._line.release(token)
 
     @contextmanager
     def taken(self, seconds: float) -> Iterator[None]:
         """Holds the turn within the block. `WaitedTooLong` when it does not come in so many seconds."""
-        deadline = time.monotonic() + seconds
-        if not self._line.acquire(seconds):
-            raise WaitedTooLong
+        token = object()
         try:
-            if sys.platform == "win32" or not self._opened():
-                yield
-                return
-            self._wait(_NEXT, deadline)
-            try:
-                self._wait(_TURN, deadline)
-            finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _NEXT)
-            try:
-                yield
-            finally:
-                fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _TURN)
+            self.take(token, seconds)
+            yield
         finally:
-            self._line.release()
+            self.release(token)
 
     def forget(self) -> None:
         """After a fork: what the parent's threads held is not held here."""
-        self._line = _Line()
+        self._line, self._locked = _Line(), False
 
     def close(self) -> None:
         """Closes the file. Nobody may be writing."""
@@ -107,10 +132,17 @@ class WriteTurn:
             self._file = -1
 
     def _opened(self) -> bool:
-        """Whether there is a file to queue at. Where there can be none (a full disk), SQLite decides alone and says what is wrong."""
-        if self._file < 0:
-            with contextlib.suppress(OSError):
-                self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        """Whether there is a file to queue at. Where there can be none (a full disk), SQLite decides alone and says what is wrong.
+
+        One that was removed or replaced is opened again: others queue at what is there now.
+        """
+        with contextlib.suppress(OSError):
+            if self._file >= 0 and _identity(os.stat(self._path)) == self._identity:  # noqa: PTH116 - for each write
+                return True
+        self.close()
+        with contextlib.suppress(OSError):
+            self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            self._identity = _identity(os.fstat(self._file))
         return self._file >= 0
 
     def _wait(self, byte: int, deadline: float) -> None:
@@ -127,3 +159,7 @@ class WriteTurn:
                 time.sleep(0 if now < soon else _PAUSE_SECONDS)
             else:
                 return
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino

@@ -36,7 +36,7 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     """A secret's metadata and, where they were read, its values.
 
     `id` is a UUIDv7; times are in UTC; `keys` are in the order in which they were given. `created_by` is the actor who made it,
-    `owner` the one it belongs to.
+    `owner` the one it belongs to. A copy of any depth is the object itself.
     """
 
     id: str
@@ -53,6 +53,12 @@ class Secret(msgspec.Struct, frozen=True, kw_only=True):
     created_by: str
     expires_at: datetime | None
     values: dict[str, SecretText] | UnsetType = UNSET
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> Secret:
+        return self
 
     @property
     def secret_values(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
+from strongroom import forking
 from strongroom.client import Client
 from strongroom.client.observers import ValuesRead, recently_read
 from strongroom.models.reference import ResolvedReference, parse_reference, walk_texts
@@ -26,7 +27,7 @@ class Reads:
 
     def __init__(self, client: Client, redactor: Redactor) -> None:
         self._client, self._redactor = client, redactor
-        self._lock = threading.Lock()
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
         self.recognised: list[str] = []
         self._run_id: str | None = None
         self._known: set[SecretRead] = set()

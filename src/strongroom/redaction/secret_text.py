@@ -10,7 +10,8 @@ MASK = "********"
 class SecretText:
     """A value of a secret. Shows itself as a mask everywhere; `reveal()` is the only exit.
 
-    Immutable, hashable, comparable with other `SecretText`s. Refuses to be pickled, so that it cannot slip into a cache or a queue.
+    Immutable, hashable, comparable with other `SecretText`s; a copy of any depth is the object itself. Refuses to be
+    pickled, so that it cannot slip into a cache or a queue.
     """
 
     __slots__ = ("_text",)
@@ -40,6 +41,12 @@ class SecretText:
 
     def __hash__(self) -> int:
         return hash((SecretText, self._text))
+
+    def __copy__(self) -> SecretText:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> SecretText:
+        return self
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a SecretText is not pickled; call reveal() if its text really has to travel")

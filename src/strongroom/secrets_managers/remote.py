@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from strongroom import forking
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.options import build, find_method
 from strongroom.errors import AlreadyExists, ValuesCorrupt
@@ -38,7 +39,7 @@ class RemoteSecretsManager(SecretsManager):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._turn = threading.Lock()
+        self._turn = forking.renewed(self, "_turn", threading.Lock)
         self._connection: Any = None
 
     @property

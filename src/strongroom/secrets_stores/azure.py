@@ -30,6 +30,7 @@ from typing import Any
 
 import msgspec
 
+from strongroom import forking
 from strongroom.connectors.azure import Answer, AzureConnection
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.identifiers import new_id
@@ -86,7 +87,7 @@ class AzureSecretsStore:
         self._connection, self._options, self._store_id = connection, options, store_id
         self._deployment = _without_dashes("deployment", deployment_id)
         self._turns = _Turns()
-        self._lock, self._unpurged = threading.Lock(), list[str]()
+        self._lock, self._unpurged = forking.renewed(self, "_lock", threading.Lock), list[str]()
 
     def __repr__(self) -> str:
         return f"<secrets store {self._store_id}>"
@@ -305,7 +306,7 @@ class _Turns:
     """Lets one put at a time have a locator, and knows those that nobody has put at yet: of the last 10,000."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = forking.renewed(self, "_changed", threading.Condition)
         self._fresh: OrderedDict[str, None] = OrderedDict()
         self._busy: set[str] = set()
 

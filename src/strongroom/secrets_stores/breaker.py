@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from strongroom import forking
+
 FAILURES = 5
 """After so many calls in a row without an answer, the store counts as down."""
 
@@ -48,9 +50,11 @@ class Breaker:
 
         Without it only calls tell, and a store that is down stays down.
         """
-        self._probe, self._clock, self._lock, self._most = probe, clock, threading.Lock(), failures
+        self._probe, self._clock, self._most = probe, clock, failures
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
         self._failures: float = 0
-        self._is_in_doubt = self._is_probing = False
+        self._is_in_doubt = False
+        self._is_probing = forking.renewed(self, "_is_probing", bool)  # by a thread, which a forked child has not
         self._calls: dict[int, float] = {}
         self._numbers = itertools.count()
         self._last_answer, self._latency = clock(), 0.0

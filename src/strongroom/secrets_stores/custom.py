@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
+from strongroom import forking
 from strongroom.config import debug
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.options import build
@@ -88,6 +89,10 @@ class BaseSecretsStore:
         """Nothing to give back."""
 
 
+def _new_semaphore() -> threading.BoundedSemaphore:
+    return threading.BoundedSemaphore(_CALLS)
+
+
 class CustomSecretsStore:
     """A `SecretsStore` around somebody else's, which keeps its promises about errors and time.
 
@@ -97,8 +102,9 @@ class CustomSecretsStore:
 
     def __init__(self, inner: Any, store_id: str) -> None:
         self._inner, self._store_id = inner, store_id
-        self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
-        self._free = threading.BoundedSemaphore(_CALLS)
+        # The threads of a parent process are not there.
+        self._idle: queue.SimpleQueue[_Worker] = forking.renewed(self, "_idle", queue.SimpleQueue)
+        self._free = forking.renewed(self, "_free", _new_semaphore)
 
     def __repr__(self) -> str:
         return f"<secrets store {self._store_id}>"

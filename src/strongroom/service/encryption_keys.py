@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from strongroom import forking
 from strongroom.config import PREFIX, Settings
 from strongroom.crypto import aead, envelope
 from strongroom.crypto.key_source import KeyFile, KeySource, SystemKeyring
@@ -37,7 +38,7 @@ class EncryptionKeys:
 
     def __init__(self, database: Database, find_source: Callable[[], KeySource]) -> None:
         self._database, self._find_source = database, find_source
-        self._lock = threading.Lock()
+        self._lock = forking.renewed(self, "_lock", threading.RLock)
         self.keyring = self._read()
 
     def reload(self) -> Keyring:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import msgspec
 from sqlalchemy import Connection
 
+from strongroom import forking
 from strongroom.connectors.deadline import Deadline
 from strongroom.crypto.envelope import Envelope
 from strongroom.db.clock import now
@@ -98,14 +99,15 @@ class Placements:
         self._by_id = {each.store_id: each for each in stores}
         self.markers = StoreMarkers(database, deployment_id, stores)
         self._doubts = StoreDoubts(database, stores) if len(stores) > 1 else None
-        self.store_is_back = threading.Event()
+        self.store_is_back = forking.renewed(self, "store_is_back", threading.Event)
         """Set when a store answers again."""
         for each in stores:
             if each.external is not None:
                 each.external.breaker.listen_for_doubt(lambda in_doubt: None if in_doubt else self.store_is_back.set())
-        self._lock, self._pool = threading.Lock(), None  # type: tuple[threading.Lock, ThreadPoolExecutor | None]
+        self._lock = forking.renewed(self, "_lock", threading.RLock)
+        self._pool: ThreadPoolExecutor | None = forking.renewed(self, "_pool", lambda: None)
         self._known = False
-        self.work_left = threading.Event()
+        self.work_left = forking.renewed(self, "work_left", threading.Event)
         """Set when something is to be deleted, or collected later."""
 
     def keep(self, wanted: int) -> int:

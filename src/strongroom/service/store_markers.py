@@ -14,6 +14,7 @@ from contextlib import suppress
 from itertools import permutations
 from typing import TYPE_CHECKING
 
+from strongroom import forking
 from strongroom.config import PREFIX
 from strongroom.connectors.deadline import Deadline
 from strongroom.db.clock import now
@@ -46,7 +47,7 @@ class StoreMarkers:
     def __init__(self, database: Database, deployment_id: str, stores: Sequence[ConfiguredStore]) -> None:
         self._database, self._deployment_id = database, deployment_id
         self._stores = [each for each in stores if each.external is not None]
-        self._busy = threading.Lock()
+        self._busy = forking.renewed(self, "_busy", threading.Lock)
         self._identity = ""
         self.are_set = not self._stores
         """Whether each store has a marker, as far as this process knows: then a write has nothing to check."""

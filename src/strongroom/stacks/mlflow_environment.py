@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from strongroom import forking
 from strongroom.errors import ConfigurationError, StrongroomError, Unauthenticated, Unavailable
 from strongroom.stacks.component import Component
 
@@ -84,7 +85,7 @@ class _Environments:
     """Environments laid over one another. Thread-safe."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
+        self._condition = forking.renewed(self, "_condition", threading.Condition)
         self._levels: list[_Level] = []
 
     def enter(self, wanted: Mapping[str, str | None], mlflow: Any) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
+from strongroom import forking
 from strongroom.errors import Unresolved
 from strongroom.models.reference import (
     CheckedReference,
@@ -84,7 +85,7 @@ class Resolver:
     def __init__(self, client: Client, places: Sequence[Place], *, run_id: str | None = None, on_use: Use | None = None) -> None:
         self._client, self._run_id, self._on_use = client, run_id, on_use
         self._places = list(places)
-        self._lock = threading.Lock()
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
         self._open_manager: OpenManager | None = None
         self._items: dict[Reference, ResolvedReference] | None = None
 

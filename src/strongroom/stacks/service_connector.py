@@ -7,6 +7,7 @@ import threading
 from dataclasses import MISSING, fields
 from typing import Any
 
+from strongroom import forking
 from strongroom.config import Settings
 from strongroom.connectors.options import build, find_method
 from strongroom.errors import ConfigurationError
@@ -28,7 +29,7 @@ class ServiceConnector(Component):
 
     def __init__(self, use: ComponentUse, config: Config, settings: Settings) -> None:
         super().__init__(use, config, settings)
-        self._turn = threading.Lock()
+        self._turn = forking.renewed(self, "_turn", threading.Lock)
         self._connection: Any = None
 
     def connect(self) -> Any:

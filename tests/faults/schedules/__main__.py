@@ -11,12 +11,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.faults.schedules.processes import ProcessSchedule
 from tests.faults.schedules.real import Backends, RealSchedule
 from tests.faults.schedules.simulation import Result
 from tests.faults.schedules.totals import Playground, Totals, playground
 
 _FAULT_SECONDS = 6
-KINDS = ("simulated", "real")
+KINDS = ("simulated", "real", "processes")
 
 
 def main() -> int:
@@ -28,7 +29,7 @@ def main() -> int:
     options = parser.parse_args()
     kind, _, number = options.seed.partition(":")
     if options.seed and (kind not in KINDS or not number.isdecimal()):
-        parser.error("a seed is simulated:NUMBER or real:NUMBER")
+        parser.error("a seed is simulated:NUMBER, real:NUMBER or processes:NUMBER")
     kinds = [kind] if kind else [options.kind] if options.kind else list(KINDS)
     totals = {each: Totals() for each in kinds}
     backends = Backends(base64.b64encode(os.urandom(32)).decode()) if "real" in kinds else None
@@ -47,7 +48,7 @@ def main() -> int:
 
 
 def _go_on(seconds: float, kinds: list[str], place: Playground, backends: Backends | None, totals: dict[str, Totals]) -> None:
-    """Each kind in turn, for about as long as the other one."""
+    """Each kind in turn, for about as long as the others."""
     end, spent = time.monotonic() + seconds, dict.fromkeys(kinds, 0.0)
     seeds = random.Random()
     while (began := time.monotonic()) < end:
@@ -61,6 +62,9 @@ def _play(kind: str, seed: int, place: Playground, backends: Backends | None, to
     try:
         if kind == "simulated":
             result = place.play(seed)
+        elif kind == "processes":
+            with tempfile.TemporaryDirectory(prefix="strongroom-faults-") as folder:
+                result = ProcessSchedule(seed, Path(folder), _FAULT_SECONDS).run()
         else:
             assert backends is not None
             with tempfile.TemporaryDirectory(prefix="strongroom-faults-") as folder:

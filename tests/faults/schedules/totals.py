@@ -29,6 +29,7 @@ _SHOWN = (
     "killed main processes",
     "lost values",
     "refused jobs",
+    "lost",
     "undecided",
 )
 

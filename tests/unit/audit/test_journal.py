@@ -191,3 +191,17 @@ def test_a_full_journal_says_so(tmp_path: Path) -> None:
     assert read(journal.path, KEY, start_of(journal.path), ALL).facts[-1] == b"last"
     assert module.SUPPORTED
     assert isinstance(start_of(journal.path), Position)
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_nothing_is_written_into_a_journal_that_is_gone(tmp_path: Path, what: str) -> None:
+    """An event that nobody would find is not taken: the caller makes another journal."""
+    journal = Journal(tmp_path / "a", KEY)
+    journal.write([b"x"])
+    if what == "file":
+        journal.path.unlink()
+    else:
+        (tmp_path / "a").rename(tmp_path / "b")
+    with pytest.raises(FileNotFoundError):
+        journal.write([b"y"])
+    journal.close()

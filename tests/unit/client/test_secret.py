@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -290,3 +291,11 @@ def test_errors_are_ours(client: Client) -> None:
     with pytest.raises(StrongroomError) as caught:
         client.get_secret("absent")
     assert caught.value.code == "not_found"
+
+
+def test_a_copy_of_a_secret_is_the_secret(client: Client) -> None:
+    """A secret cannot be changed, and holds values that are not copied."""
+    client.create_secret("s", {"k": CANARY})
+    secret = client.get_secret("s")
+    assert copy.copy(secret) is secret
+    assert copy.deepcopy([secret])[0] is secret

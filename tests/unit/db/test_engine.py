@@ -370,32 +370,32 @@ def test_a_look_is_saved_while_nothing_changes(local_settings: Settings) -> None
 
 def test_one_look_is_for_one_block(settings: Settings) -> None:
     """In it, what others change meanwhile may not be seen yet, what the thread changes is; behind it, and in the next one, all is."""
-    database, other = Database(settings.database_url), Database(settings.database_url)
+    database, elsewhere = Database(settings.database_url), ThreadPoolExecutor(1)
 
-    def add(where: Database, name: str) -> None:
-        with where.write() as connection:
+    def add(name: str) -> None:
+        with database.write() as connection:
             connection.execute(insert(users).values(_user(name)))
 
     with database.one_look():
         before = _names(database)
-        add(other, "by-others")
+        elsewhere.submit(add, "by-others").result()
         assert _names(database) == (before if database.has_one_writer else sorted([*before, "by-others"]))
     assert "by-others" in _names(database)
     for _ in range(2):
-        add(other, "again")
+        elsewhere.submit(add, "again").result()
         with database.one_look():
             assert "again" in _names(database)
         with database.write() as connection:
             connection.execute(delete(users).where(users.c.name == "again"))
     with suppress(ZeroDivisionError), database.one_look():
         _names(database)
-        add(database, "by-this-thread")
+        add("by-this-thread")
         assert "by-this-thread" in _names(database)
         raise ZeroDivisionError
-    add(other, "after")
+    elsewhere.submit(add, "after").result()
     assert "after" in _names(database)
-    for each in (database, other):
-        each.close()
+    elsewhere.shutdown()
+    database.close()
 
 
 def test_a_database_that_fails_recalls_nothing(tmp_path: Path) -> None:
@@ -404,6 +404,7 @@ def test_a_database_that_fails_recalls_nothing(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="failed"):
         _names(database)
     database.recall("x", lambda _connection: None)
+    database.close()
     (tmp_path / "file.db").write_bytes(b"no database" * 1000)
     other = Database(f"sqlite:///{tmp_path / 'file.db'}")
     with pytest.raises(Unavailable, match="not a database"):

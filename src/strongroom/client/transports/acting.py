@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from strongroom import forking
 from strongroom.client.transports.base import Transport
 from strongroom.errors import ConfigurationError
 
 _acting: ContextVar[Transport | None] = ContextVar("acting", default=None)
-_lock = threading.Lock()
+_lock = forking.renewed(sys.modules[__name__], "_lock", threading.RLock)
 _confining: tuple[tuple[str, Transport], ...] = ()
 _confined_for_good = False
 

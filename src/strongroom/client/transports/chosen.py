@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TypeVar
 
+from strongroom import forking
 from strongroom.client.login_state import read_login
 from strongroom.client.transports.acting import acting_transport
 from strongroom.client.transports.base import Transport
@@ -51,7 +52,7 @@ class ChosenTransport:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
+        self._lock = forking.renewed(self, "_lock", threading.RLock)
         self._inner: Transport | None = None
 
     @property

@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,7 +20,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 import msgspec
 from msgspec import UNSET
 
-from strongroom import errors
+from strongroom import changes, errors, forking
 from strongroom.config import PREFIX, find_proxy
 from strongroom.errors import (
     ConfigurationError,
@@ -100,7 +101,7 @@ class RemoteTransport:
         self._proxy = None if parts.scheme == "http" and parts.hostname in _LOOPBACK else find_proxy(self.url)
         self._before = f"http://{parts.netloc}" if self._proxy and parts.scheme == "http" else ""  # what a proxy is asked for
         self.insecure = insecure
-        self._lock = threading.Lock()
+        self._lock = forking.renewed(self, "_lock", threading.RLock)
         self._pool: HTTPConnectionPool | None = None
         self._owner = 0
 
@@ -134,7 +135,8 @@ class RemoteTransport:
         if operation.repeatable is Repeat.WITH_KEY:
             headers["Idempotency-Key"] = secrets.token_urlsafe(24)
             harmless = True
-        return self._decode(operation, *self._send(operation.method, target, headers, body, harmless=harmless))
+        with nullcontext() if operation.reads else changes.changing():
+            return self._decode(operation, *self._send(operation.method, target, headers, body, harmless=harmless))
 
     def with_token(self, token: SecretText) -> RemoteTransport:
         """The same server, for whoever bears this token, in the workspace that belongs to it."""

@@ -358,6 +358,7 @@ def test_who_takes_a_right_away_waits_for_a_change_that_uses_it(door: Dispatchin
 
     with ThreadPoolExecutor(2) as pool:
         change = pool.submit(dispatcher.call, of_secret.CREATE, request, who.handle)
+        if not began.wait(5): print(change.exception(1))
         assert began.wait(30)
         revocation = pool.submit(revoke)
         assert not revocation.done()

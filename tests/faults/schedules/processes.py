@@ -64,7 +64,8 @@ class ProcessSchedule:
     def _start(self, seconds: float) -> subprocess.Popen[bytes]:
         arguments = [str(self._folder), str(self._rng.randrange(10**9)), str(seconds)]
         module = [sys.executable, "-m", "tests.faults.schedules.worker", *arguments]
-        return subprocess.Popen(module, start_new_session=True, stderr=(self._folder / "errors").open("ab"))
+        with (self._folder / "errors").open("ab") as errors:
+            return subprocess.Popen(module, start_new_session=True, stderr=errors)
 
     @staticmethod
     def _kill(process: subprocess.Popen[bytes]) -> None:

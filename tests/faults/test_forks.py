@@ -183,9 +183,10 @@ def _in_pool(name: str) -> int:
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_pools_of_processes(local_client: Client, local_settings: Settings, monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """Workers of multiprocessing, as of task queues that fork them beforehand, use the store of a parent that has used it."""
-    monkeypatch.setenv(f"{PREFIX}CONFIG_PATH", str(local_settings.folder))
+    place = f"{PREFIX}CONFIG_PATH", str(local_settings.folder)
+    monkeypatch.setenv(*place)  # which a server of forks that runs already does not see
     local_client.create_secret("before", {"k": CANARY})
-    with multiprocessing.get_context(method).Pool(2) as pool:
+    with multiprocessing.get_context(method).Pool(2, os.environ.__setitem__, place) as pool:
         pool.map(_in_pool, [f"{method}{number}" for number in range(6)])
     assert local_client.list_secrets(size=100).total == 7
 

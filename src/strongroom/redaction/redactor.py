@@ -164,7 +164,7 @@ class Redactor(Masking):
 
     def renew_locks(self) -> None:
         """For a child process after a fork: the lock may belong to a thread that is not there."""
-        self._lock = forking.renewed(self, "_lock", threading.Lock)
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<Redactor of {len(self._values)} values>"
@@ -198,7 +198,7 @@ class Redactors(Masking):
 
     def renew_locks(self) -> None:
         """As in `Redactor`, and those of the members."""
-        self._lock = forking.renewed(self, "_lock", threading.Lock)
+        self._lock = threading.Lock()
         for member in self._members:
             member.renew_locks()
 

@@ -175,6 +175,10 @@ def test_a_fork_while_a_thread_opens_a_store(local_client: Client, local_setting
     thread.join()
 
 
+def _set_variable(name: str, text: str) -> None:
+    os.environ[name] = text
+
+
 def _in_pool(name: str) -> int:
     use(Client(), name)
     return os.getpid()
@@ -186,7 +190,7 @@ def test_pools_of_processes(local_client: Client, local_settings: Settings, monk
     place = f"{PREFIX}CONFIG_PATH", str(local_settings.folder)
     monkeypatch.setenv(*place)  # which a server of forks that runs already does not see
     local_client.create_secret("before", {"k": CANARY})
-    with multiprocessing.get_context(method).Pool(2, os.environ.__setitem__, place) as pool:
+    with multiprocessing.get_context(method).Pool(2, _set_variable, place) as pool:
         pool.map(_in_pool, [f"{method}{number}" for number in range(6)])
     assert local_client.list_secrets(size=100).total == 7
 

@@ -102,6 +102,14 @@ class Database:
         """
         return self._file.one_look() if self._file is not None else nullcontext()
 
+    def consistently(self, read: Callable[[], T]) -> T:
+        """Returns what `read` returns, which recalls several things, as of one moment before this returns.
+
+        On SQLite it asks whether the database was changed once, at the end, and calls `read` again if it was: `read` must change
+        nothing, and await nothing.
+        """
+        return read() if self._file is None else self._file.consistently(read)
+
     def snapshot(self) -> AbstractContextManager[Connection]:
         """For several reads that have to agree: all see one state."""
         if (within := self._begun()) is not None:

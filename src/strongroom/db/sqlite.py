@@ -77,6 +77,10 @@ class SqliteFile:
         if state.open is not None:  # what is not committed yet may be undone
             with _Read(self) as connection:
                 return look_up(connection)
+        anew = anew and not state.trusts
+        if state.looked and not anew and key in state.found:  # the connection is not needed
+            remembered: T = state.found[key]
+            return remembered
         before = state.busy
         try:
             held = self.connections.enter(state)
@@ -110,6 +114,41 @@ class SqliteFile:
     def one_look(self) -> OneLook:
         """See `Database.one_look`."""
         return OneLook(self.connections.state())
+
+    def consistently(self, read: Callable[[], T]) -> T:
+        """See `Database.consistently`."""
+        state = self.connections.state()
+        if state.version >= 0 and state.open is None:
+            outcome, error = self._trusting(state, read)
+            if not self._has_changed(state):
+                if error is not None:
+                    raise error
+                return outcome  # type: ignore[return-value] # there is one if there is no error
+        with OneLook(state):
+            return read()
+
+    @staticmethod
+    def _trusting(state: ThreadState, read: Callable[[], T]) -> tuple[T | None, Exception | None]:
+        """What `read` returns or raises if the database is still as it was when this thread looked the last time."""
+        state.trusts = state.keeps_looking = state.looked = True
+        try:
+            return read(), None
+        except Exception as error:  # noqa: BLE001 - raised by the caller, unless the database was changed
+            return None, error
+        finally:
+            state.trusts = state.keeps_looking = state.looked = False
+
+    def _has_changed(self, state: ThreadState) -> bool:
+        """Whether another connection has changed the database since this thread looked the last time; it looks now."""
+        before, version = state.busy, state.version
+        try:
+            self._look(state, self.connections.enter(state))
+        except BaseException as error:
+            self.connections.leave(state, before, error)
+            _raise_translated(error)
+            raise
+        self.connections.leave(state, before, None)
+        return state.version != version
 
     def snapshot(self) -> AbstractContextManager[Connection]:
         """See `Database.snapshot`."""

@@ -41,6 +41,7 @@ class ThreadState:
         "open_connection",
         "snapshots",
         "together",
+        "trusts",
         "version",
     )
 
@@ -53,6 +54,8 @@ class ThreadState:
         self.together = False
         self.snapshots: list[OpenConnection] = []
         self.keeps_looking = self.looked = False
+        self.trusts = False
+        """Whether what was found is taken for current until the end of the block, when that is looked up."""
         self.forget()
 
     def forget(self) -> None:

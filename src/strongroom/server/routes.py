@@ -139,7 +139,7 @@ class Api:
         self._find_anew = PathTable(operations).find
         self._find_known = functools.lru_cache(KNOWN_PATHS)(self._find_anew)
         self._wanted_known = functools.lru_cache(KNOWN_PATHS)(self._wanted_anew)
-        self._one_look = service.deployment.database.one_look
+        self._consistently = service.deployment.database.consistently
         self._under_way: set[asyncio.Future[Any]] = set()
 
     async def close(self) -> None:
@@ -168,13 +168,17 @@ class Api:
             await self._pulse.steady()
         wanted = done = None
         reads = operation.method == "GET"
+
+        def begin() -> tuple[Actor, Any, tuple[Any, list[Facts]] | None]:
+            actor = self._actor(scope, operation, query)
+            if not reads:
+                return actor, None, None
+            wanted = self._wanted(operation, raw_path, query)
+            return actor, wanted, self._read_now(operation, wanted, actor)
+
         try:
             try:
-                with self._one_look():
-                    actor = self._actor(scope, operation, query)
-                    if reads:
-                        wanted = self._wanted(operation, raw_path, query)
-                        done = self._read_now(operation, wanted, actor)
+                actor, wanted, done = self._consistently(begin)
             except Unanswered:
                 actor = await self._in_thread(lambda: self._actor(scope, operation, query))
         except Unauthenticated as error:

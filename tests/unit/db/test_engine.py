@@ -398,6 +398,46 @@ def test_one_look_is_for_one_block(settings: Settings) -> None:
     database.close()
 
 
+def test_what_is_read_consistently_is_of_one_moment_at_the_end(settings: Settings) -> None:
+    """Whatever others change before, while it reads, or between its look-ups: what it returns or raises is not older."""
+    database, elsewhere = Database(settings.database_url), ThreadPoolExecutor(1)
+
+    def add(name: str) -> None:
+        with database.write() as connection:
+            connection.execute(insert(users).values(_user(name)))
+
+    for _ in range(2):  # without and with something that is remembered
+        _names(database)
+    elsewhere.submit(add, "before").result()
+    assert "before" in database.consistently(lambda: _names(database))
+    turns: list[int] = []
+
+    def read(fails: bool) -> list[str]:
+        turns.append(len(turns))
+        found = _names(database)
+        if len(turns) == 1:
+            elsewhere.submit(add, "meanwhile").result()
+            if fails:
+                raise ZeroDivisionError
+        return found
+
+    if database.has_one_writer:
+        assert "meanwhile" in database.consistently(lambda: read(False))
+        assert len(turns) == 2
+        turns.clear()
+        with database.write() as connection:
+            connection.execute(delete(users).where(users.c.name == "meanwhile"))
+        _names(database)
+        assert "meanwhile" in database.consistently(lambda: read(True))
+        turns.extend([7, 7])
+        with pytest.raises(ZeroDivisionError):
+            database.consistently(lambda: 1 // 0)
+    elsewhere.submit(add, "after").result()
+    assert "after" in _names(database)
+    elsewhere.shutdown()
+    database.close()
+
+
 def test_a_database_that_fails_recalls_nothing(tmp_path: Path) -> None:
     """Errors are those of every look-up."""
     database = Database(f"sqlite:///{tmp_path / 'file.db'}")

@@ -60,6 +60,7 @@ class Breaker:
         self._last_answer, self._latency = clock(), 0.0
         self._held_until = self._hold = 0.0
         self._held_since = -math.inf
+        self._thread: threading.Thread | None = forking.renewed(self, "_thread", lambda: None)
         self._ended = forking.renewed(self, "_ended", threading.Event)
         self._listeners: list[Callable[[bool], object]] = []
         self._doubt_listeners: list[Callable[[bool], object]] = []
@@ -138,11 +139,14 @@ class Breaker:
             if self._is_probing or self._probe is None or self._ended.is_set():
                 return
             self._is_probing = True
-        threading.Thread(target=self._find_out, args=(self._probe,), name="probe", daemon=True).start()
+        self._thread = threading.Thread(target=self._find_out, args=(self._probe,), name="probe", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Ends the probes, after the one that is under way."""
+        """Ends the probes, and waits for the one that is under way."""
         self._ended.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(2 * PROBE_SECONDS[-1])
 
     def _is_late(self) -> bool:
         oldest = min(list(self._calls.values()), default=None)

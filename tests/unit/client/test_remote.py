@@ -260,7 +260,6 @@ def test_a_server_that_restarts_is_waited_for(server: ScriptedServer, caplog: py
     answers = {
         "gateway": Answer(502, {"gateway": CANARY}),
         "retry-after": Answer(503, BUSY.body, {"Retry-After": "1"}),
-        "under way": Answer(409, {"error": {"code": "under_way", "message": "x"}}),
     }
     back = threading.Event()
 

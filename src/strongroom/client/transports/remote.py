@@ -447,7 +447,7 @@ def _retry_after(answer: BaseHTTPResponse) -> int | None:
 
 def _wait_before_next(answer: BaseHTTPResponse, attempt: int) -> float | None:
     """How long to wait before asking again; None when this answer stands."""
-    if answer.status not in _TRY_AGAIN and not _is_under_way(answer):
+    if answer.status not in _TRY_AGAIN:
         return None
     wait = _retry_after(answer)
     if answer.status == 429 and (wait is None or wait > LONGEST_RETRY_AFTER_SECONDS):
@@ -459,11 +459,7 @@ def _may_restart(answer: BaseHTTPResponse) -> bool:
     """Whether the answer is what is heard while a server restarts: it says when to come again, or a gateway has found nobody."""
     if answer.status == 503 and _retry_after(answer) is not None:
         return True
-    return _is_under_way(answer) or (answer.status in (502, 503, 504) and _decode_error(answer) is None)
-
-
-def _is_under_way(answer: BaseHTTPResponse) -> bool:
-    return answer.status == 409 and b'"under_way"' in answer.data
+    return answer.status in (502, 503, 504) and _decode_error(answer) is None
 
 
 def _pause(attempt: int) -> float:

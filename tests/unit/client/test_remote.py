@@ -254,7 +254,7 @@ def test_what_no_waiting_mends_is_told_at_once(server: ScriptedServer, kind: str
     assert len(server.requests) <= 1
 
 
-@pytest.mark.parametrize("answer", ["refused", "reset", "gateway", "retry-after", "under way"])
+@pytest.mark.parametrize("answer", ["refused", "reset", "gateway", "retry-after"])
 def test_a_server_that_restarts_is_waited_for(server: ScriptedServer, caplog: pytest.LogCaptureFixture, answer: str) -> None:
     """Reads, and changes with a key, succeed when it is back; after two seconds a line says what they wait for, once."""
     answers = {

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -19,6 +19,7 @@ import time_machine
 from sqlalchemy import Connection
 
 from strongroom.db.engine import Database
+from strongroom.db.unit import Unit
 
 _STUCK_SECONDS = 60
 _BEGINNING = 1_800_000_000.0
@@ -139,17 +140,17 @@ class Scheduler:
         return list(self._tasks.values())
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Around a transaction: others go on before and after it, and not within."""
+    def transaction(self, stays_open: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Around a transaction: others go on before and after it, and not within; nor while one `stays_open` that has locks."""
         depth = getattr(self._depth, "value", 0)
-        if depth == 0:
+        if depth == 0 and not stays_open():
             self.pause()
         self._depth.value = depth + 1
         try:
             yield
         finally:
             self._depth.value = depth
-        if depth == 0:
+        if depth == 0 and not stays_open():
             self.pause()
 
 
@@ -160,18 +161,27 @@ class SteppedDatabase(Database):
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self.scheduler.transaction(), super().read() as connection:
+        with self._step(), super().read() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        with self.scheduler.transaction(), super().snapshot() as connection:
+        with self._step(), super().snapshot() as connection:
             yield connection
 
     @contextmanager
     def write(self, *, apart: bool = False) -> Iterator[Connection]:
-        with self.scheduler.transaction(), super().write(apart=apart) as connection:
+        with self._step(), super().write(apart=apart) as connection:
             yield connection
+
+    @contextmanager
+    def unit(self) -> Iterator[Unit]:
+        with super().unit() as unit:
+            yield unit
+        self.scheduler.pause()
+
+    def _step(self) -> AbstractContextManager[None]:
+        return self.scheduler.transaction(lambda: self._begun() is not None)
 
 
 def step_by_step(database: Database, scheduler: Scheduler) -> None:

@@ -252,4 +252,5 @@ def _trouble(journal: str, outcome: str) -> Facts:
 
 
 def new_event(number: int, written: bytes, mark: bytes, facts: Facts) -> NewEvent:
+    """Returns the row of an event; `mark` binds it to the event before it."""
     return NewEvent(number, facts.actor, facts.operation, facts.target, facts.target_id, facts.outcome, written, mark)

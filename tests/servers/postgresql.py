@@ -82,6 +82,16 @@ class PostgreSQLServer:
         """The SQLAlchemy URL of a database."""
         return f"postgresql://postgres@/{name}?host={self._folder}"
 
+    @property
+    def folder(self) -> Path:
+        """Where its Unix socket is."""
+        return self._folder
+
+    @property
+    def socket(self) -> Path:
+        """Its Unix socket."""
+        return self._folder / ".s.PGSQL.5432"
+
     def stop(self) -> None:
         """Ends the server and removes its folder."""
         self._admin.close()

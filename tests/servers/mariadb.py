@@ -101,6 +101,15 @@ class MariaDBServer:
         """The SQLAlchemy URL of a database."""
         return f"mariadb://root@localhost/{name}?unix_socket={self.socket}&charset=utf8mb4"
 
+    def url_at(self, port: int, name: str) -> str:
+        """The SQLAlchemy URL of a database behind a port of 127.0.0.1."""
+        return f"mariadb://root@127.0.0.1:{port}/{name}?charset=utf8mb4"
+
+    def open_transactions(self, name: str) -> int:
+        """How many sessions have one open, and do nothing; of all databases."""
+        idle = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_query IS NULL"
+        return len(self._execute(idle))
+
     def stop(self) -> None:
         """Ends the server and removes its folder."""
         self._admin.close()

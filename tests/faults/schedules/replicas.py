@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -23,8 +23,11 @@ _OUT_OF_TURN = ("-3600s", "-90s", "+90s", "+3600s")
 
 
 def find_faketime() -> str | None:
-    """The program that runs another one with a wrong clock."""
-    return shutil.which("faketime")
+    """The library that gives a process a wrong clock. The program of the same package would stand between it and its parent."""
+    program = shutil.which("faketime")
+    if program is None:
+        return None
+    return subprocess.run([program, "-f", "+0s", "printenv", "LD_PRELOAD"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 class Replica:
@@ -34,10 +37,8 @@ class Replica:
 
     def __init__(self, variables: Mapping[str, str], database: FragileServer, name: str, clock: str | None) -> None:
         self.line = FaultyLine(database.socket)
-        before = ("faketime", "-f", clock) if clock else ()
+        before = ("env", f"LD_PRELOAD={find_faketime()}", f"FAKETIME={clock}", "FAKETIME_DONT_FAKE_MONOTONIC=1") if clock else ()
         own = {"DATABASE_URL": database.url_at(self.line.port, name)}
-        if clock:
-            os.environ["FAKETIME_DONT_FAKE_MONOTONIC"] = "1"
         self.server = FragileStrongroom({**variables, **own}, "--workers", "1", before=before)
 
     def stop(self) -> None:

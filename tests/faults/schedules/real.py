@@ -147,7 +147,7 @@ class RealSchedule:
                 line.stop()
         wrong = self.result.violations
         wrong += ["the canary is in the server's log"] if holds_canary(log) else []
-        wrong += [f"the server's log has a traceback: {line[:200]}" for line in log.splitlines() if "Traceback" in line][:3]
+        wrong += [f"the server's log has a traceback: {line}" for line in _ends_of_tracebacks(log)[:3]]
         return self.result
 
     def _make_variables(self, seed: int, folder: Path) -> dict[str, str]:
@@ -331,7 +331,7 @@ class RealSchedule:
             rng.choice(faults)()
 
     def _faults_of_replicas(self) -> list[Callable[[], None]]:
-        faults = ReplicaFaults(self._rng, self._counts, self._is_down, self._later)
+        faults = ReplicaFaults(self._rng, self._counts, self._is_down, self._later, self._hung)
         chosen: list[Callable[[], None]] = []
         if (database := self._database_server) is not None:
             chosen.append(lambda: faults.stop_holder(self._server, "strongroom", database, self._database))
@@ -433,7 +433,7 @@ class RealSchedule:
         return True
 
     def _stop_worker(self) -> None:
-        workers = self._server.workers() if "strongroom" not in self._is_down else []
+        workers = [each for each in self._server.workers() if each not in self._hung] if "strongroom" not in self._is_down else []
         if workers:
             chosen = self._rng.sample(workers, self._rng.randint(1, len(workers)))
             self._server.signal(signal.SIGSTOP, chosen)
@@ -494,3 +494,9 @@ class RealSchedule:
         findings = check(self.history)
         self._counts["undecided"] += findings.undecided
         wrong += findings.violations
+
+
+def _ends_of_tracebacks(log: str) -> list[str]:
+    """The line that names the exception, of each traceback."""
+    ends = [rest.partition("\n")[2].splitlines() for rest in log.split("Traceback (most recent call last)")[1:]]
+    return [next((line for line in lines if not line.startswith(" ")), "")[:200] for lines in ends]

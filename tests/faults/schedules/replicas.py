@@ -8,7 +8,7 @@ import signal
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from tests.fakes.line import FaultyLine, Line
@@ -56,8 +56,9 @@ def choose_clock(rng: random.Random) -> str | None:
 class ReplicaFaults:
     """Injects what can happen to a replica. `later` undoes it after some seconds."""
 
-    def __init__(self, rng: random.Random, counts: Counter[str], is_down: set[str], later: Later) -> None:
-        self._rng, self._counts, self._is_down, self._later = rng, counts, is_down, later
+    def __init__(self, rng: random.Random, counts: Counter[str], is_down: set[str], later: Later, hung: Collection[int]) -> None:
+        """Processes that are `hung` stay so."""
+        self._rng, self._counts, self._is_down, self._later, self._hung = rng, counts, is_down, later, hung
 
     def stop_holder(self, server: FragileStrongroom, name: str, database: FragileServer, schema: str) -> None:
         """Stops a server while it has a transaction open, for longer than others may have to wait.
@@ -67,7 +68,9 @@ class ReplicaFaults:
         if {name, "database"} & self._is_down or server.process.poll() is not None:
             return
         for _ in range(_LOOKS):
-            pids = server.workers() + ([server.process.pid] if name == Replica.name else [])
+            pids = [each for each in server.workers() if each not in self._hung] + (
+                [server.process.pid] if name == Replica.name else []
+            )
             server.signal(signal.SIGSTOP, pids)
             threading.Event().wait(0.03)  # what other servers have open has ended by then
             if database.open_transactions(schema):

@@ -7,6 +7,7 @@ import enum
 import socket
 import struct
 import threading
+from pathlib import Path
 
 _PIECE = 65_536
 _RESET = struct.pack("ii", 1, 0)
@@ -29,8 +30,9 @@ class FaultyLine:
     What a black hole has swallowed never arrives: its connections are reset when the line is set anew.
     """
 
-    def __init__(self, to_port: int) -> None:
-        self._to_port, self._lock = to_port, threading.Lock()
+    def __init__(self, to: int | Path) -> None:
+        """`to` is a port of 127.0.0.1, or a Unix socket."""
+        self._to, self._lock = to, threading.Lock()
         self._fault, self._seconds, self._left = Line.WELL, 0.0, 0
         self._changed = threading.Condition(self._lock)
         self._open: set[socket.socket] = set()
@@ -90,7 +92,7 @@ class FaultyLine:
                 return
             self._open.add(client)
         try:
-            server = socket.create_connection(("127.0.0.1", self._to_port), timeout=10)
+            server = _connect(self._to)
         except OSError:
             self._end(client)
             return
@@ -98,7 +100,7 @@ class FaultyLine:
         with self._lock:
             self._open.add(server)
         with contextlib.suppress(OSError):  # it may have been ended meanwhile, and is found so below
-            for each in (client, server):
+            for each in (client, server) if isinstance(self._to, int) else (client,):
                 each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
         self._pass(server, client, True)
@@ -145,6 +147,19 @@ class FaultyLine:
         for each in self._open:
             _reset(each)
         self._open.clear()
+
+
+def _connect(to: int | Path) -> socket.socket:
+    if isinstance(to, int):
+        return socket.create_connection(("127.0.0.1", to), timeout=10)
+    server = socket.socket(socket.AF_UNIX)
+    try:
+        server.settimeout(10)
+        server.connect(str(to))
+    except OSError:
+        server.close()
+        raise
+    return server
 
 
 def _reset(connection: socket.socket) -> None:

@@ -32,6 +32,16 @@ class FragileServer(DatabaseServer, Protocol):
     def kill(self) -> None:
         """SIGKILL for all its processes."""
 
+    @property
+    def socket(self) -> Path:
+        """The Unix socket at which it listens."""
+
+    def url_at(self, port: int, name: str) -> str:
+        """The SQLAlchemy URL of a database behind a port of 127.0.0.1."""
+
+    def open_transactions(self, name: str) -> int:
+        """How many sessions have one open, and do nothing."""
+
     def paused(self) -> AbstractContextManager[None]:
         """Meanwhile all its processes are stopped: connections stay open, and nothing answers."""
 

@@ -30,7 +30,7 @@ class MariaDBServer:
         program = find_mariadbd()
         assert program is not None
         self._folder = Path(tempfile.mkdtemp(prefix="strongroom-mariadb-", dir="/tmp"))
-        self._socket = self._folder / "socket"
+        self.socket = self._folder / "socket"
         self._copies: dict[str, list[str]] = {}
         user = []
         if os.geteuid() == 0:
@@ -60,13 +60,13 @@ class MariaDBServer:
             "--innodb-buffer-pool-size=64M",
             "--skip-log-bin",
         ]
-        place = [data, place_for_tables, f"--socket={self._socket}", f"--pid-file={self._folder / 'pid'}", "--skip-networking"]
+        place = [data, place_for_tables, f"--socket={self.socket}", f"--pid-file={self._folder / 'pid'}", "--skip-networking"]
         self._command = [program, "--no-defaults", *user, *place, *quick, "--max-connections=300"]
         self.start()
 
     def start(self) -> None:
         """Starts the server, on the data that are there; returns when it answers."""
-        self._socket.unlink(missing_ok=True)  # of one that was killed
+        self.socket.unlink(missing_ok=True)  # of one that was killed
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self._admin = self._connect()
@@ -99,7 +99,16 @@ class MariaDBServer:
 
     def url(self, name: str) -> str:
         """The SQLAlchemy URL of a database."""
-        return f"mariadb://root@localhost/{name}?unix_socket={self._socket}&charset=utf8mb4"
+        return f"mariadb://root@localhost/{name}?unix_socket={self.socket}&charset=utf8mb4"
+
+    def url_at(self, port: int, name: str) -> str:
+        """The SQLAlchemy URL of a database behind a port of 127.0.0.1."""
+        return f"mariadb://root@127.0.0.1:{port}/{name}?charset=utf8mb4"
+
+    def open_transactions(self, name: str) -> int:
+        """How many sessions have one open, and do nothing; of all databases."""
+        idle = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_query IS NULL"
+        return len(self._execute(idle))
 
     def stop(self) -> None:
         """Ends the server and removes its folder."""
@@ -110,12 +119,12 @@ class MariaDBServer:
 
     def _connect(self) -> pymysql.Connection:
         deadline = time.monotonic() + 30
-        while not self._socket.exists():
+        while not self.socket.exists():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(0.02)
             assert self._process.poll() is None, "mariadbd has ended"
             assert time.monotonic() < deadline, "mariadbd does not start"
-        return pymysql.connect(unix_socket=str(self._socket), user="root", autocommit=True)
+        return pymysql.connect(unix_socket=str(self.socket), user="root", autocommit=True)
 
     def _copy(self, template: str) -> list[str]:
         """The statements that make the template's tables and rows again."""

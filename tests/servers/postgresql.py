@@ -82,6 +82,31 @@ class PostgreSQLServer:
         """The SQLAlchemy URL of a database."""
         return f"postgresql://postgres@/{name}?host={self._folder}"
 
+    def url_at(self, port: int, name: str) -> str:
+        """The SQLAlchemy URL of a database behind a port of 127.0.0.1."""
+        return f"postgresql://postgres@127.0.0.1:{port}/{name}"
+
+    def open_transactions(self, name: str) -> int:
+        """How many sessions of this database have one open, and do nothing."""
+        idle = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND state LIKE 'idle in transaction%%'"
+        [(count,)] = self._admin.execute(idle, (name,)).fetchall()
+        return int(count)
+
+    def limit_idle_transactions(self, name: str) -> None:
+        """As the guide has it for a database behind a pooler."""
+        limit = sql.SQL("ALTER DATABASE {} SET idle_in_transaction_session_timeout = '3s'")
+        self._admin.execute(limit.format(sql.Identifier(name)))
+
+    @property
+    def folder(self) -> Path:
+        """Where its Unix socket is."""
+        return self._folder
+
+    @property
+    def socket(self) -> Path:
+        """Its Unix socket."""
+        return self._folder / ".s.PGSQL.5432"
+
     def stop(self) -> None:
         """Ends the server and removes its folder."""
         self._admin.close()

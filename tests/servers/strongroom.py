@@ -23,12 +23,20 @@ PASSWORD = "a long password of the tests"
 class StrongroomServer:
     """`strongroom server start` with these variables and options, ready to answer when this is made."""
 
-    def __init__(self, variables: Mapping[str, str], *options: str, scheme: str = "http", ca_cert: Path | None = None) -> None:
+    def __init__(
+        self,
+        variables: Mapping[str, str],
+        *options: str,
+        scheme: str = "http",
+        ca_cert: Path | None = None,
+        before: tuple[str, ...] = (),
+    ) -> None:
+        """`before` is a program that runs the server, with its own arguments."""
         with tempfile.NamedTemporaryFile(prefix="strongroom-server-", suffix=".log", delete=False) as log:
             self.log_file = Path(log.name)
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("STRONGROOM_")}
         self._environment = inherited | {f"STRONGROOM_{name}": text for name, text in variables.items()}
-        self._options, self._scheme, self._ca_cert = options, scheme, ca_cert
+        self._options, self._scheme, self._ca_cert, self._before = options, scheme, ca_cert, before
         for _ in range(3):  # another program may take the port before the server does
             self.port = free_port()
             self.url = f"{scheme}://127.0.0.1:{self.port}"
@@ -66,7 +74,7 @@ class StrongroomServer:
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log_file.open("ab") as log:
             return subprocess.Popen(
-                [sys.executable, "-m", "strongroom", "server", "start", "--port", str(self.port), *self._options],
+                [*self._before, sys.executable, "-m", "strongroom", "server", "start", "--port", str(self.port), *self._options],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

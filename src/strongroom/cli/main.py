@@ -51,7 +51,7 @@ main = LazyGroup(
         "api-key": ("strongroom.cli.service_account:api_key", "Make and end the API keys of service accounts."),
         "audit": ("strongroom.cli.audit:audit", "See who did what, and verify that the record is whole."),
         "completion": ("strongroom.cli.completion:completion", "Print the script that completes commands in a shell."),
-        "job": ("strongroom.cli.job:job", "List and cancel backups, restores and verifications."),
+        "job": ("strongroom.cli.job:job", "List and cancel jobs: backups, restores and verifications of all secrets."),
         "login": ("strongroom.cli.login:login", "Log in to a server, for this and all later commands."),
         "logout": (
             "strongroom.cli.login:logout",

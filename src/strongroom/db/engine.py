@@ -25,7 +25,7 @@ from strongroom.db.failures import (
     Unanswered,
     translated,
 )
-from strongroom.db.patience import DEFAULT_SECONDS, connect_to_mysql, connect_to_postgresql
+from strongroom.db.patience import DEFAULT_SECONDS, UPGRADE, connect_to_mysql, connect_to_postgresql
 from strongroom.db.sqlite import SqliteFile, open_file
 from strongroom.db.sqlite_file import DatabaseReplaced, resolve
 from strongroom.db.unit import Unit
@@ -274,6 +274,9 @@ def _parse(url: str | URL) -> URL:
 def _create(url: URL, patience_seconds: float | None, isolation_level: IsolationLevel, *, kept: int, more: int) -> Engine:
     options: dict[str, Any] = {"isolation_level": isolation_level, "pool_recycle": 3600, "skip_autocommit_rollback": True}
     options |= {} if patience_seconds is None else {"pool_timeout": patience_seconds}
+    if patience_seconds is None and url.get_backend_name() == "postgresql":
+        # Nothing is prepared, since a pooler may lend the session to others. The name keeps the database watch from ending it.
+        options["connect_args"] = {"prepare_threshold": None, "application_name": UPGRADE}
     try:
         # A failing statement's parameters are sealed values at worst; they still do not belong into messages.
         engine = create_engine(url, hide_parameters=True, pool_size=kept, max_overflow=more, **options)

@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Generator
 from typing import Any
 
-APPLICATION = "strongroom"
+APPLICATION, UPGRADE = "strongroom", "strongroom-upgrade"
+"""What PostgreSQL's sessions are called. Upgrades of the schema may idle within a transaction; see `db/stalled.py`."""
+
 DEFAULT_SECONDS = 10
 IDLE_SECONDS = 3
 """A transaction whose process sends nothing for so long is undone by the database: others may wait for its locks."""

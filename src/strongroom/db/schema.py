@@ -18,6 +18,9 @@ HEAD = "0011"
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _REVISION = text("SELECT version_num FROM alembic_version")
+_NO_LIMITS = text("SELECT set_config('statement_timeout', '0', true), set_config('idle_in_transaction_session_timeout', '0', true)")
+"""For one transaction, whatever the role's limits are."""
+
 _LOCK = 0x5354524F4E47  # "STRONG"
 
 
@@ -55,6 +58,7 @@ def upgrade(database: Database, then: Callable[[Connection], None]) -> None:
 def _upgrade(database: Database, then: Callable[[Connection], None]) -> None:
     with _locked(database), database.write() as connection:
         if database.dialect == "postgresql":
+            connection.execute(_NO_LIMITS)
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
         migrates = revision(connection) != HEAD
         if migrates:

@@ -285,18 +285,18 @@ class SecretService:
         number = known.last_version + 1
         if values is not None:
             changes |= {"current_version": number, "last_version": number}
-        moved, landed = False, None
+        landed = None
         if values is not None:
             scope = Scope.USER if changes.get("private_to", known.private_to) else Scope.WORKSPACE
             about = self._about(known.id, changes.get("name", known.name), scope, known.workspace, number)
             landed = self._placements.put(values, about)
 
         def write() -> None:
-            nonlocal moved
             sealed = self._placements.seal(landed, known.id, number) if landed is not None else None
             with self._database.write() as connection:
-                moved = self._index.advance(connection, known, changes)
-                if not moved or landed is None:
+                if not self._index.advance(connection, known, changes):
+                    raise _MovedOn  # undoes the transaction: the next attempt must not ask the stores while it holds locks
+                if landed is None:
                     return
                 self._index.add_version(
                     connection,
@@ -313,11 +313,10 @@ class SecretService:
                     forgotten = self._index.forget_versions(connection, known.id, number - self._keep, keeping=known.current_version)
                     self._placements.release(connection, forgotten)
 
-        with suppress(_MovedOn), self._abandoned_unless_placed(landed):
-            self._attempt(write, actor, changes.get("private_to", known.private_to), changes.get("name", known.name), known.id)
-            if not moved:
-                raise _MovedOn
-        if not moved:
+        try:
+            with self._abandoned_unless_placed(landed):
+                self._attempt(write, actor, changes.get("private_to", known.private_to), changes.get("name", known.name), known.id)
+        except _MovedOn:
             return None
         secret = _secret(known)
         return msgspec.structs.replace(

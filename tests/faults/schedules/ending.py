@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import func, select
@@ -10,7 +11,7 @@ from strongroom.db.engine import Database
 from strongroom.db.tables import copies, deletions, intents, placements, sql_values, versions
 from strongroom.metadata.placement import EMPTIED, PRESENT
 from strongroom.metadata.version import VersionIndex
-from strongroom.models.audit_event import VerifyAudit
+from strongroom.models.audit_event import ListAuditEvents, VerifyAudit
 from strongroom.models.job import BackUpSecrets, JobFailure, VerifySecrets
 from strongroom.operations import audit as of_audit
 from strongroom.secrets_stores.base import is_own
@@ -19,8 +20,10 @@ from strongroom.service.copies import Copies
 from strongroom.service.placements import ConfiguredStore
 from strongroom.service.transfers import State, Transfers
 from strongroom.service.wiring import Service
+from tests.faults.schedules.history import History, Outcome
 
 PASSES = 20
+_PAGE = 1000
 Emptied = set[tuple[str, int, str]]
 """Versions, by secret and number, with the store that they were moved away from."""
 
@@ -178,6 +181,34 @@ def audit_is_whole(service: Service) -> list[str]:
     """The audit trail has no gap, whoever was killed while they wrote it."""
     report = service.dispatcher.call(of_audit.VERIFY, VerifyAudit(), service.local_actor)
     return [] if report.valid else ["the audit trail does not verify"]
+
+
+def unrecorded(service: Service, history: History) -> list[str]:
+    """Each acknowledged or surely made change has its event in the audit trail. What has none, in words.
+
+    A version that was seen was surely made, by a create or an update; so was the deletion of what is no longer listed.
+    """
+    recorded: Counter[tuple[str, str]] = Counter()
+    last = 0
+    while events := service.dispatcher.call(of_audit.LIST, ListAuditEvents(after=last, size=_PAGE), service.local_actor).items:
+        last = events[-1].number
+        recorded.update((each.operation, each.target_id) for each in events if each.outcome == "ok")
+    made: Counter[tuple[str, str]] = Counter()
+    newest: Counter[str] = Counter()
+    for event in history.events:
+        if event.outcome is Outcome.OK and event.changes_something:
+            made[f"secret.{event.what}", event.secret or event.seen[0].secret] += 1
+        for each in event.seen:
+            newest[each.secret] = max(newest[each.secret], each.version)
+    for secret, version in newest.items():
+        made["secret.create", secret] = 1
+        made["secret.update", secret] = max(made["secret.update", secret], version - 1)
+        made["secret.delete", secret] = 1  # by now all are; a client that sends it again takes another's for its own
+    return [
+        f"{count - recorded[change]} of {count} changes have no event: {change[0]} of {change[1]}"
+        for change, count in sorted(made.items())
+        if recorded[change] < count
+    ]
 
 
 def _locators(service: Service, store: ConfiguredStore) -> Iterable[str]:

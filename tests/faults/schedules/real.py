@@ -30,12 +30,15 @@ from tests.fakes.line import FaultyLine, Line
 from tests.faults.schedules import ending
 from tests.faults.schedules.checker import check
 from tests.faults.schedules.history import History
+from tests.faults.schedules.replicas import Replica, ReplicaFaults, choose_clock
 from tests.faults.schedules.simulation import KEPT, Result
 from tests.faults.schedules.surfaces import ByClient, InProcess, OverTheWire, Surface, Told
 from tests.faults.schedules.workload import Board, Worker, look_at_everything, use_everything
 from tests.people import Person
-from tests.servers import is_running
+from tests.servers import FragileServer, is_running
+from tests.servers.mariadb import MariaDBServer, find_mariadbd
 from tests.servers.openbao import DurableOpenBaoServer
+from tests.servers.pgbouncer import PgBouncer, find_pgbouncer
 from tests.servers.postgresql import PostgreSQLServer
 from tests.servers.strongroom import PASSWORD, FragileStrongroom
 
@@ -59,9 +62,14 @@ class Backends:
         self.key = key
         self.openbao = DurableOpenBaoServer()
         self.postgresql = PostgreSQLServer(durable=True)
+        self.mariadb = MariaDBServer(durable=True) if find_mariadbd() else None
+        self.pooler = PgBouncer(self.postgresql.folder) if find_pgbouncer() else None
 
     def stop(self) -> None:
         """Ends them."""
+        for each in (self.pooler, self.mariadb):
+            if each is not None:
+                each.stop()
         self.postgresql.stop()
         self.openbao.stop()
 
@@ -78,8 +86,15 @@ class RealSchedule:
         self._patient = patient
         self._rng, self._backends, self._seconds = random.Random(seed), backends, seconds
         layout = self._rng.choice(list(LAYOUTS))
-        self._on_postgresql = self._rng.random() < 0.4
-        self.result = Result(seed, f"{layout}, index in {'PostgreSQL' if self._on_postgresql else 'SQLite'}")
+        self._choose_database(backends)
+        clock = choose_clock(self._rng)
+        self._clock = clock if self._has_replica else None
+        kind = f"index in {self._kind}"
+        kind += ", behind PgBouncer" if self._pooler else ""
+        kind += ", two replicas" if self._has_replica else ""
+        kind += ", one with a wrong clock" if self._clock else ""
+        self._stores = LAYOUTS[layout]
+        self.result = Result(seed, kind)
         self._counts = self.result.counts
         self.history, self._board = History(), Board()
         self._stop, self._lock = threading.Event(), threading.Lock()
@@ -92,6 +107,17 @@ class RealSchedule:
         self._is_down: set[str] = set()
         self._hung: dict[int, float] = {}
 
+    def _choose_database(self, backends: Backends) -> None:
+        """The index's database, perhaps behind a pooler, and perhaps shared with a second server."""
+        self._kind = self._rng.choice(["SQLite", "PostgreSQL", "PostgreSQL", "MariaDB"])
+        if self._kind == "MariaDB" and backends.mariadb is None:
+            self._kind = "PostgreSQL"
+        self._database_server: FragileServer | None = {"PostgreSQL": backends.postgresql, "MariaDB": backends.mariadb}.get(self._kind)
+        pooled, replica = self._rng.random() < 0.4, self._rng.random() < 0.6
+        self._pooler = backends.pooler if pooled and self._kind == "PostgreSQL" else None
+        self._has_replica = replica and self._database_server is not None
+        self._replica: Replica | None = None
+
     @property
     def settings(self) -> Settings:
         """Those of the server."""
@@ -99,19 +125,29 @@ class RealSchedule:
 
     def run(self) -> Result:
         """Plays it."""
-        self._server = FragileStrongroom({**self._variables, "ADMIN_USERNAME": "root", "ADMIN_PASSWORD": PASSWORD}, "--workers", "2")
+        variables = {**self._variables, "ADMIN_USERNAME": "root", "ADMIN_PASSWORD": PASSWORD}
+        if self._pooler is not None:
+            variables["DATABASE_URL"] = self._pooler.url(self._database)
+        self._server = FragileStrongroom(variables, "--workers", "2")
+        log = ""
         try:
+            if self._has_replica:
+                assert self._database_server is not None
+                self._replica = Replica(self._variables, self._database_server, self._database, self._clock)
             self._play()
             self._end()
         finally:
             self._stop.set()
             log = self._server.log
             self._server.stop()
+            if self._replica is not None:
+                log += self._replica.server.log
+                self._replica.stop()
             for line in self._lines.values():
                 line.stop()
         wrong = self.result.violations
         wrong += ["the canary is in the server's log"] if holds_canary(log) else []
-        wrong += [f"the server's log has a traceback: {line[:200]}" for line in log.splitlines() if "Traceback" in line][:3]
+        wrong += [f"the server's log has a traceback: {line}" for line in _ends_of_tracebacks(log)[:3]]
         return self.result
 
     def _make_variables(self, seed: int, folder: Path) -> dict[str, str]:
@@ -135,10 +171,12 @@ class RealSchedule:
                     "NAME": f"vault-{family.lower()}",
                 }
                 variables |= {f"{family}_{name}": text for name, text in options.items()}
-        if self._on_postgresql:
+        if self._database_server is not None:
             self._database = f"schedule_{seed}_{os.getpid()}"
-            self._backends.postgresql.create(self._database)
-            variables["DATABASE_URL"] = self._backends.postgresql.url(self._database)
+            self._database_server.create(self._database)
+            variables["DATABASE_URL"] = self._database_server.url(self._database)
+            if self._pooler is not None:
+                self._backends.postgresql.limit_idle_transactions(self._database)
         return variables
 
     def _play(self) -> None:
@@ -153,7 +191,12 @@ class RealSchedule:
             for number in range(1, CLIENTS + 1)
         ]
         threads.append(threading.Thread(target=self._move, args=(token, random.Random(self._rng.random())), name="mover"))
-        threads.append(threading.Thread(target=self._listen, name="listener"))
+        self._answered = dict.fromkeys(("/healthz", "/readyz"), time.monotonic())
+        threads += [
+            threading.Thread(target=self._listen, args=(server, path), name=f"listener{number}{path}")
+            for number, server in enumerate(self._servers)
+            for path in self._answered
+        ]
         self._crashes: list[BaseException] = []
         for thread in threads:
             thread.start()
@@ -178,27 +221,45 @@ class RealSchedule:
 
     @contextlib.contextmanager
     def _surface(self, number: int, token: str) -> Iterator[Surface]:
+        server = self._servers[number // 2 % len(self._servers)]
         if number % 2:
-            with self._client(token) as client:
+            with self._client(token, server) as client:
                 yield ByClient(client)
         else:
-            with self._server.connections() as pool:
-                yield OverTheWire(Caller(self._server, pool, token), index_may_be_silent=self._on_postgresql)
+            with server.connections() as pool:
+                yield OverTheWire(Caller(server, pool, token), index_may_be_silent=self._database_server is not None)
 
-    def _client(self, token: str) -> Client:
-        transport = RemoteTransport(self._server.url, lambda: SecretText(token), read_seconds=10)
+    @property
+    def _servers(self) -> list[FragileStrongroom]:
+        return [self._server] + ([] if self._replica is None else [self._replica.server])
+
+    def _client(self, token: str, server: FragileStrongroom | None = None) -> Client:
+        transport = RemoteTransport((server or self._server).url, lambda: SecretText(token), read_seconds=10)
         return Client.over(transport, self._client_settings)
 
-    def _listen(self) -> None:
-        """Asks, again and again, whether the server is alive, and notes the longest time without an answer."""
-        answered = time.monotonic()
+    def _listen(self, server: FragileStrongroom, path: str) -> None:
+        """Asks, again and again, whether the server is alive, or ready; notes the longest time in which no server said so."""
         while not self._stop.wait(0.05):
-            connection = http.client.HTTPConnection("127.0.0.1", self._server.port, timeout=1)
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=3)
+            answers = False
             with contextlib.closing(connection), contextlib.suppress(OSError, http.client.HTTPException):
-                connection.request("GET", "/healthz")
-                if connection.getresponse().status == 200:
-                    self.result.silence = max(self.result.silence, time.monotonic() - answered)
-                    answered = time.monotonic()
+                connection.request("GET", path)
+                answers = connection.getresponse().status == 200
+            with self._lock:
+                silence = time.monotonic() - self._answered[path]
+                excused = path == "/readyz" and self._is_nothing_to_serve
+                if answers or excused:
+                    self._answered[path] = time.monotonic()
+                if answers and path == "/healthz":
+                    self.result.silence = max(self.result.silence, silence)
+                elif answers:
+                    self.result.unready = max(self.result.unready, silence)
+
+    @property
+    def _is_nothing_to_serve(self) -> bool:
+        """Whether the database or all stores are away."""
+        away = all("openbao" in self._is_down or family in self._is_down for family in self._lines)
+        return bool(self._is_down & {"database", "pooler"}) or (away and len(self._lines) == len(self._stores))
 
     def _move(self, token: str, rng: random.Random) -> None:
         stores = [f"vault-{family.lower()}" if family in self._lines else "sql" for family in _FAMILIES]
@@ -233,6 +294,8 @@ class RealSchedule:
             self._inject()
             if self._server.process.poll() is not None and "strongroom" not in self._is_down:
                 self._server.begin()  # it refused to start, since nobody behind it answered
+            if self._replica is not None and self._replica.server.process.poll() is not None and "replica" not in self._is_down:
+                self._replica.server.begin()
             self._stop.wait(self._rng.uniform(0.05, 0.5))
         self._heal()
 
@@ -253,7 +316,8 @@ class RealSchedule:
         for pid, since in self._hung.items():
             if not self._ends(pid, since + _REPLACED_SECONDS):
                 self.result.violations.append(f"a worker that hangs was not replaced within {_REPLACED_SECONDS} s")
-        self._server.go_on()
+        for server in self._servers:
+            server.go_on()
 
     def _inject(self) -> None:
         """One fault, if what it is about is well at the moment. Each is over after some seconds at most."""
@@ -261,9 +325,22 @@ class RealSchedule:
         faults = [self._line_fault] * 5 + [self._all_lines] + [self._pause_openbao, self._kill_openbao]
         faults += [self._kill_worker, self._stop_worker, rng.choice([self._kill_server, self._kill_worker])]
         faults += [rng.choice([self._crash_loop, self._hang_worker, self._kill_main])]
-        faults += [self._kill_database, self._pause_database] if self._on_postgresql else []
+        faults += [self._kill_database, self._pause_database] if self._database_server is not None else []
+        faults += self._faults_of_replicas()
         if rng.random() < 0.7:
             rng.choice(faults)()
+
+    def _faults_of_replicas(self) -> list[Callable[[], None]]:
+        faults = ReplicaFaults(self._rng, self._counts, self._is_down, self._later, self._hung)
+        chosen: list[Callable[[], None]] = []
+        if (database := self._database_server) is not None:
+            chosen.append(lambda: faults.stop_holder(self._server, "strongroom", database, self._database))
+            if (replica := self._replica) is not None:
+                stop = lambda: faults.stop_holder(replica.server, replica.name, database, self._database)  # noqa: E731
+                chosen += [stop, stop, lambda: faults.kill(replica), lambda: faults.cut(replica), lambda: faults.cut(replica)]
+        if (pooler := self._pooler) is not None:
+            chosen.append(lambda: faults.kill_pooler(pooler))
+        return chosen
 
     def _line_fault(self) -> None:
         self._fail(self._rng.choice(list(self._lines)))
@@ -356,7 +433,7 @@ class RealSchedule:
         return True
 
     def _stop_worker(self) -> None:
-        workers = self._server.workers() if "strongroom" not in self._is_down else []
+        workers = [each for each in self._server.workers() if each not in self._hung] if "strongroom" not in self._is_down else []
         if workers:
             chosen = self._rng.sample(workers, self._rng.randint(1, len(workers)))
             self._server.signal(signal.SIGSTOP, chosen)
@@ -364,16 +441,16 @@ class RealSchedule:
             self._counts["stops"] += 1
 
     def _kill_database(self) -> None:
-        if "database" not in self._is_down:
-            self._backends.postgresql.kill()
-            self._later("database", self._backends.postgresql.start, self._rng.uniform(0.1, 0.5))
+        if self._database_server is not None and "database" not in self._is_down:
+            self._database_server.kill()
+            self._later("database", self._database_server.start, self._rng.uniform(0.1, 0.5))
             self._counts["faults"] += 1
             self._counts["kills of the database"] += 1
 
     def _pause_database(self) -> None:
-        if "database" not in self._is_down:
+        if self._database_server is not None and "database" not in self._is_down:
             held = contextlib.ExitStack()
-            held.enter_context(self._backends.postgresql.paused())
+            held.enter_context(self._database_server.paused())
             self._later("database", held.close, self._rng.uniform(0.1, 1.5))
             self._counts["faults"] += 1
 
@@ -390,8 +467,10 @@ class RealSchedule:
         """The server ends as an operator would end it; then the deployment is opened here, at a time when all deadlines are over."""
         if self._patient:
             self._wait_for_order()
-        self._server.process.send_signal(signal.SIGTERM)
-        self._server.process.wait(60)
+        for server in self._servers:
+            server.process.send_signal(signal.SIGTERM)
+        for server in self._servers:
+            server.process.wait(60)
         wrong = self.result.violations
         with time_machine.travel(time.time() + _PAST_ALL_DEADLINES, tick=True) as traveller:
             service = Service(self.settings)
@@ -409,8 +488,15 @@ class RealSchedule:
                 except Told as told:
                     wrong.append(f"a secret that is listed cannot be read: {told.code}")
                 wrong += ending.converge(service, later) + ending.compare(service) + ending.audit_is_whole(service)
+                wrong += ending.unrecorded(service, self.history)
             finally:
                 service.close()
         findings = check(self.history)
         self._counts["undecided"] += findings.undecided
         wrong += findings.violations
+
+
+def _ends_of_tracebacks(log: str) -> list[str]:
+    """The line that names the exception, of each traceback."""
+    ends = [rest.partition("\n")[2].splitlines() for rest in log.split("Traceback (most recent call last)")[1:]]
+    return [next((line for line in lines if not line.startswith(" ")), "")[:200] for lines in ends]

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
@@ -140,28 +140,18 @@ class Scheduler:
         return list(self._tasks.values())
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Around a transaction: others go on before and after it, and not within."""
+    def transaction(self, stays_open: Callable[[], bool] = lambda: False) -> Iterator[None]:
+        """Around a transaction: others go on before and after it, and not within; nor while one `stays_open` that has locks."""
         depth = getattr(self._depth, "value", 0)
-        if depth == 0:
+        if depth == 0 and not stays_open():
             self.pause()
         self._depth.value = depth + 1
         try:
             yield
         finally:
             self._depth.value = depth
-        if depth == 0:
+        if depth == 0 and not stays_open():
             self.pause()
-
-    @contextmanager
-    def undisturbed(self) -> Iterator[None]:
-        """Others do not go on within it, nor before or after it."""
-        depth = getattr(self._depth, "value", 0)
-        self._depth.value = depth + 1
-        try:
-            yield
-        finally:
-            self._depth.value = depth
 
 
 class SteppedDatabase(Database):
@@ -171,35 +161,27 @@ class SteppedDatabase(Database):
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        with self._turn(), super().read() as connection:
+        with self._step(), super().read() as connection:
             yield connection
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
-        with self._turn(), super().snapshot() as connection:
+        with self._step(), super().snapshot() as connection:
             yield connection
 
     @contextmanager
     def write(self, *, apart: bool = False) -> Iterator[Connection]:
-        unit: Unit | None = getattr(self._thread, "unit", None)
-        if unit is None or (apart and unit.connection is None):
-            with self.scheduler.transaction(), super().write(apart=apart) as connection:
-                yield connection
-            return
-        if unit.connection is None:
-            self.scheduler.pause()
-        with self.scheduler.undisturbed(), super().write(apart=apart) as connection:
+        with self._step(), super().write(apart=apart) as connection:
             yield connection
 
     @contextmanager
     def unit(self) -> Iterator[Unit]:
-        """See `Database.unit`: nobody else moves from its first change to its end."""
         with super().unit() as unit:
             yield unit
         self.scheduler.pause()
 
-    def _turn(self) -> AbstractContextManager[None]:
-        return self.scheduler.transaction() if self._begun() is None else nullcontext()
+    def _step(self) -> AbstractContextManager[None]:
+        return self.scheduler.transaction(lambda: self._begun() is not None)
 
 
 def step_by_step(database: Database, scheduler: Scheduler) -> None:

@@ -49,7 +49,9 @@ class Result:
     violations: list[str] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     silence: float = 0.0
-    """The longest time in which a server answered nobody, in seconds."""
+    """The longest time in which no server answered anybody, in seconds."""
+    unready: float = 0.0
+    """The longest time in which no server was ready, though its database and a secrets store were there."""
 
     def __str__(self) -> str:
         return f"seed {self.seed} ({self.kind}): " + "\n  ".join([f"{len(self.violations)} violations", *self.violations])
@@ -286,6 +288,7 @@ class Simulation:
         except Told as told:
             wrong.append(f"a secret that is listed cannot be read: {told.code}")
         wrong += ending.converge(service, later) + ending.compare(service) + ending.audit_is_whole(service)
+        wrong += ending.unrecorded(service, self.history)
         findings = check(self.history)
         self._counts["undecided"] += findings.undecided
         wrong += findings.violations
@@ -305,6 +308,7 @@ class Simulation:
         except Told as told:
             wrong.append(f"a secret that is listed cannot be read: {told.code}")
         wrong += ending.converge(service, later) + ending.audit_is_whole(service)
+        wrong += ending.unrecorded(service, self.history)
         findings = check(self.history)
         self._counts["undecided"] += findings.undecided
         wrong += findings.violations

@@ -29,7 +29,9 @@ _SHOWN = (
     "killed main processes",
     "lost values",
     "refused jobs",
-    "lost",
+    "stops of holders",
+    "black holes",
+    "kills of the pooler",
     "undecided",
 )
 
@@ -46,6 +48,8 @@ class Totals:
     counts: Counter[str] = field(default_factory=Counter)
     silence: float = 0.0
     """The longest time in which a server answered nobody, in seconds."""
+    unready: float = 0.0
+    """The longest time in which no server was ready, though its database and a secrets store were there."""
     kinds: Counter[str] = field(default_factory=Counter)
     """How many schedules there were of each make."""
 
@@ -54,17 +58,24 @@ class Totals:
         self.schedules += 1
         self.counts += result.counts
         self.silence = max(self.silence, result.silence)
+        self.unready = max(self.unready, result.unready)
         self.kinds[result.kind] += 1
         if result.violations:
             self.broken.append(result)
+
+    @property
+    def unrecorded(self) -> int:
+        """How often changes had no event in the audit trail."""
+        return sum("have no event" in line for each in self.broken for line in each.violations)
 
     def __str__(self) -> str:
         told = ", ".join(f"{name} {self.counts[name]}" for name in _SHOWN)
         lost = sum(any(sign in line for sign in _LOST) for each in self.broken for line in each.violations)
         made = "".join(f"\n  {number} of {kind}" for kind, number in sorted(self.kinds.items()))
         told += f", longest time without an answer {self.silence:.1f} s" if self.silence else ""
+        told += f", longest time without service {self.unready:.1f} s" if self.unready else ""
         violations = sum(len(each.violations) for each in self.broken)
-        return f"{self.schedules} schedules, {told}, lost {lost}, violations {violations}{made}"
+        return f"{self.schedules} schedules, {told}, lost {lost}, unrecorded {self.unrecorded}, violations {violations}{made}"
 
 
 class Playground:

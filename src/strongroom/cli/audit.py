@@ -67,7 +67,7 @@ def list_(page: int, size: int, output: str | None, **filters: Any) -> None:
         show_data(plain(found), output)
         return
     show_table(
-        ["#", "when", "by", "operation", "target", "version", "outcome", "from"],
+        ["#", "when", "by", "operation", "target", "version", "outcome", "from", "details"],
         [
             [
                 str(item.number),
@@ -78,6 +78,7 @@ def list_(page: int, size: int, output: str | None, **filters: Any) -> None:
                 "" if item.version is None else str(item.version),
                 item.outcome,
                 item.address,
+                ", ".join(filter(None, [item.detail, f"sets {' '.join(item.changed)}" if item.changed else ""])),
             ]
             for item in found
         ],
@@ -114,22 +115,40 @@ def verify(expect: str | None, output: str | None) -> None:
     An event that was edited, removed, added or put elsewhere breaks the chain, and so does a missing end. Keep what this says
     elsewhere, and give it with --expect next time: then also an older copy of the whole trail is noticed.
     """
-    number, mark = None, None
-    if expect is not None:
-        text, colon, mark = expect.partition(":")
-        if not colon or not (text.isascii() and text.isdecimal()):
-            raise HintedUsageError("--expect takes NUMBER:MARK", "as this command has said before")
-        number = int(text)
+    number, mark = (None, None) if expect is None else _number_and_mark("--expect", expect)
     with open_client() as client:
         report = client.verify_audit(number=number, mark=mark)
     if output in ("json", "yaml"):
         show_data(plain(report), output)
     elif output:
         show_fields({"events": report.events, "valid": "yes" if report.valid else "no", "mark": report.mark}, output)
+    if report.acknowledged:
+        say(f"{count(report.acknowledged, 'problem')} acknowledged before.")
     for problem in report.problems:
         say(f"  event {problem.number}: {problem.reason}")
     if not report.valid:
         say("Error: the audit trail was changed")
-        say("hint: keep a copy of the database as it is, and find out who could write to it")
+        say("hint: keep a copy of the database as it is, and find out who could write to it; once that is done:")
+        say(f"  strongroom audit acknowledge {report.events}:{report.mark}")
         raise click.exceptions.Exit(1)
     say(f"The audit trail is whole: {count(report.events, 'event')}. Keep this: {report.events}:{report.mark}")
+
+
+@audit.command("acknowledge", short_help="Declare the problems investigated that verify shows.")
+@click.argument("report", metavar="NUMBER:MARK")
+def acknowledge(report: str) -> None:
+    """Declare the problems investigated that `strongroom audit verify` shows; REPORT is what it printed last.
+
+    They stay on record, and verify counts them as acknowledged. Any other problem fails it as before.
+    """
+    number, mark = _number_and_mark("NUMBER:MARK", report)
+    with open_client() as client:
+        found = client.acknowledge_audit(number, mark)
+    say(f"Acknowledged {count(len(found.problems), 'problem')}.")
+
+
+def _number_and_mark(option: str, text: str) -> tuple[int, str]:
+    digits, colon, mark = text.partition(":")
+    if not colon or not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
+        raise HintedUsageError(f"{option} takes NUMBER:MARK", "as verify has printed it before")
+    return int(digits), mark

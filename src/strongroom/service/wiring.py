@@ -87,6 +87,7 @@ class Service:
         runs = RunService(self.deployment, self.store)
         references = ReferenceService(self.deployment, self.store, self.placements, runs.record)
         handlers: dict[str, Handler] = {
+            of_audit.ACKNOWLEDGE.name: audit.acknowledge,
             of_audit.LIST.name: audit.list,
             of_audit.VERIFY.name: audit.verify,
             of_component.CREATE.name: components.create,
@@ -241,6 +242,7 @@ class Service:
         self.jobs.close()
         self.reconciler.close()
         self.placements.close()
+        self.trail.close()
         self.deployment.close()
 
     def follow_up(self) -> None:

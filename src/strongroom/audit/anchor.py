@@ -12,14 +12,17 @@ from __future__ import annotations
 import contextlib
 import hmac
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
-from strongroom.audit.journal import Position
+from strongroom.audit.journal import Position, lock_file
 from strongroom.crypto import marks
 
 _NUMBER_BYTES = 8
 _BYTES = _NUMBER_BYTES + 2 * marks.MARK_BYTES
+_MOST_BYTES = 1 << 20
 _MARK_BYTES = _NUMBER_BYTES + marks.MARK_BYTES
 
 
@@ -94,6 +97,63 @@ def load_journal_mark(path: Path) -> Position | None:
     except OSError:
         return None
     return Position(int.from_bytes(data[:_NUMBER_BYTES], "big"), data[_NUMBER_BYTES:]) if len(data) == _MARK_BYTES else None
+
+
+class OutboxNote:
+    """The ids of events that this process put into the outbox, until they are in the chain. Its caller lets one thread in at a time.
+
+    The file belongs to the process that holds the lock on it, which ends with the process: what another one finds in it, a killed
+    process left. It is made with the first id, and costs a write to the page cache for each change.
+    """
+
+    def __init__(self, folder: Path, deployment_id: str) -> None:
+        self._folder, self._stem = folder, f"audit-{deployment_id}-"
+        self._file, self._path, self._size = -1, folder, 0
+
+    def add(self, ids: Sequence[str]) -> None:
+        """Appends ids. `OSError`."""
+        if self._file < 0:
+            with contextlib.suppress(FileExistsError):
+                self._folder.mkdir(mode=0o700)
+            self._path = self._folder / f"{self._stem}{os.urandom(8).hex()}.outbox"
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            lock_file(self._file)
+        self._size += os.write(self._file, b"".join(bytes.fromhex(each.replace("-", "")) for each in ids))
+
+    def keep(self, ids: Collection[str]) -> None:
+        """Forgets all but these, once that is worth its while. `OSError`."""
+        if self._file >= 0 and (not ids or self._size > max(_MOST_BYTES, 32 * len(ids))):
+            os.ftruncate(self._file, 0)
+            self._size = 0
+            if ids:
+                self.add(list(ids))
+
+    def adopt(self) -> list[str]:
+        """Returns the ids that killed processes left, and makes them those of this process. `OSError`."""
+        found: list[str] = []
+        for path in self._folder.glob(f"{self._stem}*.outbox"):
+            file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                lock_file(file)
+                data = path.read_bytes()
+                ids = [str(UUID(bytes=data[at : at + 16])) for at in range(0, len(data) - 15, 16)]
+                if ids:
+                    self.add(ids)
+                path.unlink()
+                found += ids
+            except (BlockingIOError, FileNotFoundError):  # its process is alive, or another one has adopted them
+                pass
+            finally:
+                os.close(file)
+        return found
+
+    def release(self, *, remove: bool) -> None:
+        """Ends the lock; `remove` the file as well, if nothing is left to note."""
+        if self._file >= 0:
+            if remove:
+                self._path.unlink(missing_ok=True)
+            os.close(self._file)
+            self._file = -1
 
 
 def _overwrite(path: Path, data: bytes, *, durable: bool) -> None:

@@ -105,7 +105,7 @@ class Journal:
         used = spare is not None and _was_renamed(spare, hidden)
         self._file = os.open(hidden, os.O_RDWR | os.O_CLOEXEC | (0 if used else os.O_CREAT | os.O_EXCL), 0o600)
         try:
-            _lock(self._file)
+            lock_file(self._file)
             if used:
                 os.pwrite(self._file, _END, 0)
             else:
@@ -265,7 +265,7 @@ def taken_over(path: Path) -> Iterator[bool]:
         return
     try:
         try:
-            _lock(file)
+            lock_file(file)
         except BlockingIOError:
             yield False
         else:
@@ -316,7 +316,8 @@ def _clear(folder: Path) -> None:
                 path.unlink()
 
 
-def _lock(file: int) -> None:
+def lock_file(file: int) -> None:
+    """Locks a file for this process. `BlockingIOError` if another one holds the lock."""
     assert sys.platform != "win32"
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

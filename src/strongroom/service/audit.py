@@ -10,7 +10,7 @@ import msgspec
 
 from strongroom.audit.chain import Entry, Verification, audit_key
 from strongroom.auth.actor import Actor
-from strongroom.errors import InvalidInput, Unavailable
+from strongroom.errors import InvalidInput
 from strongroom.metadata import audit as index
 from strongroom.metadata.audit import EventRow
 from strongroom.models.audit_event import (
@@ -28,7 +28,7 @@ from strongroom.models.page import Page, check_page, offset_of
 from strongroom.service.audit_head import ACKNOWLEDGE, is_trouble
 from strongroom.service.audit_log import AuditLog, new_event
 from strongroom.service.deployment import Deployment
-from strongroom.service.facts import OK, Facts, decode_facts
+from strongroom.service.facts import OK, Facts, decode_facts, facts_of_administration
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -85,9 +85,10 @@ class AuditService:
         """
         report = self._follow(VerifyAudit(number=request.number, mark=request.mark), self._log.problems())
         lacking = f"the trail does not hold the event {request.number} of the earlier report"
-        if any(each.reason == lacking for each in report.problems):
+        if request.number < 1 or any(each.reason == lacking for each in report.problems):
             raise InvalidInput("number and mark must be those that a verification printed", hint="run: strongroom audit verify")
-        return report
+        seen = [each for each in report.problems if each.number <= request.number]
+        return msgspec.structs.replace(report, problems=seen)
 
     def _follow(self, request: VerifyAudit, beside: Sequence[str]) -> AuditReport:
         verification = Verification(self._key)
@@ -109,13 +110,13 @@ class AuditService:
                 facts = _facts_or_none(row)
                 if facts is None or columns != new_event(row.number, row.facts, row.mark, facts):
                     verification.tell(row.number, "the columns that it is found by were changed")
-                elif len(verification.breaks) == broken:
+                if facts is not None and (wrong := entries.follow(facts.entry)) is not None:
+                    verification.tell(row.number, wrong)
+                if facts is not None and len(verification.breaks) == broken:
                     if facts.operation == ACKNOWLEDGE and facts.outcome == OK:
                         acknowledged.update(facts.detail.split())
                     if is_trouble(facts):
                         verification.tell(row.number, f"on record: {facts.operation} of {facts.target}: {facts.outcome}")
-                    if (wrong := entries.follow(facts.entry)) is not None:
-                        verification.tell(row.number, wrong)
                 if expected.get(row.number) == row.mark.hex():
                     seen.add(row.number)
                 known_is_there = known_is_there or (known is not None and (row.number, row.mark) == (known.number, known.mark))
@@ -180,7 +181,11 @@ def _number_at(connection: Connection, moment: int) -> int:
     while low < high:
         middle = (low + high) // 2
         row = index.find_event(connection, middle)
-        if row is None or _facts(row).moment >= moment:
+        facts = None if row is None else _facts_or_none(row)
+        while row is not None and facts is None:  # it was changed: the next one tells
+            row = index.find_event(connection, row.number + 1)
+            facts = None if row is None else _facts_or_none(row)
+        if row is None or facts is None or facts.moment >= moment:
             high = middle
         else:
             low = row.number + 1
@@ -194,14 +199,11 @@ def _facts_or_none(row: EventRow) -> Facts | None:
         return None
 
 
-def _facts(row: EventRow) -> Facts:
-    facts = _facts_or_none(row)
-    if facts is None:
-        raise Unavailable(f"event {row.number} of the audit trail cannot be read", hint="look at it with: strongroom audit verify")
-    return facts
+_UNREADABLE = facts_of_administration("", Actor.anonymous(), "", "", "unreadable", "this event was changed: see audit verify")
 
 
 def _shown(row: EventRow) -> AuditEvent:
-    fields = msgspec.structs.asdict(_facts(row))
+    """The event; one that was changed and cannot be read has the outcome `unreadable`, so that it does not hide the others."""
+    fields = msgspec.structs.asdict(_facts_or_none(row) or msgspec.structs.replace(_UNREADABLE, moment=0))
     moment, _ = fields.pop("moment"), fields.pop("entry")
     return AuditEvent(number=row.number, moment=from_microseconds(moment), **fields)

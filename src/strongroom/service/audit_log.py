@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import DBAPIError
 
-from strongroom.audit.anchor import Anchor, JournalMark
+from strongroom.audit.anchor import Anchor, JournalMark, OutboxNote
 from strongroom.audit.chain import audit_key, canonical, extend, head_mark
 from strongroom.audit.journal import SUPPORTED, Journal
 from strongroom.crypto import marks
@@ -57,10 +57,12 @@ class AuditLog:
         self._chains_at_once = self._database.has_one_writer
         self.unchained = threading.Event()
         """Set when this process has put events into the outbox."""
-        anchor = Anchor(deployment.settings.audit_anchor or deployment.settings.folder, deployment.id, self._key)
+        outside = deployment.settings.audit_anchor or deployment.settings.folder
+        anchor = Anchor(outside, deployment.id, self._key)
         self.head = Head(self._key, anchor, of_file=self._chains_at_once)
         self._unmoved: dict[str, None] = {}
         """The events in the outbox that this process wrote, until they are in the chain."""
+        self._note = OutboxNote(outside, deployment.id) if SUPPORTED and not self._chains_at_once else None
         self._lock = threading.Lock()
         self._wrote = False
         beside = self._chains_at_once and SUPPORTED
@@ -151,6 +153,10 @@ class AuditLog:
                 self.check_outbox()
             if self._wrote:
                 self.keep_head(durable=True)
+        with self._lock:
+            if self._note is not None:
+                with contextlib.suppress(OSError):
+                    self._note.release(remove=not self._unmoved)
 
     # The outbox
 
@@ -196,8 +202,14 @@ class AuditLog:
                 pass
 
     def check_outbox(self) -> None:
-        """Records as missing what this process put into the outbox, and is neither there nor in the chain any more."""
+        """Records as missing what this process put into the outbox, and is neither there nor in the chain any more.
+
+        Likewise for processes that were killed on this machine.
+        """
         with self._lock:
+            if self._note is not None:
+                with contextlib.suppress(OSError):
+                    self._unmoved.update(dict.fromkeys(self._note.adopt()))
             ids = list(self._unmoved)
         for first in range(0, len(ids), CHAINED):
             some = ids[first : first + CHAINED]
@@ -214,12 +226,18 @@ class AuditLog:
             self._unmoved.update(dict.fromkeys(ids))
             while len(self._unmoved) > MOST_REMEMBERED:
                 del self._unmoved[next(iter(self._unmoved))]
+            if self._note is not None:
+                with contextlib.suppress(OSError):  # then only this process knows of them
+                    self._note.add(ids)
         self.unchained.set()
 
     def _forget(self, ids: Sequence[str]) -> None:
         with self._lock:
             for each in ids:
                 self._unmoved.pop(each, None)
+            if self._note is not None:
+                with contextlib.suppress(OSError):
+                    self._note.keep(self._unmoved)
 
     def _outbox_mark(self, number: str, facts: bytes) -> bytes:
         return marks.mark(self._key, b"outbox\0" + number.encode() + facts)

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import Connection, Table, delete, insert, select, update
 
+from strongroom.audit import archive as archives
 from strongroom.audit.chain import canonical
 from strongroom.audit.journal import Journal
 from strongroom.config import Settings
 from strongroom.db.tables import audit_events, audit_head, audit_journals, audit_outbox
+from strongroom.errors import InvalidInput
 from strongroom.models.audit_event import AcknowledgeAudit, AuditReport, ListAuditEvents, VerifyAudit
 from strongroom.operations import audit as operations
 from strongroom.operations import secret as of_secret
@@ -359,3 +362,36 @@ def test_untouched_it_holds(trail: Trail) -> None:
         assert trail.verify() == replace(trail.verify(), valid=True, problems=[])
         trail.move()
         assert trail.targets() == trail.recorded
+
+
+def test_archived_events_verify_by_themselves_and_the_rest_goes_on(trail: Trail, tmp_path: Path) -> None:
+    """An archive that was edited, cut off or signed by somebody else is refused; the remaining chain verifies, and shows tampering."""
+    trail.record()
+    trail.move()
+    file = tmp_path / "archive"
+    summary = trail.service.archive_audit(datetime.now(UTC) + timedelta(days=1), file)
+    kept = trail.record()
+    trail.move()
+    assert archives.verify(file) == summary
+    report = trail.verify()
+    assert (report.valid, report.problems) == (True, [])
+    assert trail.targets() == kept
+    lines = file.read_bytes().splitlines(keepends=True)
+    for changed in (
+        [*lines[:2], lines[2].replace(b"event-", b"EVENT-"), *lines[3:]],
+        lines[:-1],
+        [*lines[:2], *lines[3:]],
+        [lines[0], lines[2], lines[1], *lines[3:]],
+        [lines[0].replace(b'"begins":0', b'"begins":1'), *lines[1:]],
+    ):
+        file.write_bytes(b"".join(changed))
+        with pytest.raises(archives.NotAnArchive):
+            archives.verify(file)
+    again = trail.service.archive_audit(datetime.now(UTC) + timedelta(days=1), tmp_path / "next")
+    assert (again.begins, again.key) == (summary.ends, summary.key)
+    assert trail.verify().valid
+    with pytest.raises(InvalidInput, match="exists"):
+        trail.service.archive_audit(datetime.now(UTC) + timedelta(days=1), tmp_path / "next")
+    with trail.service.deployment.database.write() as connection:
+        connection.execute(delete(audit_head).where(audit_head.c.id == 2))
+    assert not trail.verify().valid

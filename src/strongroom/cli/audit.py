@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +23,9 @@ from strongroom.cli.output import (
     show_table,
     write,
 )
+
+if TYPE_CHECKING:
+    from strongroom.audit.archive import Summary
 
 
 @click.group("audit", cls=Group, short_help="See who did what, and verify that the record is whole.")
@@ -108,13 +112,23 @@ def export(after: int, **filters: Any) -> None:
 
 @audit.command("verify", short_help="Follow the chain of events from its beginning.")
 @click.option("--expect", metavar="NUMBER:MARK", help="What an earlier verification said: that event has to be there, unchanged.")
+@click.option(
+    "--archive", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Verify an archive by itself instead."
+)
+@click.option("--key", metavar="HEX", help="With --archive: the public key that it must be signed with.")
 @output_option
-def verify(expect: str | None, output: str | None) -> None:
+def verify(expect: str | None, archive: Path | None, key: str | None, output: str | None) -> None:
     """Follow the chain of events from its beginning; ends with 1 if it does not hold.
 
     An event that was edited, removed, added or put elsewhere breaks the chain, and so does a missing end. Keep what this says
     elsewhere, and give it with --expect next time: then also an older copy of the whole trail is noticed.
+
+    An archive is verified without a server or a database. Its signature shows that nothing in it was changed, as long as its key is
+    the one that was printed when it was made.
     """
+    if archive is not None:
+        _verify_archive(archive, key, output)
+        return
     number, mark = (None, None) if expect is None else _number_and_mark("--expect", expect)
     with open_client() as client:
         report = client.verify_audit(number=number, mark=mark)
@@ -145,6 +159,44 @@ def acknowledge(report: str) -> None:
     with open_client() as client:
         found = client.acknowledge_audit(number, mark)
     say(f"Acknowledged {count(len(found.problems), 'problem')}.")
+
+
+@audit.command("archive", short_help="Seal old events into a signed file, and remove them.")
+@click.option("--before", required=True, metavar="TIME", help="Only events before this time, for example 2026-01-31T09:00:00Z.")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@output_option
+def archive(before: str, file: Path, output: str | None) -> None:
+    """Seal the events before a time into a new, signed file, and remove them from the database.
+
+    Works on the database itself: run it where the server's settings and key are. What remains verifies from the archive's end on.
+    """
+    from strongroom.client.administration import archive_audit
+    from strongroom.config import read_settings
+    from strongroom.models.filter import parse_time
+
+    summary = archive_audit(read_settings(), parse_time("--before", before), file)
+    _show_archive(summary, output)
+    say(f"Archived {count(summary.events, 'event')} in {file}. Keep the key elsewhere: {summary.key}")
+
+
+def _verify_archive(file: Path, key: str | None, output: str | None) -> None:
+    from strongroom.audit.archive import NotAnArchive, verify
+
+    try:
+        summary = verify(file)
+    except OSError as error:
+        raise click.ClickException(f"the archive {file} cannot be read: {error.strerror}") from None
+    except NotAnArchive as error:
+        raise click.ClickException(f"the archive {file} does not verify: {error}") from None
+    if key is not None and key.lower() != summary.key:
+        raise click.ClickException(f"the archive {file} is signed with another key: {summary.key}")
+    _show_archive(summary, output)
+    say(f"The archive is whole: {count(summary.events, 'event')}, signed with {summary.key}")
+
+
+def _show_archive(summary: Summary, output: str | None) -> None:
+    if output:
+        show_fields({name: getattr(summary, name) for name in ("events", "begins", "ends", "mark", "key", "sha256")}, output)
 
 
 def _number_and_mark(option: str, text: str) -> tuple[int, str]:

@@ -107,7 +107,7 @@ class AuditService:
             for row, columns in index.all_events(connection, 2**62):
                 broken = len(verification.breaks)
                 verification.follow(Entry(row.number, row.facts, row.mark))
-                facts = _facts_or_none(row)
+                facts = facts_or_none(row)
                 if facts is None or columns != new_event(row.number, row.facts, row.mark, facts):
                     verification.tell(row.number, "the columns that it is found by were changed")
                 if facts is not None and (wrong := entries.follow(facts.entry)) is not None:
@@ -181,10 +181,10 @@ def _number_at(connection: Connection, moment: int) -> int:
     while low < high:
         middle = (low + high) // 2
         row = index.find_event(connection, middle)
-        facts = None if row is None else _facts_or_none(row)
+        facts = None if row is None else facts_or_none(row)
         while row is not None and facts is None:  # it was changed: the next one tells
             row = index.find_event(connection, row.number + 1)
-            facts = None if row is None else _facts_or_none(row)
+            facts = None if row is None else facts_or_none(row)
         if row is None or facts is None or facts.moment >= moment:
             high = middle
         else:
@@ -192,7 +192,8 @@ def _number_at(connection: Connection, moment: int) -> int:
     return low
 
 
-def _facts_or_none(row: EventRow) -> Facts | None:
+def facts_or_none(row: EventRow) -> Facts | None:
+    """Returns the facts of an event; None if it was changed so that they cannot be read."""
     try:
         return decode_facts(row.facts)
     except (msgspec.MsgspecError, UnicodeDecodeError):
@@ -204,6 +205,6 @@ _UNREADABLE = facts_of_administration("", Actor.anonymous(), "", "", "unreadable
 
 def _shown(row: EventRow) -> AuditEvent:
     """The event; one that was changed and cannot be read has the outcome `unreadable`, so that it does not hide the others."""
-    fields = msgspec.structs.asdict(_facts_or_none(row) or msgspec.structs.replace(_UNREADABLE, moment=0))
+    fields = msgspec.structs.asdict(facts_or_none(row) or msgspec.structs.replace(_UNREADABLE, moment=0))
     moment, _ = fields.pop("moment"), fields.pop("entry")
     return AuditEvent(number=row.number, moment=from_microseconds(moment), **fields)

@@ -115,6 +115,10 @@ class AuditLog:
         index.append(connection, events, head_mark(self._key, last.number, last.mark))
         self._wrote = True
 
+    def chain(self, connection: Connection, facts: Sequence[Facts]) -> None:
+        """Adds the events to the chain itself, on every database, in the caller's transaction. All others wait until it ends."""
+        self._append(connection, facts, [canonical(item) for item in facts])
+
     # The head
 
     def keep_head(self, *, durable: bool = False) -> None:

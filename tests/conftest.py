@@ -201,7 +201,7 @@ def _on_server(request: pytest.FixtureRequest, database: str, template: str | No
 def _server_settings(server: DatabaseServer, name: str, key: str, folder: Path | None = None) -> Settings:
     return read_settings(
         {
-            f"{PREFIX}CONFIG_PATH": str(folder or "/nonexistent"),
+            f"{PREFIX}CONFIG_PATH": str(folder or "/nonexistent/strongroom"),
             f"{PREFIX}DATABASE_URL": server.url(name),
             f"{PREFIX}ENCRYPTION_KEY": key,
         }

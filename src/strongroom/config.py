@@ -40,6 +40,12 @@ VARIABLES = {
     "ADMIN_USERNAME": Variable("the administrator that a server makes when nobody can log in yet", "name", example="root"),
     "API_KEY": Variable("an API key to work with on the server", "sensitive text", example="srk_..."),
     "AUDIT": Variable("what the embedded store records; a server records all", "`writes` or `all`", "writes", "all"),
+    "AUDIT_ANCHOR": Variable(
+        "a folder outside the database in which the newest event of the audit trail is noted",
+        "path",
+        "the folder of the local store",
+        "/var/lib/strongroom-audit",
+    ),
     "CA_CERT": Variable(
         "a file with the certificates (PEM) that prove the server's identity, beside the system's",
         "path",
@@ -149,6 +155,7 @@ class Settings:
     active_stack: str | None = None
     active_workspace: str | None = None
     audit: Literal["writes", "all"] = "writes"
+    audit_anchor: Path | None = None
     server_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     ca_cert: Path | None = None
@@ -204,6 +211,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         active_stack=values.get("ACTIVE_STACK"),
         active_workspace=values.get("ACTIVE_WORKSPACE"),
         audit="all" if audit == "all" else "writes",
+        audit_anchor=_path(values, "AUDIT_ANCHOR"),
         server_url=values.get("SERVER_URL"),
         api_key=values.get("API_KEY"),
         ca_cert=_path(values, "CA_CERT"),

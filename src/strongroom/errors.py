@@ -85,6 +85,8 @@ class Unauthenticated(StrongroomError):
 
     code = "unauthenticated"
     status = 401
+    user_id: str = ""
+    """The user whose password was wrong, for the audit trail alone."""
 
 
 class Forbidden(StrongroomError):

@@ -55,6 +55,11 @@ def head_mark(key: bytes, number: int, mark: bytes) -> bytes:
     return marks.mark(key, b"head\0" + number.to_bytes(8, "big") + mark)
 
 
+def base_mark(key: bytes, number: int, mark: bytes) -> bytes:
+    """The mark of the last archived event, behind which the chain begins."""
+    return marks.mark(key, b"base\0" + number.to_bytes(8, "big") + mark)
+
+
 def extend(key: bytes, number: int, mark: bytes, facts: Iterable[bytes]) -> Iterator[Entry]:
     """The entries of further events behind the one of this number and mark."""
     for item in facts:
@@ -70,6 +75,13 @@ class Verification:
         self._key = key
         self.number, self.mark = 0, START
         self.breaks: list[Break] = []
+
+    def begin(self, number: int, mark: bytes, base: bytes) -> None:
+        """Begins behind the last archived event, before any entry is followed."""
+        if number < 1 or not hmac.compare_digest(base, base_mark(self._key, number, mark)):
+            self.breaks.append(Break(0, "the beginning of the chain was changed"))
+        else:
+            self.number, self.mark = number, mark
 
     def follow(self, entry: Entry) -> None:
         """Looks at the next entry. After a break it goes on with what is stored, so that each one is told once."""

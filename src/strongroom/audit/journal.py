@@ -16,10 +16,12 @@ import hmac
 import os
 import sys
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from uuid import uuid4
+from typing import Protocol
 
 from strongroom.crypto import marks
 
@@ -60,20 +62,50 @@ class Read:
     broken: bool
 
 
+class Watermark(Protocol):
+    """A note of how far a journal got, outside of it."""
+
+    def move(self, position: Position, /) -> None:
+        """Notes that all up to this position is durable. `OSError`."""
+
+    def close(self) -> None:
+        """Releases it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """An entry as it was written, and the position behind it."""
+
+    entry: bytes
+    end: Position
+
+
 class Journal:
-    """The file of this process. Not thread-safe; after an error of the disk it takes no more."""
+    """The file of this process. Not thread-safe, except that one other thread may collect.
+
+    After an error of the disk it takes no more.
+
+    It remembers what it wrote until that is in the chain: events get there from memory, whatever happens to the file meanwhile, and
+    a file that does not hold them any more is noticed.
+    """
 
     def __init__(self, folder: Path, key: bytes, spare: Path | None = None) -> None:
         """Makes a new file, or takes one that was set aside. `OSError`."""
         _make_folder(folder)
         _clear(folder)
-        self.path = folder / f"{uuid4().hex}{_SUFFIX}"
+        self.path = folder / f"{os.urandom(8).hex()}{_SUFFIX}"
         self._key, self._mark, self.size = key, start_of(self.path).mark, 0
+        self._written: deque[_Written] = deque()
+        self._collected, self._events = start_of(self.path), 0
+        self.watermark: Watermark | None = None
+        """Where to note how far this got."""
+        self.damaged = False
+        """Whether something else than this process changed the file, or what the database knows of it."""
         hidden = folder / f".{self.path.name}"  # until it is ours: nobody may take it for one that was left behind
         used = spare is not None and _was_renamed(spare, hidden)
-        self._file = os.open(hidden, os.O_WRONLY | os.O_CLOEXEC | (0 if used else os.O_CREAT | os.O_EXCL), 0o600)
+        self._file = os.open(hidden, os.O_RDWR | os.O_CLOEXEC | (0 if used else os.O_CREAT | os.O_EXCL), 0o600)
         try:
-            _lock(self._file)
+            lock_file(self._file)
             if used:
                 os.pwrite(self._file, _END, 0)
             else:
@@ -89,8 +121,13 @@ class Journal:
             raise
 
     @property
+    def is_half_full(self) -> bool:
+        """Whether it is time to make another one."""
+        return self.size >= JOURNAL_BYTES // 2
+
+    @property
     def is_full(self) -> bool:
-        """Whether it is time for another one."""
+        """Whether it is time to go on in another one."""
         return self.size >= JOURNAL_BYTES
 
     @property
@@ -110,6 +147,49 @@ class Journal:
         entry = b"".join((len(body).to_bytes(_LENGTH_BYTES, "big"), mark, body, _END))
         self._put(entry)
         self.size, self._mark = self.size + len(entry) - len(_END), mark
+        self._written.append(_Written(entry[: -len(_END)], Position(self.size, mark)))
+
+    def numbered(self, facts: Sequence[bytes]) -> list[bytes]:
+        """The facts with the journal's name and a number that counts its events: so a gap or a repetition shows in the chain."""
+        name, first = self.path.name[: -len(_SUFFIX)].encode(), self._events + 1
+        self._events += len(facts)
+        return [b'%b,"entry":"%b/%d"}' % (item[:-1], name, number) for number, item in enumerate(facts, first)]
+
+    @property
+    def end(self) -> Position:
+        """The position behind the last entry."""
+        return Position(self.size, self._mark)
+
+    def after(self, noted: Position | None, limit: int) -> Read:
+        """The events behind a position, from memory: at least `limit`, if there are so many, and up to the end of an entry.
+
+        What lies before it is forgotten: it is in the chain. If the position is unknown, or none of this journal's, the events go on
+        behind the former position, and the journal is damaged; likewise if the file does not hold them.
+        """
+        if noted != self._collected:
+            while self._written and noted is not None and self._written[0].end.offset <= noted.offset:
+                self._collected = self._written.popleft().end
+            self.damaged = self.damaged or noted != self._collected
+        facts: list[bytes] = []
+        start = end = self._collected
+        entries = []
+        for written in list(islice(self._written, limit)):
+            if len(facts) >= limit:
+                break
+            facts += written.entry[_HEAD_BYTES:].split(b"\n")
+            entries.append(written.entry)
+            end = written.end
+        if entries and not self.damaged:
+            self.damaged = not self._holds(start.offset, b"".join(entries))
+        return Read(facts, end, broken=self.damaged)
+
+    def _holds(self, offset: int, data: bytes) -> bool:
+        """Whether the file is still in its place, and holds this."""
+        try:
+            there, ours = self.path.stat(), os.fstat(self._file)
+            return there.st_ino == ours.st_ino and there.st_dev == ours.st_dev and os.pread(self._file, len(data), offset) == data
+        except OSError:
+            return False
 
     def touch(self) -> None:
         """Writes the end of the journal again, where it is: fails if an entry could not be written either. `OSError`."""
@@ -119,13 +199,24 @@ class Journal:
         """Returns when all that was written is durable. `OSError`."""
         sync_data(self._file)
 
+    def mark_durable(self, end: Position) -> None:
+        """Notes outside the journal that all up to this position is durable. If that cannot be noted, it stays as it was."""
+        if self.watermark is not None:
+            with contextlib.suppress(OSError):
+                self.watermark.move(end)
+
     def _put(self, data: bytes) -> None:
         if os.pwrite(self._file, data, self.size) != len(data):
             raise OSError(errno.ENOSPC, "the disk took a part only")
 
     def close(self) -> None:
         """Leaves the file to whoever collects what is in it."""
-        os.close(self._file)
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+        if self.watermark is not None:
+            self.watermark.close()
+            self.watermark = None
 
 
 def start_of(path: Path) -> Position:
@@ -158,6 +249,18 @@ def read(path: Path, key: bytes, position: Position, limit: int) -> Read:
     return Read(facts, Position(offset, mark), broken=False)
 
 
+def positions(path: Path, key: bytes) -> tuple[dict[int, bytes], Position, bool]:
+    """All positions of a journal by their offsets, the last one, and whether something follows that is no entry. `OSError`."""
+    at = start_of(path)
+    found = {at.offset: at.mark}
+    while True:
+        piece = read(path, key, at, 1)
+        if not piece.facts:
+            return found, at, piece.broken
+        at = piece.end
+        found[at.offset] = at.mark
+
+
 @contextlib.contextmanager
 def taken_over(path: Path) -> Iterator[bool]:
     """Whether the journal was left behind; within the block nobody else takes it over. Ended processes have left theirs behind."""
@@ -168,7 +271,7 @@ def taken_over(path: Path) -> Iterator[bool]:
         return
     try:
         try:
-            _lock(file)
+            lock_file(file)
         except BlockingIOError:
             yield False
         else:
@@ -219,7 +322,8 @@ def _clear(folder: Path) -> None:
                 path.unlink()
 
 
-def _lock(file: int) -> None:
+def lock_file(file: int) -> None:
+    """Locks a file for this process. `BlockingIOError` if another one holds the lock."""
     assert sys.platform != "win32"
     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

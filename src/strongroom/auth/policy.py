@@ -27,7 +27,15 @@ _EDITOR = _READER | {Permission.SECRET_CREATE, Permission.SECRET_DELETE, Permiss
 
 _ADMIN = _EDITOR | {Permission.MEMBER_MANAGE}
 
-SERVER_PERMISSIONS = frozenset({Permission.AUDIT_READ, Permission.STORE_MANAGE, Permission.USER_MANAGE, Permission.WORKSPACE_MANAGE})
+SERVER_PERMISSIONS = frozenset(
+    {
+        Permission.AUDIT_MANAGE,
+        Permission.AUDIT_READ,
+        Permission.STORE_MANAGE,
+        Permission.USER_MANAGE,
+        Permission.WORKSPACE_MANAGE,
+    }
+)
 """What administrators of the server may do, whatever their role in a workspace."""
 
 PERMISSIONS: dict[Role, frozenset[Permission]] = {

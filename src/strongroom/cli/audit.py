@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +23,9 @@ from strongroom.cli.output import (
     show_table,
     write,
 )
+
+if TYPE_CHECKING:
+    from strongroom.audit.archive import Summary
 
 
 @click.group("audit", cls=Group, short_help="See who did what, and verify that the record is whole.")
@@ -67,7 +71,7 @@ def list_(page: int, size: int, output: str | None, **filters: Any) -> None:
         show_data(plain(found), output)
         return
     show_table(
-        ["#", "when", "by", "operation", "target", "version", "outcome", "from"],
+        ["#", "when", "by", "operation", "target", "version", "outcome", "from", "details"],
         [
             [
                 str(item.number),
@@ -78,6 +82,7 @@ def list_(page: int, size: int, output: str | None, **filters: Any) -> None:
                 "" if item.version is None else str(item.version),
                 item.outcome,
                 item.address,
+                ", ".join(filter(None, [item.detail, f"sets {' '.join(item.changed)}" if item.changed else ""])),
             ]
             for item in found
         ],
@@ -107,29 +112,95 @@ def export(after: int, **filters: Any) -> None:
 
 @audit.command("verify", short_help="Follow the chain of events from its beginning.")
 @click.option("--expect", metavar="NUMBER:MARK", help="What an earlier verification said: that event has to be there, unchanged.")
+@click.option(
+    "--archive", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Verify an archive by itself instead."
+)
+@click.option("--key", metavar="HEX", help="With --archive: the public key that it must be signed with.")
 @output_option
-def verify(expect: str | None, output: str | None) -> None:
+def verify(expect: str | None, archive: Path | None, key: str | None, output: str | None) -> None:
     """Follow the chain of events from its beginning; ends with 1 if it does not hold.
 
     An event that was edited, removed, added or put elsewhere breaks the chain, and so does a missing end. Keep what this says
     elsewhere, and give it with --expect next time: then also an older copy of the whole trail is noticed.
+
+    An archive is verified without a server or a database. Its signature shows that nothing in it was changed, as long as its key is
+    the one that was printed when it was made.
     """
-    number, mark = None, None
-    if expect is not None:
-        text, colon, mark = expect.partition(":")
-        if not colon or not (text.isascii() and text.isdecimal()):
-            raise HintedUsageError("--expect takes NUMBER:MARK", "as this command has said before")
-        number = int(text)
+    if archive is not None:
+        _verify_archive(archive, key, output)
+        return
+    number, mark = (None, None) if expect is None else _number_and_mark("--expect", expect)
     with open_client() as client:
         report = client.verify_audit(number=number, mark=mark)
     if output in ("json", "yaml"):
         show_data(plain(report), output)
     elif output:
         show_fields({"events": report.events, "valid": "yes" if report.valid else "no", "mark": report.mark}, output)
+    if report.acknowledged:
+        say(f"{count(report.acknowledged, 'problem')} acknowledged before.")
     for problem in report.problems:
         say(f"  event {problem.number}: {problem.reason}")
     if not report.valid:
         say("Error: the audit trail was changed")
-        say("hint: keep a copy of the database as it is, and find out who could write to it")
+        say("hint: keep a copy of the database as it is, and find out who could write to it; once that is done:")
+        say(f"  strongroom audit acknowledge {report.events}:{report.mark}")
         raise click.exceptions.Exit(1)
     say(f"The audit trail is whole: {count(report.events, 'event')}. Keep this: {report.events}:{report.mark}")
+
+
+@audit.command("acknowledge", short_help="Declare the problems investigated that verify shows.")
+@click.argument("report", metavar="NUMBER:MARK")
+def acknowledge(report: str) -> None:
+    """Declare the problems investigated that `strongroom audit verify` shows; REPORT is what it printed last.
+
+    They stay on record, and verify counts them as acknowledged. Any other problem fails it as before.
+    """
+    number, mark = _number_and_mark("NUMBER:MARK", report)
+    with open_client() as client:
+        found = client.acknowledge_audit(number, mark)
+    say(f"Acknowledged {count(len(found.problems), 'problem')}.")
+
+
+@audit.command("archive", short_help="Seal old events into a signed file, and remove them.")
+@click.option("--before", required=True, metavar="TIME", help="Only events before this time, for example 2026-01-31T09:00:00Z.")
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@output_option
+def archive(before: str, file: Path, output: str | None) -> None:
+    """Seal the events before a time into a new, signed file, and remove them from the database.
+
+    Works on the database itself: run it where the server's settings and key are. What remains verifies from the archive's end on.
+    """
+    from strongroom.client.administration import archive_audit
+    from strongroom.config import read_settings
+    from strongroom.models.filter import parse_time
+
+    summary = archive_audit(read_settings(), parse_time("--before", before), file)
+    _show_archive(summary, output)
+    say(f"Archived {count(summary.events, 'event')} in {file}. Keep the key elsewhere: {summary.key}")
+
+
+def _verify_archive(file: Path, key: str | None, output: str | None) -> None:
+    from strongroom.audit.archive import NotAnArchive, verify
+
+    try:
+        summary = verify(file)
+    except OSError as error:
+        raise click.ClickException(f"the archive {file} cannot be read: {error.strerror}") from None
+    except NotAnArchive as error:
+        raise click.ClickException(f"the archive {file} does not verify: {error}") from None
+    if key is not None and key.lower() != summary.key:
+        raise click.ClickException(f"the archive {file} is signed with another key: {summary.key}")
+    _show_archive(summary, output)
+    say(f"The archive is whole: {count(summary.events, 'event')}, signed with {summary.key}")
+
+
+def _show_archive(summary: Summary, output: str | None) -> None:
+    if output:
+        show_fields({name: getattr(summary, name) for name in ("events", "begins", "ends", "mark", "key", "sha256")}, output)
+
+
+def _number_and_mark(option: str, text: str) -> tuple[int, str]:
+    digits, colon, mark = text.partition(":")
+    if not colon or not (digits.isascii() and digits.isdecimal() and len(digits) < 19):
+        raise HintedUsageError(f"{option} takes NUMBER:MARK", "as verify has printed it before")
+    return int(digits), mark

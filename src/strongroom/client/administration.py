@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strongroom.audit.archive import Summary
 from strongroom.client.transports.local import LocalTransport
 from strongroom.config import Settings
 
@@ -46,5 +49,14 @@ def rotate_key(settings: Settings, to: str | None, progress: Callable[[int, int]
     transport = LocalTransport(settings)
     try:
         return transport.service().rotate_key(to, progress)
+    finally:
+        transport.close()
+
+
+def archive_audit(settings: Settings, before: datetime, path: Path) -> Summary:
+    """Seals the events before this time into a new file, and removes them from the database; see `service.audit_archive`."""
+    transport = LocalTransport(settings)
+    try:
+        return transport.service().archive_audit(before, path)
     finally:
         transport.close()

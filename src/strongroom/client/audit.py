@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from strongroom.client.transports.base import Transport
-from strongroom.models.audit_event import AuditEvent, AuditReport, ListAuditEvents, VerifyAudit
+from strongroom.models.audit_event import AcknowledgeAudit, AuditEvent, AuditReport, ListAuditEvents, VerifyAudit
 from strongroom.models.page import DEFAULT_PAGE_SIZE, Page
 from strongroom.operations import audit as operations
 
@@ -50,3 +50,10 @@ class AuditClient:
     def verify_audit(self, *, number: int | None = None, mark: str | None = None) -> AuditReport:
         """Follows the whole chain; `number` and `mark` of an earlier report have to be in it."""
         return self._transport.call(operations.VERIFY, VerifyAudit(number=number, mark=mark))
+
+    def acknowledge_audit(self, number: int, mark: str) -> AuditReport:
+        """Declares the problems investigated that `verify_audit` shows; `number` and `mark` are those of its report.
+
+        Returns the report with these problems. Later reports count them as acknowledged.
+        """
+        return self._transport.call(operations.ACKNOWLEDGE, AcknowledgeAudit(number=number, mark=mark))

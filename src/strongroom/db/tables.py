@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    text,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
@@ -485,14 +486,22 @@ audit_events = Table(
     Column("outcome", exact(32), nullable=False),
     Column("facts", blob(), nullable=False),
     Column("mark", blob(32), nullable=False),
+    # The id that the event had in the outbox; NULL for others.
+    Column("entry", exact(ID)),
     Index("ix_audit_events_target_id", "target_id", "number"),
     Index("ix_audit_events_actor", "actor", "number"),
+    Index(
+        "ix_audit_events_entry",
+        "entry",
+        sqlite_where=text("entry IS NOT NULL"),
+        postgresql_where=text("entry IS NOT NULL"),
+    ),
 )
 
 audit_head = Table(
     "audit_head",
     metadata,
-    # One row: the last event's number and mark, and the mark of both.
+    # Row 1: the last event's number and mark, and the mark of both. Row 2, if events were archived: those of the last archived one.
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("number", BigInteger, nullable=False),
     Column("mark", blob(32), nullable=False),
@@ -502,10 +511,13 @@ audit_head = Table(
 audit_journals = Table(
     "audit_journals",
     metadata,
-    # How much of a file beside the database is in the chain: so many bytes, up to the entry with this mark.
+    # How much of a file beside the database is in the chain: so many bytes, up to the entry with this mark. The seal is over all of
+    # the row. Rows stay when the file is gone.
     Column("name", exact(64), primary_key=True),
     Column("position", BigInteger, nullable=False),
     Column("mark", blob(32), nullable=False),
+    Column("state", Integer),
+    Column("seal", blob(32)),
     sqlite_with_rowid=False,
 )
 

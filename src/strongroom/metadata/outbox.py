@@ -39,6 +39,11 @@ def oldest(connection: Connection, limit: int) -> Sequence[OutboxRow]:
     return [OutboxRow(row[0], bytes(row[1]), bytes(row[2])) for row in connection.execute(_OLDEST, {"limit": limit})]
 
 
+def find_ids(connection: Connection, ids: Sequence[str]) -> set[str]:
+    """Returns which of these events wait."""
+    return {str(each) for each in connection.execute(select(audit_outbox.c.id).where(audit_outbox.c.id.in_(ids))).scalars()}
+
+
 def delete_rows(connection: Connection, ids: Sequence[str]) -> None:
     """Removes events that are in the chain now."""
     connection.execute(_DELETE, {"ids": list(ids)})

@@ -8,11 +8,15 @@ import msgspec
 
 from strongroom.models.page import DEFAULT_PAGE_SIZE
 
+MOST_PROBLEMS = 100
+"""So many problems a report lists at most."""
+
 
 class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
     """Who asked for what, and how it ended: `ok` or the code of an error. Never a value.
 
     `number` counts all events of a deployment from 1, without gaps. `target` is the name and `target_id` the id of what it was about.
+    `changed` names the fields that the request set, and `detail` tells more, such as a role.
     """
 
     number: int
@@ -27,6 +31,8 @@ class AuditEvent(msgspec.Struct, frozen=True, kw_only=True):
     version: int | None
     outcome: str
     address: str
+    changed: tuple[str, ...] = ()
+    detail: str = ""
 
 
 class ListAuditEvents(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +60,13 @@ class VerifyAudit(msgspec.Struct, frozen=True, kw_only=True):
     mark: str | None = None
 
 
+class AcknowledgeAudit(msgspec.Struct, frozen=True, kw_only=True):
+    """Declares the problems investigated that verification shows; `number` and `mark` are those of its report."""
+
+    number: int
+    mark: str
+
+
 class AuditProblem(msgspec.Struct, frozen=True, kw_only=True):
     """Where the chain does not hold, and how."""
 
@@ -62,9 +75,20 @@ class AuditProblem(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AuditReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What following the chain showed. Kept elsewhere, `events` and `mark` show when an older trail is put in its place."""
+    """What following the chain showed. Kept elsewhere, `events` and `mark` show when an older trail is put in its place.
+
+    `acknowledged` counts the problems that an administrator declared investigated; they are not in `problems`.
+    """
 
     events: int
     mark: str
     valid: bool
     problems: list[AuditProblem]
+    acknowledged: int = 0
+
+
+def problem_digest(problem: AuditProblem) -> str:
+    """Returns what an acknowledgement names a problem by."""
+    from hashlib import sha256
+
+    return sha256(f"{problem.number}:{problem.reason}".encode()).hexdigest()[:24]

@@ -8,6 +8,7 @@ import enum
 class Permission(enum.StrEnum):
     """In alphabetical order. Reading metadata and reading values are different things."""
 
+    AUDIT_MANAGE = "audit:manage"
     AUDIT_READ = "audit:read"
     MEMBER_MANAGE = "member:manage"
     RUN_READ = "run:read"

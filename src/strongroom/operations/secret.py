@@ -18,7 +18,7 @@ from strongroom.models.secret import (
     SecretVersion,
     UpdateSecret,
 )
-from strongroom.operations.operation import Operation, Repeat
+from strongroom.operations.operation import Audited, Operation, Repeat
 from strongroom.operations.permission import Permission
 
 CHECK = Operation(
@@ -31,7 +31,16 @@ CHECK = Operation(
     repeat=Repeat.HARMLESS,
     for_runs=True,
 )
-CREATE = Operation("secret.create", "POST", "/secrets", Permission.SECRET_CREATE, CreateSecret, Secret, "/secrets/{id}")
+CREATE = Operation(
+    "secret.create",
+    "POST",
+    "/secrets",
+    Permission.SECRET_CREATE,
+    CreateSecret,
+    Secret,
+    "/secrets/{id}",
+    audited=Audited(target="name", shown=("scope",)),
+)
 DELETE = Operation("secret.delete", "DELETE", "/secrets/{id}", Permission.SECRET_DELETE, DeleteSecret, type(None))
 GET = Operation("secret.get", "GET", "/secrets/{id}", Permission.SECRET_READ_VALUES, GetSecret, Secret, for_runs=True)
 GET_BY_NAME = Operation(
@@ -73,7 +82,9 @@ RESOLVE = Operation(
     for_runs=True,
 )
 ROLLBACK = Operation("secret.rollback", "POST", "/secrets/{id}/rollback", Permission.SECRET_UPDATE, RollbackSecret, Secret)
-UPDATE = Operation("secret.update", "PATCH", "/secrets/{id}", Permission.SECRET_UPDATE, UpdateSecret, Secret)
+UPDATE = Operation(
+    "secret.update", "PATCH", "/secrets/{id}", Permission.SECRET_UPDATE, UpdateSecret, Secret, audited=Audited(shown=("scope",))
+)
 
 SECRET_OPERATIONS = (
     CHECK,

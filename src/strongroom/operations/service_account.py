@@ -13,7 +13,7 @@ from strongroom.models.service_account import (
     ListServiceAccounts,
     ServiceAccount,
 )
-from strongroom.operations.operation import Operation, Repeat
+from strongroom.operations.operation import Audited, Operation, Repeat
 from strongroom.operations.permission import Permission
 
 CREATE = Operation(
@@ -24,6 +24,7 @@ CREATE = Operation(
     CreateServiceAccount,
     ServiceAccount,
     "/service-accounts/{name}",
+    audited=Audited(target="name", shown=("role",)),
 )
 CREATE_KEY = Operation(
     "api-key.create",
@@ -34,6 +35,7 @@ CREATE_KEY = Operation(
     ApiKey,
     "/service-accounts/{service_account}/api-keys/{name}",
     Repeat.NEVER,
+    audited=Audited(target="name", shown=("service_account",)),
 )
 DELETE = Operation(
     "service-account.delete", "DELETE", "/service-accounts/{name}", Permission.MEMBER_MANAGE, DeleteServiceAccount, type(None)
@@ -45,12 +47,19 @@ DELETE_KEY = Operation(
     Permission.MEMBER_MANAGE,
     DeleteApiKey,
     type(None),
+    audited=Audited(shown=("service_account",)),
 )
 LIST = Operation(
     "service-account.list", "GET", "/service-accounts", Permission.MEMBER_MANAGE, ListServiceAccounts, Page[ServiceAccount]
 )
 LIST_KEYS = Operation(
-    "api-key.list", "GET", "/service-accounts/{service_account}/api-keys", Permission.MEMBER_MANAGE, ListApiKeys, Page[ApiKey]
+    "api-key.list",
+    "GET",
+    "/service-accounts/{service_account}/api-keys",
+    Permission.MEMBER_MANAGE,
+    ListApiKeys,
+    Page[ApiKey],
+    audited=Audited(target="service_account"),
 )
 
 SERVICE_ACCOUNT_OPERATIONS = (CREATE, CREATE_KEY, DELETE, DELETE_KEY, LIST, LIST_KEYS)

@@ -13,18 +13,43 @@ from strongroom.models.workspace import (
     RemoveMember,
     Workspace,
 )
-from strongroom.operations.operation import Operation
+from strongroom.operations.operation import Audited, Operation
 from strongroom.operations.permission import Permission
+
+_MEMBER = Audited(target="user", workspace="name", shown=("role",))
 
 ACTIVATE = Operation("workspace.activate", "POST", "/workspaces/{name}/activate", Permission.SELF, ActivateWorkspace, Workspace)
 CREATE = Operation(
-    "workspace.create", "POST", "/workspaces", Permission.WORKSPACE_MANAGE, CreateWorkspace, Workspace, "/workspaces/{name}"
+    "workspace.create",
+    "POST",
+    "/workspaces",
+    Permission.WORKSPACE_MANAGE,
+    CreateWorkspace,
+    Workspace,
+    "/workspaces/{name}",
+    audited=Audited(target="name", workspace="name"),
 )
 LIST = Operation("workspace.list", "GET", "/workspaces", Permission.SELF, ListWorkspaces, Page[Workspace])
-LIST_MEMBERS = Operation("workspace.list-members", "GET", "/workspaces/{name}/members", Permission.SELF, ListMembers, Page[Member])
-PUT_MEMBER = Operation("workspace.put-member", "PUT", "/workspaces/{name}/members/{user}", Permission.SELF, PutMember, Member)
+LIST_MEMBERS = Operation(
+    "workspace.list-members",
+    "GET",
+    "/workspaces/{name}/members",
+    Permission.SELF,
+    ListMembers,
+    Page[Member],
+    audited=Audited(workspace="name"),
+)
+PUT_MEMBER = Operation(
+    "workspace.put-member", "PUT", "/workspaces/{name}/members/{user}", Permission.SELF, PutMember, Member, audited=_MEMBER
+)
 REMOVE_MEMBER = Operation(
-    "workspace.remove-member", "DELETE", "/workspaces/{name}/members/{user}", Permission.SELF, RemoveMember, type(None)
+    "workspace.remove-member",
+    "DELETE",
+    "/workspaces/{name}/members/{user}",
+    Permission.SELF,
+    RemoveMember,
+    type(None),
+    audited=_MEMBER,
 )
 
 WORKSPACE_OPERATIONS = (ACTIVATE, CREATE, LIST, LIST_MEMBERS, PUT_MEMBER, REMOVE_MEMBER)

@@ -63,8 +63,7 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
 
     service.reconciler.start(lambda error: log.warning("the secrets stores do not follow yet", reason=describe(error)), observe)
     chaining = Chaining(service.trail)
-    if not service.deployment.database.has_one_writer:
-        chaining.start(lambda error: log.warning("events of the audit trail wait for their place", reason=describe(error)))
+    chaining.start(lambda error: log.warning("events of the audit trail wait for their place", reason=describe(error)))
     database_watch = DatabaseWatch(service.deployment.database, log)
     pools = Pools(
         writing=ThreadPoolExecutor(WRITING_THREADS, "writing"),

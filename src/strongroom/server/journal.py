@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from strongroom.audit.chain import canonical
-from strongroom.audit.journal import JOURNAL_BYTES, Journal
+from strongroom.audit.journal import Journal
 from strongroom.db.engine import OthersWrite
 from strongroom.errors import StrongroomError, Unavailable
 from strongroom.server.gathering import Gathering
@@ -84,7 +84,7 @@ class JournalTrail:
         self._log, self._warn = log, warn
         self._journal: Journal | None = journal
         self._next: Future[Journal | None] | None = None
-        self._former: list[Path] = []
+        self._former: list[Journal] = []
         self._spare: Path | None = None
         self._waiting: list[_Waiting] = []
         self._gathering = Gathering(self._write)
@@ -106,10 +106,9 @@ class JournalTrail:
         return future
 
     @property
-    def left(self) -> Path | None:
+    def left(self) -> Journal | None:
         """The journal with events that are not in the chain yet, if there are some. For any thread."""
-        journal = self._journal
-        return None if journal is None or not self._behind else journal.path
+        return self._journal if self._behind else None
 
     async def close(self) -> None:
         """Ends when all is on record, and in the chain if that can be. Nobody may ask for more."""
@@ -133,9 +132,16 @@ class JournalTrail:
             if not lines:
                 journal.touch()
             for first in range(0, len(lines), _ENTRY):
-                journal.write(lines[first : first + _ENTRY])
+                journal.write(journal.numbered(lines[first : first + _ENTRY]))
             self._syncer = self._syncer or Syncer(loop)
-            self._syncer.sync(journal.file, lambda error: self._end(loop, batch, len(lines), error))
+            end = journal.end if lines else None
+
+            def synced(error: Exception | None) -> None:
+                if error is None and end is not None:
+                    journal.mark_durable(end)
+                self._end(loop, batch, len(lines), error)
+
+            self._syncer.sync(journal.file, synced)
         except Exception as error:  # noqa: BLE001 - everybody whose event is not on record is told
             self._end(loop, batch, len(lines), error)
 
@@ -156,8 +162,13 @@ class JournalTrail:
             self._collect_soon(loop)
 
     def _open(self) -> Journal:
-        """The journal to write to. Another one is made ahead of time, by the thread: that takes several syncs."""
-        if self._journal is not None and self._journal.size >= JOURNAL_BYTES // 2:
+        """The journal to write to. Another one is made ahead of time, by the thread: that takes several syncs.
+
+        A journal that something else has changed is left: what is written to it would not survive this process.
+        """
+        if self._journal is not None and self._journal.damaged:
+            self._leave_journal()
+        if self._journal is not None and self._journal.is_half_full:
             self._next = self._next or self._thread.submit(self._make_journal)
             if self._journal.is_full and self._next.done():
                 self._leave_journal()
@@ -173,8 +184,7 @@ class JournalTrail:
 
     def _leave_journal(self) -> None:
         if self._journal is not None:
-            self._former.append(self._journal.path)
-            self._journal.close()
+            self._former.append(self._journal)
             self._journal = None
 
     def _collect_soon(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -190,12 +200,14 @@ class JournalTrail:
     def _collect(self, loop: asyncio.AbstractEventLoop) -> None:
         """Moves some events on to the chain."""
         self._collection = None
+        if self._journal is not None and self._journal.damaged:
+            self._leave_journal()
         if self._former or self._journal is None or not self._quick or self._tried > _AGAIN_TIMES:
             self._collection = asyncio.ensure_future(self._collect_in_thread(loop))
             return
         begun = time.perf_counter()
         try:
-            count = self._log.collect(self._journal.path, patient=False)
+            count = self._log.collect(self._journal, patient=False)
         except OthersWrite:
             self._tried += 1
             self._collection = loop.call_later(_AGAIN_SECONDS, self._collect, loop)
@@ -211,7 +223,7 @@ class JournalTrail:
         def collect() -> tuple[int, float]:
             count = self._finish_former()
             begun = time.perf_counter()
-            return count + (0 if journal is None else self._log.collect(journal.path)), time.perf_counter() - begun
+            return count + (0 if journal is None else self._log.collect(journal)), time.perf_counter() - begun
 
         try:
             count, seconds = await loop.run_in_executor(self._thread, collect)
@@ -235,9 +247,12 @@ class JournalTrail:
     def _finish(self) -> None:
         """The same at the end, with the journal that was made ahead."""
         if self._next is not None and self._next.exception() is None and (unused := self._next.result()) is not None:
-            unused.close()
-            self._former.append(unused.path)
-        self._finish_former()
+            self._former.append(unused)
+        try:
+            self._finish_former()
+        finally:
+            for journal in self._former:  # another process collects what is in them
+                journal.close()
         if self._spare is not None:
             self._spare.unlink(missing_ok=True)
 

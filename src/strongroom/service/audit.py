@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -9,15 +10,25 @@ import msgspec
 
 from strongroom.audit.chain import Entry, Verification, audit_key
 from strongroom.auth.actor import Actor
-from strongroom.errors import InvalidInput, Unavailable
+from strongroom.errors import InvalidInput
 from strongroom.metadata import audit as index
 from strongroom.metadata.audit import EventRow
-from strongroom.models.audit_event import AuditEvent, AuditProblem, AuditReport, ListAuditEvents, VerifyAudit
+from strongroom.models.audit_event import (
+    MOST_PROBLEMS,
+    AcknowledgeAudit,
+    AuditEvent,
+    AuditProblem,
+    AuditReport,
+    ListAuditEvents,
+    VerifyAudit,
+    problem_digest,
+)
 from strongroom.models.filter import from_microseconds, to_microseconds
 from strongroom.models.page import Page, check_page, offset_of
+from strongroom.service.audit_head import ACKNOWLEDGE, is_trouble
 from strongroom.service.audit_log import AuditLog, new_event
 from strongroom.service.deployment import Deployment
-from strongroom.service.facts import Facts, decode_facts
+from strongroom.service.facts import OK, Facts, decode_facts, facts_of_administration
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -55,28 +66,105 @@ class AuditService:
         return Page.of([_shown(row) for row in rows], total=total, page=request.page, size=request.size)
 
     def verify(self, actor: Actor, request: VerifyAudit) -> AuditReport:
-        """Follows the whole chain in one snapshot. Time and no memory grow with the number of events."""
+        """Follows the whole chain in one snapshot, and compares it with what is known outside of it.
+
+        Time grows with the number of events; memory with the number of journals and of problems.
+        """
         if (request.number is None) is not (request.mark is None):
             raise InvalidInput("give both number and mark of an earlier report, or none of them")
-        verification = Verification(self._key)
-        seen = request.number in (None, 0)
         self._log.collect_all()
+        report = self._follow(request, self._log.problems())
+        self._log.keep_head()
+        return report
+
+    def acknowledge(self, actor: Actor, request: AcknowledgeAudit) -> AuditReport:
+        """Declares the problems of a report investigated: `verify` does not count exactly these any more.
+
+        The event of this operation holds digests of them. `InvalidInput` if number and mark are not those of an event of the chain,
+        which a report printed.
+        """
+        report = self._follow(VerifyAudit(number=request.number, mark=request.mark), self._log.problems())
+        lacking = f"the trail does not hold the event {request.number} of the earlier report"
+        if request.number < 1 or any(each.reason == lacking for each in report.problems):
+            raise InvalidInput("number and mark must be those that a verification printed", hint="run: strongroom audit verify")
+        seen = [each for each in report.problems if each.number <= request.number]
+        return msgspec.structs.replace(report, problems=seen)
+
+    def _follow(self, request: VerifyAudit, beside: Sequence[str]) -> AuditReport:
+        verification = Verification(self._key)
+        entries = _Entries()
+        acknowledged: set[str] = set()
+        expected = {} if not request.number or request.mark is None else {request.number: request.mark}
+        seen = set[int]()
+        self._log.head.what_the_anchor_lacks(0)  # reads it before the snapshot, so that it is not newer
+        known = self._log.head.known()
+        known_is_there = known is None or known.number == 0
         with self._database.snapshot() as connection:
-            head = index.find_head(connection)
+            head, base = index.find_head(connection), index.find_base(connection)
+            if base is not None:
+                verification.begin(*base)
+                entries.pruned = True
             for row, columns in index.all_events(connection, 2**62):
+                broken = len(verification.breaks)
                 verification.follow(Entry(row.number, row.facts, row.mark))
-                facts = _facts_or_none(row)
+                facts = facts_or_none(row)
                 if facts is None or columns != new_event(row.number, row.facts, row.mark, facts):
                     verification.tell(row.number, "the columns that it is found by were changed")
-                seen = seen or (row.number == request.number and row.mark.hex() == request.mark)
-        if head is not None:
-            verification.end(*head)
-        elif verification.number:
+                if facts is not None and (wrong := entries.follow(facts.entry)) is not None:
+                    verification.tell(row.number, wrong)
+                if facts is not None and len(verification.breaks) == broken:
+                    if facts.operation == ACKNOWLEDGE and facts.outcome == OK:
+                        acknowledged.update(facts.detail.split())
+                    if is_trouble(facts):
+                        verification.tell(row.number, f"on record: {facts.operation} of {facts.target}: {facts.outcome}")
+                if expected.get(row.number) == row.mark.hex():
+                    seen.add(row.number)
+                known_is_there = known_is_there or (known is not None and (row.number, row.mark) == (known.number, known.mark))
+        if head is None:
             verification.tell(verification.number, "the end of the chain was removed")
-        if not seen:
-            verification.tell(request.number or 0, "the trail does not hold the event of the earlier report")
+        else:
+            verification.end(*head)
+        archived = 0 if base is None else base[0]
+        if known is not None and not known_is_there and known.number > archived:
+            verification.tell(known.number, "the trail was cut off here, or replaced by an older copy, as is known outside of it")
+        if (lack := self._log.head.what_the_anchor_lacks(verification.number)) is not None:
+            verification.tell(0, f"the note of the newest event outside the database is {lack}")
+        for text in beside:
+            verification.tell(0, text)
+        for number in expected.keys() - seen:
+            if not (base is not None and number == base[0] and base[1].hex() == expected[number]):
+                verification.tell(number, f"the trail does not hold the event {number} of the earlier report")
         problems = [AuditProblem(number=each.number, reason=each.reason) for each in verification.breaks]
-        return AuditReport(events=verification.number, mark=verification.mark.hex(), valid=not problems, problems=problems[:100])
+        left = [each for each in problems if problem_digest(each) not in acknowledged]
+        return AuditReport(
+            events=verification.number,
+            mark=verification.mark.hex(),
+            valid=not left,
+            problems=left[:MOST_PROBLEMS],
+            acknowledged=len(problems) - len(left),
+        )
+
+
+class _Entries:
+    """Follows the numbers that events had in the journals they come from: none may be missing or come twice."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, int] = {}
+        self.pruned = False
+
+    def follow(self, entry: str) -> str | None:
+        """Returns what is wrong with the next event, if it comes from a journal."""
+        journal, slash, text = entry.partition("/")
+        if not slash:
+            return None
+        number, last = int(text), self._last.get(journal)
+        self._last[journal] = max(number, last or 0)
+        if last is None and (number == 1 or self.pruned):
+            return None
+        if number == (last or 0) + 1:
+            return None
+        repeated = number <= (last or 0)
+        return f"event {number} of the journal {journal} {'is here again' if repeated else 'comes after a gap'}"
 
 
 def _moment(field: str, time: datetime | None) -> int | None:
@@ -88,32 +176,35 @@ def _moment(field: str, time: datetime | None) -> int | None:
 def _number_at(connection: Connection, moment: int) -> int:
     """The number of the first event at or after the moment; behind the last one if there is none."""
     head = index.find_head(connection)
-    low, high = 1, (head[0] if head else 0) + 1
+    base = index.find_base(connection)
+    low, high = (base[0] if base else 0) + 1, (head[0] if head else 0) + 1
     while low < high:
         middle = (low + high) // 2
         row = index.find_event(connection, middle)
-        if row is None or _facts(row).moment >= moment:
+        facts = None if row is None else facts_or_none(row)
+        while row is not None and facts is None:  # it was changed: the next one tells
+            row = index.find_event(connection, row.number + 1)
+            facts = None if row is None else facts_or_none(row)
+        if row is None or facts is None or facts.moment >= moment:
             high = middle
         else:
             low = row.number + 1
     return low
 
 
-def _facts_or_none(row: EventRow) -> Facts | None:
+def facts_or_none(row: EventRow) -> Facts | None:
+    """Returns the facts of an event; None if it was changed so that they cannot be read."""
     try:
         return decode_facts(row.facts)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 
-def _facts(row: EventRow) -> Facts:
-    facts = _facts_or_none(row)
-    if facts is None:
-        raise Unavailable(f"event {row.number} of the audit trail cannot be read", hint="look at it with: strongroom audit verify")
-    return facts
+_UNREADABLE = facts_of_administration("", Actor.anonymous(), "", "", "unreadable", "this event was changed: see audit verify")
 
 
 def _shown(row: EventRow) -> AuditEvent:
-    fields = msgspec.structs.asdict(_facts(row))
-    moment = fields.pop("moment")
+    """The event; one that was changed and cannot be read has the outcome `unreadable`, so that it does not hide the others."""
+    fields = msgspec.structs.asdict(facts_or_none(row) or msgspec.structs.replace(_UNREADABLE, moment=0))
+    moment, _ = fields.pop("moment"), fields.pop("entry")
     return AuditEvent(number=row.number, moment=from_microseconds(moment), **fields)

@@ -8,6 +8,7 @@ Decision 0040 tells more.
 
 from __future__ import annotations
 
+import contextlib
 import hmac
 import threading
 from collections.abc import Sequence
@@ -17,31 +18,32 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import DBAPIError
 
 from strongroom import forking
-from strongroom.audit.chain import START, audit_key, canonical, extend, head_mark
-from strongroom.audit.journal import SUPPORTED, Journal, Position, journals, read, remove, set_aside, start_of, taken_over
-from strongroom.auth.actor import Actor
+from strongroom.audit.anchor import Anchor, JournalMark, OutboxNote
+from strongroom.audit.chain import audit_key, canonical, extend, head_mark
+from strongroom.audit.journal import SUPPORTED, Journal
 from strongroom.crypto import marks
 from strongroom.db.engine import ConstraintViolated, Deadlocked
 from strongroom.db.failures import translated
 from strongroom.db.identifiers import new_id
-from strongroom.errors import Unavailable
+from strongroom.errors import StrongroomError, Unavailable
 from strongroom.metadata import audit as index
 from strongroom.metadata import outbox
 from strongroom.metadata.audit import NewEvent
+from strongroom.service.audit_head import ANCHOR, COLLECT, Head, trouble
+from strongroom.service.audit_journals import COLLECTED, Journals
 from strongroom.service.deployment import Deployment
-from strongroom.service.facts import Facts, decode_facts, facts_of_administration
+from strongroom.service.facts import Facts, decode_facts
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-COLLECTED = 128
-"""So many events are moved from a journal to the chain at once: others wait meanwhile, a millisecond or two."""
+__all__ = ["COLLECTED", "AuditLog", "new_event"]
 
 CHAINED = 500
 """So many events are moved from the outbox to the chain in one transaction at most."""
 
-_DONE = -1
-"""The position of a journal whose events are all in the chain, and which nobody writes any more."""
+MOST_REMEMBERED = 200_000
+"""So many events of the outbox a process remembers; the oldest are forgotten first."""
 
 
 class AuditLog:
@@ -56,8 +58,19 @@ class AuditLog:
         self._chains_at_once = self._database.has_one_writer
         self.unchained = forking.renewed(self, "unchained", threading.Event)
         """Set when this process has put events into the outbox."""
+        outside = deployment.settings.audit_anchor or deployment.settings.folder
+        anchor = Anchor(outside, deployment.id, self._key)
+        self.head = Head(self._key, anchor, of_file=self._chains_at_once)
+        self._unmoved: dict[str, None] = forking.renewed(self, "_unmoved", dict)
+        """The events in the outbox that this process wrote, until they are in the chain."""
+        self._note = OutboxNote(outside, deployment.id) if SUPPORTED and not self._chains_at_once else None
+        self._lock = forking.renewed(self, "_lock", threading.Lock)
+        self._wrote = False
         beside = self._chains_at_once and SUPPORTED
         self._folder = Path(f"{self._database.url.database}-audit") if beside else None
+        self._journals: Journals | None = None
+        if self._folder is not None:
+            self._journals = Journals(self._database, self._key, self._folder, anchor, self._append)
 
     def record(self, facts: Sequence[Facts]) -> None:
         """Records the events durably, all of them or none. `Unavailable` when that cannot be done."""
@@ -80,25 +93,75 @@ class AuditLog:
                     raise
                 raise Unavailable("the audit trail is damaged", hint="look at it with: strongroom audit verify") from None
         elif facts:
-            rows = [(new_id(), canonical(item)) for item in facts]
+            rows = [(number, _with_entry(item, number)) for item in facts for number in (new_id(),)]
             outbox.insert(connection, [(number, item, self._outbox_mark(number, item)) for number, item in rows])
-            self._database.after_commit(self.unchained.set)
+            self._database.after_commit(lambda: self._remember([number for number, _ in rows]))
 
     def _append(self, connection: Connection, facts: Sequence[Facts], written: Sequence[bytes]) -> None:
-        """Adds the events to the chain. `ConstraintViolated` when another process begins the chain at the same time."""
+        """Adds the events to the chain, behind an event that tells of damage if the head is not what it must be."""
+        if facts:
+            self._append_behind(connection, index.lock_head(connection), facts, written)
+
+    def _append_behind(
+        self, connection: Connection, row: index.HeadRow | None, facts: Sequence[Facts], written: Sequence[bytes]
+    ) -> None:
+        number, mark, troubles = self.head.place(connection, row)
+        if troubles:
+            facts, written = [*troubles, *facts], [*map(canonical, troubles), *written]
         if not facts:
             return
-        head = index.lock_head(connection)
-        if head is None:
-            self._begin_chain(connection)
-            head = (0, START, b"")
-        entries = extend(self._key, head[0], head[1], written)
+        entries = extend(self._key, number, mark, written)
         events = [new_event(entry.number, entry.facts, entry.mark, item) for entry, item in zip(entries, facts, strict=True)]
         last = events[-1]
         index.append(connection, events, head_mark(self._key, last.number, last.mark))
+        self._wrote = True
 
-    def _begin_chain(self, connection: Connection) -> None:
-        index.begin(connection, START, head_mark(self._key, 0, START))
+    def chain(self, connection: Connection, facts: Sequence[Facts]) -> None:
+        """Adds the events to the chain itself, on every database, in the caller's transaction. All others wait until it ends."""
+        self._append(connection, facts, [canonical(item) for item in facts])
+
+    # The head
+
+    def keep_head(self, *, durable: bool = False) -> None:
+        """Notes the newest event outside the database, and records damage to the head or to the anchor first. `Unavailable`.
+
+        Two reads, unless something is wrong. A place that cannot be written is left alone: `verify` tells that there is no anchor.
+        """
+        with self._database.read() as connection:
+            row = index.find_head(connection)
+        if row is None or not self.head.is_genuine(*row):
+            self._repair()
+        else:
+            lack = self.head.what_the_anchor_lacks(row[0])
+            known = self.head.known()
+            if lack is not None or (
+                known is not None and (row[0] < known.number or (row[0] == known.number and row[1] != known.mark))
+            ):
+                self._repair(lack)
+        with self._database.read() as connection:
+            row = index.find_head(connection)
+        if row is not None and self.head.is_genuine(*row):
+            self.head.saw(row[0], row[1])
+        with contextlib.suppress(OSError):
+            self.head.save(durable=durable)
+
+    def _repair(self, lack: str | None = None) -> None:
+        """Records what is wrong with the head, and with the anchor."""
+        facts = [] if lack is None else [trouble(ANCHOR, self.head.anchor.path.name, lack)]
+        with self._database.write() as connection:
+            self._append_behind(connection, index.lock_head(connection), facts, [canonical(item) for item in facts])
+
+    def close(self) -> None:
+        """Notes where the chain ends, if this process added to it. Nothing may be recorded afterwards."""
+        with contextlib.suppress(StrongroomError):  # without a database, or with nothing left of the trail, `verify` reports it
+            if self._unmoved:
+                self.check_outbox()
+            if self._wrote:
+                self.keep_head(durable=True)
+        with self._lock:
+            if self._note is not None:
+                with contextlib.suppress(OSError):
+                    self._note.release(remove=not self._unmoved)
 
     # The outbox
 
@@ -106,7 +169,7 @@ class AuditLog:
         """Moves the oldest events of the outbox on to the chain, in one transaction; returns how many.
 
         Each event is moved once, by one of the processes that try. Unless `patient`, 0 while another process is moving events. An
-        event that was changed in the outbox is on record as broken.
+        event that was changed in the outbox is on record as broken, one that was moved before as replayed.
         """
         with self._database.read() as connection:
             if outbox.is_empty(connection):
@@ -114,21 +177,26 @@ class AuditLog:
         for _ in range(5):
             try:
                 with self._database.write() as connection:
-                    if index.lock_head(connection, patient=patient) is None:
-                        if index.find_head(connection) is not None:
-                            return 0
-                        self._begin_chain(connection)
+                    head = index.lock_head(connection, patient=patient)
+                    if head is None and index.find_head(connection) is not None:
+                        return 0
                     rows = outbox.oldest(connection, CHAINED)
-                    genuine = [row.facts for row in rows if hmac.compare_digest(row.mark, self._outbox_mark(row.id, row.facts))]
+                    former = index.find_entries(connection, [row.id for row in rows])
+                    intact = [row for row in rows if hmac.compare_digest(row.mark, self._outbox_mark(row.id, row.facts))]
+                    moved = [row for row in intact if row.id not in former]
+                    genuine = [row.facts for row in moved]
                     facts = [decode_facts(item) for item in genuine]
-                    if len(genuine) < len(rows):
-                        broken = _trouble("outbox", "broken")
-                        facts, genuine = [*facts, broken], [*genuine, canonical(broken)]
-                    self._append(connection, facts, genuine)
+                    for outcome, count in (("broken", len(rows) - len(intact)), ("replayed", len(intact) - len(moved))):
+                        if count:
+                            facts.append(trouble(COLLECT, "outbox", outcome, f"{count} events"))
+                            genuine.append(canonical(facts[-1]))
+                    if facts:
+                        self._append_behind(connection, head, facts, genuine)
                     outbox.delete_rows(connection, [row.id for row in rows])
-            except (ConstraintViolated, Deadlocked):  # two processes began the chain at once
+            except (ConstraintViolated, Deadlocked):  # two processes made the head again at once
                 continue
             else:
+                self._forget([row.id for row in moved])
                 return len(rows)
         raise Unavailable("the audit trail cannot be written", hint="try again")
 
@@ -137,6 +205,44 @@ class AuditLog:
         if not self._chains_at_once:
             while self.move_from_outbox(patient=False) >= CHAINED:
                 pass
+
+    def check_outbox(self) -> None:
+        """Records as missing what this process put into the outbox, and is neither there nor in the chain any more.
+
+        Likewise for processes that were killed on this machine.
+        """
+        with self._lock:
+            if self._note is not None:
+                with contextlib.suppress(OSError):
+                    self._unmoved.update(dict.fromkeys(self._note.adopt()))
+            ids = list(self._unmoved)
+        for first in range(0, len(ids), CHAINED):
+            some = ids[first : first + CHAINED]
+            with self._database.snapshot() as connection:
+                waiting = outbox.find_ids(connection, some)
+                moved = index.find_entries(connection, some)
+            lost = [each for each in some if each not in waiting and each not in moved]
+            if lost:
+                self.record([trouble(COLLECT, "outbox", "missing", f"{len(lost)} events, the first {lost[0]}")])
+            self._forget([*moved, *lost])
+
+    def _remember(self, ids: Sequence[str]) -> None:
+        with self._lock:
+            self._unmoved.update(dict.fromkeys(ids))
+            while len(self._unmoved) > MOST_REMEMBERED:
+                del self._unmoved[next(iter(self._unmoved))]
+            if self._note is not None:
+                with contextlib.suppress(OSError):  # then only this process knows of them
+                    self._note.add(ids)
+        self.unchained.set()
+
+    def _forget(self, ids: Sequence[str]) -> None:
+        with self._lock:
+            for each in ids:
+                self._unmoved.pop(each, None)
+            if self._note is not None:
+                with contextlib.suppress(OSError):
+                    self._note.keep(self._unmoved)
 
     def _outbox_mark(self, number: str, facts: bytes) -> bytes:
         return marks.mark(self._key, b"outbox\0" + number.encode() + facts)
@@ -147,110 +253,61 @@ class AuditLog:
         """A journal for this process, on the place of a spare one; None where the database is no file. `OSError`, `Unavailable`."""
         if self._folder is None:
             return None
-        journal = Journal(self._folder, self._key, spare)
-        start = start_of(journal.path)
+        return self.register(Journal(self._folder, self._key, spare))
+
+    def register(self, journal: Journal) -> Journal:
+        """Notes a new journal, and makes the file that holds how far it gets. Closes it if that fails. `Unavailable`."""
+        assert self._journals is not None
+        with contextlib.suppress(OSError):  # then only the database knows of it
+            journal.watermark = JournalMark(self.head.anchor.journal_mark(journal.path.name), journal.end)
         try:
-            with self._database.write() as connection:  # from now on it is told when the file is gone
-                index.add_journal(connection, journal.path.name, start.offset, start.mark)
+            self._journals.register(journal)
         except BaseException:
             journal.close()
             raise
         return journal
 
-    def collect(self, path: Path, *, patient: bool = True) -> int:
-        """Moves up to `COLLECTED` events of a journal, or a few more, on to the chain, in one transaction; gives how many.
+    def collect(self, source: Path | Journal, *, patient: bool = True) -> int:
+        """Moves up to `COLLECTED` events of a journal, or a few more, on to the chain, in one transaction; returns how many.
 
-        Each is moved once, whoever does it. Unless `patient`, `OthersWrite` when somebody else is writing.
+        Each is moved once. Unless `patient`, `OthersWrite` when another process or thread is writing.
         """
         with self._database.together(patient=patient) as connection:
-            return self.collect_in(connection, path)[0]
+            return self.collect_in(connection, source)[0]
 
-    def collect_in(self, connection: Connection, path: Path) -> tuple[int, bool]:
-        """The same in the caller's transaction, and whether the events end at something that is no entry."""
-        noted = index.find_journal(connection, path.name)
-        if noted is not None and noted[0] < 0:
-            return 0, False
-        # Looked at within the transaction: the note of a journal is dropped after its file is gone.
-        try:
-            found = read(path, self._key, start_of(path) if noted is None else Position(*noted), COLLECTED)
-        except FileNotFoundError:
-            return 0, False
-        except OSError as error:
-            raise Unavailable(f"a journal of the audit trail cannot be read: {error.strerror}", hint="look at the disk") from None
-        if found.facts:
-            self._append(connection, [decode_facts(item) for item in found.facts], found.facts)
-            if noted is None:
-                index.add_journal(connection, path.name, found.end.offset, found.end.mark)
-            else:
-                index.move_journal(connection, path.name, found.end.offset, found.end.mark)
-        return len(found.facts), found.broken
+    def collect_in(self, connection: Connection, source: Path | Journal) -> tuple[int, bool]:
+        """Does so in the caller's transaction; see `Journals.collect_in`."""
+        assert self._journals is not None
+        return self._journals.collect_in(connection, source)
+
+    def finish(self, source: Path | Journal, *, keep: bool = False) -> tuple[int, Path | None]:
+        """Moves all events of a journal on to the chain and removes it, if its process ended or it is our own."""
+        assert self._journals is not None
+        return self._journals.finish(source, keep=keep)
 
     def collect_all(self) -> None:
         """Moves all events of the outbox and of all journals on to the chain, and removes the journals of processes that ended.
 
-        A journal that is missing or was changed is on record then.
+        What is missing, or was changed, is on record then.
         """
         if not self._chains_at_once:
             while self.move_from_outbox() >= CHAINED:
                 pass
-        if self._folder is None:
-            return
-        found = journals(self._folder)
-        for path in found:
-            while self._has_more(path) and self.collect(path) >= COLLECTED:
-                pass
-            self.finish(path)
-        with self._database.read() as connection:
-            noted = index.journal_names(connection)
-        for name in noted - {path.name for path in found}:
-            with self._database.together() as connection:
-                known = index.find_journal(connection, name)
-                if known is not None and not (self._folder / name).exists():
-                    if known[0] >= 0:
-                        self.add(connection, [_trouble(name, "missing")])
-                    index.forget_journal(connection, name)
+            self.check_outbox()
+            self.settle()
+        if self._journals is not None:
+            self._journals.collect_all()
 
-    def finish(self, path: Path, *, keep: bool = False) -> tuple[int, Path | None]:
-        """Moves all events of a journal on, and removes it, if it was left behind; else does nothing.
-
-        Gives how many, and with `keep` the spare file that it has become.
-        """
-        moved, spare = 0, None
-        with taken_over(path) as ours:
-            if ours:
-                count, broken = COLLECTED, False
-                while count >= COLLECTED:
-                    with self._database.together() as connection:
-                        count, broken = self.collect_in(connection, path)
-                        moved += count
-                        if count < COLLECTED:
-                            if broken:  # nobody was told that it is on record, unless somebody changed it
-                                self.add(connection, [_trouble(path.name, "broken")])
-                            index.move_journal(connection, path.name, _DONE, b"")
-                if keep:
-                    spare = set_aside(path)
-                else:
-                    remove(path)
-                with self._database.write() as connection:
-                    index.forget_journal(connection, path.name)
-        return moved, spare
-
-    def _has_more(self, path: Path) -> bool:
-        """Whether a journal has events that are not in the chain. Asks without a turn to write."""
-        with self._database.read() as connection:
-            noted = index.find_journal(connection, path.name)
-        if noted is not None and noted[0] < 0:
-            return False
-        try:
-            return bool(read(path, self._key, start_of(path) if noted is None else Position(*noted), 1).facts)
-        except OSError:  # whoever collects looks again
-            return True
+    def problems(self) -> list[str]:
+        """What is wrong beside the chain, and not yet on record."""
+        return [] if self._journals is None else self._journals.problems()
 
 
-def _trouble(journal: str, outcome: str) -> Facts:
-    return facts_of_administration("audit.collect", Actor.anonymous(), journal, "", outcome)
+def _with_entry(facts: Facts, number: str) -> bytes:
+    return canonical(facts)[:-1] + b',"entry":"%b"}' % number.encode()
 
 
 def new_event(number: int, written: bytes, mark: bytes, facts: Facts) -> NewEvent:
-    """Returns the row of an event: `written` are its facts as canonical JSON, the columns repeat some of them for filters."""
-    return NewEvent(number, facts.actor, facts.operation, facts.target, facts.target_id, facts.outcome, written, mark)
+    """The event with the columns that it is found by."""
+    entry = facts.entry if facts.entry and "/" not in facts.entry else None
+    return NewEvent(number, facts.actor, facts.operation, facts.target, facts.target_id, facts.outcome, written, mark, entry)

@@ -1,8 +1,9 @@
-"""Moves events from the outbox of the audit trail to its chain, on database servers."""
+"""Moves events from the outbox of the audit trail to its chain, on database servers, and notes the chain's head outside it."""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 
 from strongroom.errors import StrongroomError
@@ -13,6 +14,10 @@ GATHERING_SECONDS = 0.25
 
 INTERVAL_SECONDS = 2.0
 """How often the outbox is looked at for events of processes that ended."""
+
+
+ANCHORING_SECONDS = 0.5
+"""How often the head of the chain is noted outside the database, and compared with what was noted."""
 
 
 class Chaining:
@@ -26,12 +31,17 @@ class Chaining:
         """Starts the thread. It calls `tell` when events cannot be moved; that is tried again."""
 
         def run() -> None:
+            checked = time.monotonic()
             while not self._ended.is_set():
-                self._log.unchained.wait(INTERVAL_SECONDS)
+                self._log.unchained.wait(ANCHORING_SECONDS)
                 self._ended.wait(GATHERING_SECONDS)
                 self._log.unchained.clear()
                 try:
                     self._log.settle()
+                    if time.monotonic() - checked >= INTERVAL_SECONDS:
+                        self._log.check_outbox()
+                        checked = time.monotonic()
+                    self._log.keep_head()
                 except StrongroomError as error:
                     self._log.unchained.set()
                     tell(error)

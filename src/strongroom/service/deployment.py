@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
+from strongroom.audit.anchor import Anchor, Known
+from strongroom.audit.chain import START, audit_key
 from strongroom.auth.actor import Actor
 from strongroom.auth.policy import Role
 from strongroom.config import PREFIX, Settings
@@ -17,11 +20,14 @@ from strongroom.db.clock import follow_clock, now
 from strongroom.db.engine import Database
 from strongroom.db.identifiers import new_id
 from strongroom.errors import EncryptionKeyError, NotFound, printable
+from strongroom.metadata import audit as audit_rows
 from strongroom.metadata import deployment as rows
 from strongroom.metadata.deployment import DEFAULT
 from strongroom.metadata.identity import put_member
 from strongroom.metadata.stack import create_defaults
-from strongroom.service.encryption_keys import EncryptionKeys, make_digest_key
+from strongroom.service.audit_head import begin_chain
+from strongroom.service.audit_journals import seal_former_rows
+from strongroom.service.encryption_keys import EncryptionKeys, make_digest_key, unwrap_digest_key
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ def open_deployment(settings: Settings) -> Deployment:
         source = find_key_source(settings)
         if not schema.is_current(database):
             _check_key(database, settings, source)
-            schema.upgrade(database, lambda connection: _begin(connection, source))
+            schema.upgrade(database, lambda connection: _begin(connection, settings, source))
         keys = EncryptionKeys(database, lambda: _where_the_key_is(settings))
         with database.read() as connection:
             if not database.has_one_writer:
@@ -82,17 +88,43 @@ def _check_key(database: Database, settings: Settings, source: KeySource) -> Non
     source.load()
 
 
-def _begin(connection: Connection, source: KeySource) -> None:
+def _begin(connection: Connection, settings: Settings, source: KeySource) -> None:
     """Writes the first rows of a new database, and those that a former version did not know. Runs under the database's lock."""
+    is_new = False
     if rows.find_deployment(connection) is None:
         keys = source.load() or source.add_first(new_key())
         keyring = Keyring(keys, key_id(keys[0]))
         deployment_id = new_id()
         rows.create_deployment(connection, deployment_id, *make_digest_key(keyring, deployment_id), now=now())
+        is_new = True
     identity = rows.local_identity(connection, DEFAULT)
     assert identity is not None
     create_defaults(connection, identity.workspace_id, identity.user_id, now())
     put_member(connection, identity.workspace_id, identity.user_id, Role.ADMIN)
+    _begin_trail(connection, settings, source if is_new else _where_the_key_is(settings))
+
+
+def _begin_trail(connection: Connection, settings: Settings, source: KeySource) -> None:
+    """Makes the head of the audit trail, seals what is noted of journals, and makes the anchor: later they must be there."""
+    keys = source.load()
+    row = rows.find_deployment(connection)
+    assert row is not None, "it was made before"
+    if row.key_id not in map(key_id, keys):
+        raise EncryptionKeyError(
+            f"{source.description} does not hold the key {row.key_id}, which the database uses",
+            hint="give the key that the database was made with; if it was rotated, give both, the newer one first",
+        )
+    digest_key = unwrap_digest_key(Keyring(keys, row.key_id), row)
+    key = audit_key(digest_key)
+    head = audit_rows.find_head(connection)
+    if head is None and audit_rows.last_event(connection) is None:
+        begin_chain(connection, digest_key)
+        head = (0, START, b"")
+    seal_former_rows(connection, key)
+    anchor = Anchor(settings.audit_anchor or settings.folder, row.id, key)
+    with suppress(OSError):  # `verify` tells that there is none
+        if head is not None and not anchor.path.exists():
+            anchor.save(Known(head[0], bytes(head[1])), durable=True)
 
 
 def _where_the_key_is(settings: Settings) -> KeySource:

@@ -90,7 +90,9 @@ class IdentityService:
         password = request.password.reveal()
         if not fits(found[1] if found else None, password) or found is None:
             self._throttle.login_failed(request.username, actor.address)
-            raise Unauthenticated("the user name or the password is wrong")
+            error = Unauthenticated("the user name or the password is wrong")
+            error.user_id = "" if found is None else found[0]
+            raise error
         user_id, hashed = found
         self._throttle.login_succeeded(request.username, actor.address)
         with self._database.write() as connection:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strongroom.audit.archive import Summary
 from strongroom.auth.actor import Actor
 from strongroom.config import Settings
 from strongroom.errors import StrongroomError, Unavailable
@@ -24,6 +27,7 @@ from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.audit import AuditService
+from strongroom.service.audit_archive import archive
 from strongroom.service.audit_log import AuditLog
 from strongroom.service.component import ComponentService
 from strongroom.service.copies import Copies
@@ -82,11 +86,12 @@ class Service:
         self.identities = users = IdentityService(self.deployment.database)
         self._workspaces = workspaces = WorkspaceService(self.deployment.database)
         self.trail = AuditLog(self.deployment)
-        audit = AuditService(self.deployment, self.trail)
+        self.audit = audit = AuditService(self.deployment, self.trail)
         self.replies = ReplyService(self.deployment)
         runs = RunService(self.deployment, self.store)
         references = ReferenceService(self.deployment, self.store, self.placements, runs.record)
         handlers: dict[str, Handler] = {
+            of_audit.ACKNOWLEDGE.name: audit.acknowledge,
             of_audit.LIST.name: audit.list,
             of_audit.VERIFY.name: audit.verify,
             of_component.CREATE.name: components.create,
@@ -186,6 +191,10 @@ class Service:
                 self.trail.record(facts("", error.code))
             raise
 
+    def archive_audit(self, before: datetime, path: Path) -> Summary:
+        """Seals the events before this time into a new file, and removes them; see `audit_archive.archive`."""
+        return archive(self.deployment, self.trail, self.audit, self.local_actor, before, path)
+
     def check_stores(self) -> list[str]:
         """Tries the secrets stores out, for a server that is about to start; see `check_at_start`. Gives what is to be told."""
         if self.placements.are_local:
@@ -265,6 +274,7 @@ class Service:
         self.jobs.close()
         self.reconciler.close()
         self.placements.close()
+        self.trail.close()
         self.deployment.close()
 
     def follow_up(self) -> None:

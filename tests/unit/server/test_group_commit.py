@@ -135,7 +135,7 @@ def test_changes_of_many_go_into_few_transactions(run: Run, local_service: Servi
     assert isinstance(taken, AlreadyExists)
     assert log.written == [3]
     assert names(local_service) == ["a", "b"]
-    assert recorded(local_service) == [("ok", "a"), ("ok", "b"), ("already_exists", "")]
+    assert recorded(local_service) == [("ok", "a"), ("ok", "b"), ("already_exists", "a")]
 
 
 def test_a_change_that_cannot_be_recorded_is_not_made(run: Run, local_service: Service) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from strongroom.audit.journal import JOURNAL_BYTES, Journal, journals
+from strongroom.audit.journal import Journal, journals
 from strongroom.errors import Unavailable
 from strongroom.models.audit_event import ListAuditEvents, VerifyAudit
 from strongroom.operations import audit as operations
@@ -32,6 +32,15 @@ class Watched(Journal):
         super().__init__(folder, key, spare)
         self.entries: list[int] = []
         self.broken = False
+        self.pretends = ""
+
+    @property
+    def is_half_full(self) -> bool:
+        return self.pretends != ""
+
+    @property
+    def is_full(self) -> bool:
+        return self.pretends == "full"
 
     def write(self, facts: Sequence[bytes]) -> None:
         if self.broken:
@@ -50,6 +59,7 @@ class Watching(AuditLog):
     def new_journal(self, spare: Path | None = None) -> Journal:
         assert self._folder is not None
         self.made.append(Watched(self._folder, self._key, spare))
+        self.register(self.made[-1])
         return self.made[-1]
 
 
@@ -178,6 +188,8 @@ def test_the_loop_goes_on_while_others_write(run: Run, local_service: Service, l
 
     async def main() -> None:
         async with open_trail(log) as (trail, warnings):
+            holding = other.submit(hold)
+            assert held.wait(60)
             for _ in range(300):
                 await trail.record(facts)
             await until(lambda: isinstance(trail._collection, asyncio.Future))  # a thread waits for the lock
@@ -185,12 +197,10 @@ def test_the_loop_goes_on_while_others_write(run: Run, local_service: Service, l
             let_go.set()
             await until(lambda: in_chain(local_service) == 301)
             assert warnings == []
+            holding.result()
 
     with ThreadPoolExecutor(1) as other:
-        holding = other.submit(hold)
-        assert held.wait(60)
         run(main())
-        holding.result()
 
 
 def test_whoever_waits_is_told_when_it_cannot_be_written(run: Run, local_service: Service, log: Watching, facts: list[Facts]) -> None:
@@ -249,11 +259,11 @@ def test_a_full_journal_is_followed_by_another(run: Run, local_service: Service,
     async def main() -> None:
         async with open_trail(log) as (trail, warnings):
             for number in range(3):
-                log.made[number].size = JOURNAL_BYTES // 2  # as if so much had been written
+                log.made[number].pretends = "half full"
                 await trail.record(facts)
                 assert trail._next is not None
                 await asyncio.wrap_future(trail._next)
-                log.made[number].size = JOURNAL_BYTES
+                log.made[number].pretends = "full"
                 await trail.record(facts)
                 following = log.made[number + 1]
                 assert len(following.entries) == 1

@@ -365,7 +365,7 @@ def test_untouched_it_holds(trail: Trail) -> None:
 
 
 def test_archived_events_verify_by_themselves_and_the_rest_goes_on(trail: Trail, tmp_path: Path) -> None:
-    """An archive that was edited, cut off or signed by somebody else is refused; the remaining chain verifies, and shows tampering."""
+    """An archive that was edited or cut off is refused; the chain that remains verifies, and shows tampering."""
     trail.record()
     trail.move()
     file = tmp_path / "archive"

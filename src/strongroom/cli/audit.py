@@ -112,9 +112,7 @@ def export(after: int, **filters: Any) -> None:
 
 @audit.command("verify", short_help="Follow the chain of events from its beginning.")
 @click.option("--expect", metavar="NUMBER:MARK", help="What an earlier verification said: that event has to be there, unchanged.")
-@click.option(
-    "--archive", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Verify an archive by itself instead."
-)
+@click.option("--archive", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Verify an archive instead.")
 @click.option("--key", metavar="HEX", help="With --archive: the public key that it must be signed with.")
 @output_option
 def verify(expect: str | None, archive: Path | None, key: str | None, output: str | None) -> None:

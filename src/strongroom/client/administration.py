@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from strongroom.audit.archive import Summary
 from strongroom.client.transports.local import LocalTransport
 from strongroom.config import Settings
 
 if TYPE_CHECKING:
+    from strongroom.audit.archive import Summary
     from strongroom.models.job import JobReport
     from strongroom.service.encryption_keys import Rotation
     from strongroom.service.stores import Examination

@@ -55,7 +55,7 @@ def noted_row(key: bytes, name: str, at: Position, state: int) -> JournalRow:
 
 
 def seal_former_rows(connection: Connection, key: bytes) -> None:
-    """Seals what versions before 0011 noted, once, at the upgrade."""
+    """Seals what former versions noted, once, at the upgrade."""
     for row in index.list_journals(connection):
         if row.seal is None:
             at = Position(max(row.position, 0), bytes(row.mark))

@@ -99,8 +99,8 @@ def test_failed_logins_tell_the_user_if_there_is_one(local_service: Service) -> 
     door = Dispatching(local_service)
     name = door.add(Role.VIEWER).name
     for typed, known in ((name, True), (f"{CANARY}-typed", False)):
+        request = Login(username=typed, password=SecretText("wrong"))
         with pytest.raises(StrongroomError):
-            request = Login(username=typed, password=SecretText("wrong"))
             local_service.dispatcher.call(of_user.LOGIN, request, Actor.anonymous("192.0.2.7"))
         [event] = newest(local_service, "user.login")
         assert (event.target, event.target_id != "", event.outcome) == ("", known, "unauthenticated")

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import urllib3
@@ -29,14 +29,14 @@ class StrongroomServer:
         *options: str,
         scheme: str = "http",
         ca_cert: Path | None = None,
-        before: tuple[str, ...] = (),
+        program: Sequence[str] = ("-m", "strongroom"),
     ) -> None:
-        """`before` is a program that runs the server, with its own arguments."""
+        """`program` is what the interpreter runs."""
         with tempfile.NamedTemporaryFile(prefix="strongroom-server-", suffix=".log", delete=False) as log:
             self.log_file = Path(log.name)
         inherited = {name: text for name, text in os.environ.items() if not name.startswith("STRONGROOM_")}
         self._environment = inherited | {f"STRONGROOM_{name}": text for name, text in variables.items()}
-        self._options, self._scheme, self._ca_cert, self._before = options, scheme, ca_cert, before
+        self._options, self._scheme, self._ca_cert, self._program = options, scheme, ca_cert, program
         for _ in range(3):  # another program may take the port before the server does
             self.port = free_port()
             self.url = f"{scheme}://127.0.0.1:{self.port}"
@@ -74,7 +74,7 @@ class StrongroomServer:
     def _start(self) -> subprocess.Popen[bytes]:
         with self.log_file.open("ab") as log:
             return subprocess.Popen(
-                [*self._before, sys.executable, "-m", "strongroom", "server", "start", "--port", str(self.port), *self._options],
+                [sys.executable, *self._program, "server", "start", "--port", str(self.port), *self._options],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

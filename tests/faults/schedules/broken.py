@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -87,10 +88,18 @@ def _reconciler(kind: type[Reconciler]) -> Callable[[Service], None]:
     return breaks
 
 
+def _forgets_events(service: Service) -> None:
+    """Every fifth change has no event."""
+    trail: Any = service.dispatcher._trail
+    add, changes = trail.add, itertools.count(1)
+    trail.add = lambda *arguments: None if next(changes) % 5 == 0 else add(*arguments)
+
+
 BREAKAGES = {
     "a writer places without claiming": _placements(PlacesWithoutClaiming),
     "a writer leaves what it abandons": _placements(LeavesWhatItAbandons),
     "a reader accepts any version": _placements(ReadsAnyVersion),
     "a reader falls back to an older version": _placements(FallsBackToOlder),
     "the reconciler copies what was emptied": _reconciler(CopiesWhatWasEmptied),
+    "changes lose their events": _forgets_events,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from sqlalchemy import func, select
 
@@ -11,7 +11,7 @@ from strongroom.db.engine import Database
 from strongroom.db.tables import copies, deletions, intents, placements, sql_values, versions
 from strongroom.metadata.placement import EMPTIED, PRESENT
 from strongroom.metadata.version import VersionIndex
-from strongroom.models.audit_event import ListAuditEvents, VerifyAudit
+from strongroom.models.audit_event import AuditEvent, ListAuditEvents, VerifyAudit
 from strongroom.models.job import BackUpSecrets, JobFailure, VerifySecrets
 from strongroom.operations import audit as of_audit
 from strongroom.secrets_stores.base import is_own
@@ -183,16 +183,20 @@ def audit_is_whole(service: Service) -> list[str]:
     return [] if report.valid else ["the audit trail does not verify"]
 
 
+def recorded(service: Service) -> Iterator[AuditEvent]:
+    """All events of calls that succeeded, in their order."""
+    last = 0
+    while events := service.dispatcher.call(of_audit.LIST, ListAuditEvents(after=last, size=_PAGE), service.local_actor).items:
+        last = events[-1].number
+        yield from (each for each in events if each.outcome == "ok")
+
+
 def unrecorded(service: Service, history: History) -> list[str]:
     """Each acknowledged or surely made change has its event in the audit trail. What has none, in words.
 
     A version that was seen was surely made, by a create or an update; so was the deletion of what is no longer listed.
     """
-    recorded: Counter[tuple[str, str]] = Counter()
-    last = 0
-    while events := service.dispatcher.call(of_audit.LIST, ListAuditEvents(after=last, size=_PAGE), service.local_actor).items:
-        last = events[-1].number
-        recorded.update((each.operation, each.target_id) for each in events if each.outcome == "ok")
+    events = Counter((each.operation, each.target_id) for each in recorded(service))
     made: Counter[tuple[str, str]] = Counter()
     newest: Counter[str] = Counter()
     for event in history.events:
@@ -205,9 +209,9 @@ def unrecorded(service: Service, history: History) -> list[str]:
         made["secret.update", secret] = max(made["secret.update", secret], version - 1)
         made["secret.delete", secret] = 1  # by now all are; a client that sends it again takes another's for its own
     return [
-        f"{count - recorded[change]} of {count} changes have no event: {change[0]} of {change[1]}"
+        f"{count - events[change]} of {count} changes have no event: {change[0]} of {change[1]}"
         for change, count in sorted(made.items())
-        if recorded[change] < count
+        if events[change] < count
     ]
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from strongroom.client import Client
 from strongroom.config import PREFIX, read_settings
+from strongroom.service.wiring import Service
+from tests.faults.schedules import ending
 from tests.faults.schedules.simulation import Result
 
 PROCESSES = 3
@@ -29,6 +31,7 @@ class ProcessSchedule:
     def __init__(self, seed: int, folder: Path, seconds: float) -> None:
         self._seed, self._rng, self._folder, self._seconds = seed, random.Random(seed), folder, seconds
         self._result = Result(seed, f"{PROCESSES} processes on SQLite")
+        self._acknowledged: Counter[str] = Counter()
         (folder / "logs").mkdir()
         (folder / "link").symlink_to(folder / "state")
 
@@ -59,7 +62,21 @@ class ProcessSchedule:
                 self._kill(each)
         with Client(settings) as client:
             self._check(client)
+        service = Service(settings)
+        try:
+            self._result.violations += ending.audit_is_whole(service) + self._unrecorded(service)
+        finally:
+            service.close()
         return self._result
+
+    def _unrecorded(self, service: Service) -> list[str]:
+        """Names of which fewer changes are in the audit trail than were acknowledged."""
+        recorded = Counter(each.target for each in ending.recorded(service) if each.operation in ("secret.create", "secret.update"))
+        return [
+            f"{count - recorded[name]} of {count} changes have no event: {name}"
+            for name, count in self._acknowledged.items()
+            if recorded[name] < count
+        ]
 
     def _start(self, seconds: float) -> subprocess.Popen[bytes]:
         arguments = [str(self._folder), str(self._rng.randrange(10**9)), str(seconds)]
@@ -87,6 +104,7 @@ class ProcessSchedule:
                 elif event == "done":
                     written[name] = int(number), begun
                     counts["acknowledged writes"] += 1
+                    self._acknowledged[name] += 1
                 elif event == "interrupted":
                     counts["faults"] += 1
                 elif event == "refused":

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-import shutil
 import signal
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
@@ -18,16 +16,8 @@ from tests.servers.strongroom import FragileStrongroom
 
 Later = Callable[[str, Callable[[], None], float], None]
 _LOOKS = 30
-_OUT_OF_TURN = ("-3600s", "-90s", "+90s", "+3600s")
-"""How wrong the clock of a replica may be."""
-
-
-def find_faketime() -> str | None:
-    """The library that gives a process a wrong clock. The program of the same package would stand between it and its parent."""
-    program = shutil.which("faketime")
-    if program is None:
-        return None
-    return subprocess.run([program, "-f", "+0s", "printenv", "LD_PRELOAD"], capture_output=True, text=True, check=True).stdout.strip()
+_OUT_OF_TURN = (-3600, -90, 90, 3600)
+"""By how many seconds the clock of a replica may be wrong."""
 
 
 class Replica:
@@ -35,11 +25,11 @@ class Replica:
 
     name = "replica"
 
-    def __init__(self, variables: Mapping[str, str], database: FragileServer, name: str, clock: str | None) -> None:
+    def __init__(self, variables: Mapping[str, str], database: FragileServer, name: str, clock: int | None) -> None:
         self.line = FaultyLine(database.socket)
-        before = ("env", f"LD_PRELOAD={find_faketime()}", f"FAKETIME={clock}", "FAKETIME_DONT_FAKE_MONOTONIC=1") if clock else ()
+        program = ("-m", "tests.fakes.wrong_clock", str(clock)) if clock else ("-m", "strongroom")
         own = {"DATABASE_URL": database.url_at(self.line.port, name)}
-        self.server = FragileStrongroom({**variables, **own}, "--workers", "1", before=before)
+        self.server = FragileStrongroom({**variables, **own}, "--workers", "1", program=program)
 
     def stop(self) -> None:
         """Ends both."""
@@ -47,10 +37,10 @@ class Replica:
         self.line.stop()
 
 
-def choose_clock(rng: random.Random) -> str | None:
-    """A wrong clock for every second replica, where there is the program for it."""
+def choose_clock(rng: random.Random) -> int | None:
+    """By how much it is wrong, for every second replica."""
     wrong, offset = rng.random() < 0.5, rng.choice(_OUT_OF_TURN)
-    return offset if wrong and find_faketime() is not None else None
+    return offset if wrong else None
 
 
 class ReplicaFaults:

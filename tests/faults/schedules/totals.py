@@ -50,16 +50,19 @@ class Totals:
     """The longest time in which a server answered nobody, in seconds."""
     unready: float = 0.0
     """The longest time in which no server was ready, though its database and a secrets store were there."""
-    kinds: Counter[str] = field(default_factory=Counter)
-    """How many schedules there were of each make."""
+    kinds: dict[str, Totals] = field(default_factory=dict)
+    """The totals of each make of schedules."""
 
     def add(self, result: Result) -> None:
-        """One more."""
+        """Counts one more schedule, in all and of its make."""
+        self._count(result)
+        self.kinds.setdefault(result.kind, Totals())._count(result)
+
+    def _count(self, result: Result) -> None:
         self.schedules += 1
         self.counts += result.counts
         self.silence = max(self.silence, result.silence)
         self.unready = max(self.unready, result.unready)
-        self.kinds[result.kind] += 1
         if result.violations:
             self.broken.append(result)
 
@@ -68,14 +71,24 @@ class Totals:
         """How often changes had no event in the audit trail."""
         return sum("have no event" in line for each in self.broken for line in each.violations)
 
+    @property
+    def lost(self) -> int:
+        """In how many schedules values were gone."""
+        return sum(any(sign in line for sign in _LOST for line in each.violations) for each in self.broken)
+
+    def row(self, name: str) -> str:
+        """A row of the table in `docs/internals/faults.md`."""
+        operations, acknowledged = self.counts["operations"], self.counts["acknowledged writes"]
+        longest = f"{max(self.silence, self.unready):.1f} s" if self.silence or self.unready else ""
+        return f"| {name} | {self.schedules} | {operations:,} | {acknowledged:,} | {self.lost} | {self.unrecorded} | {longest} |"
+
     def __str__(self) -> str:
         told = ", ".join(f"{name} {self.counts[name]}" for name in _SHOWN)
-        lost = sum(any(sign in line for sign in _LOST) for each in self.broken for line in each.violations)
-        made = "".join(f"\n  {number} of {kind}" for kind, number in sorted(self.kinds.items()))
         told += f", longest time without an answer {self.silence:.1f} s" if self.silence else ""
         told += f", longest time without service {self.unready:.1f} s" if self.unready else ""
         violations = sum(len(each.violations) for each in self.broken)
-        return f"{self.schedules} schedules, {told}, lost {lost}, unrecorded {self.unrecorded}, violations {violations}{made}"
+        rows = "".join(f"\n{total.row(kind)}" for kind, total in sorted(self.kinds.items()))
+        return f"{self.schedules} schedules, {told}, lost {self.lost}, unrecorded {self.unrecorded}, violations {violations}{rows}"
 
 
 class Playground:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
@@ -92,6 +93,8 @@ workspaces = Table(
     Column("id", exact(ID), primary_key=True),
     Column("name", exact(255), nullable=False, unique=True),
     Column("created", BigInteger, nullable=False),
+    # Whether members take over results from the cache of each other's runs.
+    Column("shared_cache", Boolean, nullable=False, server_default=false()),
 )
 
 secrets = Table(

@@ -10,6 +10,7 @@ from strongroom.models.run import (
     FinishRun,
     GetRun,
     ListRuns,
+    RecordedStep,
     RecordReads,
     Run,
     UpdateRunStep,
@@ -32,7 +33,7 @@ GET = Operation("run.get", "GET", "/runs/{name}", Permission.RUN_READ, GetRun, R
 LIST = Operation("run.list", "GET", "/runs", Permission.RUN_READ, ListRuns, Page[Run])
 RECORD_READS = Operation("run.record-reads", "POST", "/runs/{id}/reads", Permission.RUN_WRITE, RecordReads, type(None), for_runs=True)
 UPDATE_STEP = Operation(
-    "run.update-step", "PATCH", "/runs/{id}/steps/{step}", Permission.RUN_WRITE, UpdateRunStep, type(None), for_runs=True
+    "run.update-step", "PATCH", "/runs/{id}/steps/{step}", Permission.RUN_WRITE, UpdateRunStep, RecordedStep, for_runs=True
 )
 
 RUN_OPERATIONS = (CREATE, FIND_CACHED_STEP, FINISH, GET, LIST, RECORD_READS, UPDATE_STEP)

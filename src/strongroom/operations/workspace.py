@@ -11,6 +11,7 @@ from strongroom.models.workspace import (
     Member,
     PutMember,
     RemoveMember,
+    UpdateWorkspace,
     Workspace,
 )
 from strongroom.operations.operation import Operation
@@ -26,5 +27,6 @@ PUT_MEMBER = Operation("workspace.put-member", "PUT", "/workspaces/{name}/member
 REMOVE_MEMBER = Operation(
     "workspace.remove-member", "DELETE", "/workspaces/{name}/members/{user}", Permission.SELF, RemoveMember, type(None)
 )
+UPDATE = Operation("workspace.update", "PATCH", "/workspaces/{name}", Permission.SELF, UpdateWorkspace, Workspace)
 
-WORKSPACE_OPERATIONS = (ACTIVATE, CREATE, LIST, LIST_MEMBERS, PUT_MEMBER, REMOVE_MEMBER)
+WORKSPACE_OPERATIONS = (ACTIVATE, CREATE, LIST, LIST_MEMBERS, PUT_MEMBER, REMOVE_MEMBER, UPDATE)

@@ -19,7 +19,6 @@ from sqlalchemy import (
     String,
     Table,
     Text,
-    false,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeEngine
@@ -93,8 +92,14 @@ workspaces = Table(
     Column("id", exact(ID), primary_key=True),
     Column("name", exact(255), nullable=False, unique=True),
     Column("created", BigInteger, nullable=False),
-    # Whether members take over results from the cache of each other's runs.
-    Column("shared_cache", Boolean, nullable=False, server_default=false()),
+)
+
+shared_caches = Table(
+    "shared_caches",
+    metadata,
+    # The workspaces whose members take over results from the cache of each other's runs.
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), primary_key=True),
+    sqlite_with_rowid=False,
 )
 
 secrets = Table(

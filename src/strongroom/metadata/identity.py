@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, ScalarSelect, and_, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, ScalarSelect, and_, bindparam, case, delete, exists, func, insert, select, update
 
 from strongroom.db.query import Prepared
 from strongroom.db.tables import (
@@ -16,6 +16,7 @@ from strongroom.db.tables import (
     members,
     passwords,
     service_accounts,
+    shared_caches,
     tokens,
     users,
     workspaces,
@@ -283,7 +284,8 @@ class WorkspaceRow:
     role: str | None
 
 
-_WORKSPACE = (workspaces.c.id, workspaces.c.name, workspaces.c.created, workspaces.c.shared_cache, members.c.role)
+_SHARES = exists().where(shared_caches.c.workspace_id == workspaces.c.id)
+_WORKSPACE = (workspaces.c.id, workspaces.c.name, workspaces.c.created, _SHARES, members.c.role)
 
 
 def list_workspaces(
@@ -321,7 +323,10 @@ def insert_workspace(connection: Connection, workspace_id: str, name: str, now: 
 
 def share_cache(connection: Connection, workspace_id: str, shared: bool) -> None:
     """Says whether members of a workspace take over results from the cache of each other's runs."""
-    connection.execute(update(workspaces).where(workspaces.c.id == workspace_id).values(shared_cache=shared))
+    connection.execute(select(workspaces.c.id).where(workspaces.c.id == workspace_id).with_for_update())
+    connection.execute(delete(shared_caches).where(shared_caches.c.workspace_id == workspace_id))
+    if shared:
+        connection.execute(insert(shared_caches).values(workspace_id=workspace_id))
 
 
 def activate_workspace(connection: Connection, user_id: str, workspace_id: str) -> None:

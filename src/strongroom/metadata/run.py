@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, exists, func, insert, select, update
 
-from strongroom.db.tables import run_steps, runs, secret_reads, users, workspaces
+from strongroom.db.tables import run_steps, runs, secret_reads, shared_caches, users, workspaces
 from strongroom.metadata.conditions import can_be_stored
 
 
@@ -200,7 +200,8 @@ def find_cached(
 
 def shares_cache(connection: Connection, workspace_id: str) -> bool:
     """Whether members of the workspace take over results from the cache of each other's runs."""
-    return bool(connection.execute(select(workspaces.c.shared_cache).where(workspaces.c.id == workspace_id)).scalar())
+    statement = select(shared_caches.c.workspace_id).where(shared_caches.c.workspace_id == workspace_id)
+    return connection.execute(statement).first() is not None
 
 
 def add_reads(connection: Connection, run_id: str, reads: Sequence[tuple[str, str, int, str, str]], now: int) -> None:

@@ -13,6 +13,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import forkserver
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -137,6 +138,16 @@ def _in_process(method: str, work: Look = look) -> list[str]:
     return seen
 
 
+def _in_fork_server() -> list[str]:
+    """With a server of the test's own: it keeps the environment that it was started in."""
+    server: Any = forkserver._forkserver  # type: ignore[attr-defined]
+    server._stop()
+    try:
+        return _in_process("forkserver")
+    finally:
+        server._stop()
+
+
 def _in_pool_of_processes(method: str) -> list[str]:
     with multiprocessing.get_context(method).Pool(1) as pool:
         return pool.apply(look)
@@ -216,7 +227,7 @@ WAYS: dict[str, Look] = {
     "executor of a loop": _in_executor,
     "fork": lambda: _in_process("fork"),
     "fork in a pool": lambda: _in_pool_of_processes("fork"),
-    "fork server": lambda: _in_process("forkserver"),
+    "fork server": _in_fork_server,
     "mapped pool": _in_mapped_pool,
     "pool": _in_pool,
     "pool of before": _in_pool_of_before,

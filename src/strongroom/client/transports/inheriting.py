@@ -118,7 +118,7 @@ def _hand_to_processes(acting: ContextVar[Transport | None]) -> None:
             self._config = {
                 **self._config,
                 _KEY: _Variables(transport.for_children()),
-            }  # it travels to the child, and to its children
+            }
         start(self)
 
     BaseProcess.start = start_process  # type: ignore[method-assign]

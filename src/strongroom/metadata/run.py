@@ -198,10 +198,10 @@ def find_cached(
     return CachedRow(*row) if row else None
 
 
-def shares_cache(connection: Connection, workspace_id: str) -> bool:
-    """Whether members of the workspace take over results from the cache of each other's runs."""
+def shares_cache(connection: Connection, workspace_id: str, *, lock: bool = False) -> bool:
+    """Whether members of the workspace share their cache; with `lock` they do so until the transaction ends."""
     statement = select(shared_caches.c.workspace_id).where(shared_caches.c.workspace_id == workspace_id)
-    return connection.execute(statement).first() is not None
+    return connection.execute(statement.with_for_update(read=True) if lock else statement).first() is not None
 
 
 def add_reads(connection: Connection, run_id: str, reads: Sequence[tuple[str, str, int, str, str]], now: int) -> None:

@@ -207,7 +207,8 @@ class RunService:
 
     def _find_cached(self, connection: Connection, actor: Actor, cache_key: str, run_id: str | None) -> CachedStep | None:
         """A completed step of one of the actor's runs; else, where the workspace shares its cache, of anybody's."""
-        owners = [actor.user_id, None] if index.shares_cache(connection, actor.workspace_id) else [actor.user_id]
+        shared = index.shares_cache(connection, actor.workspace_id, lock=run_id is not None)  # what is taken over is recorded
+        owners = [actor.user_id, None] if shared else [actor.user_id]
         for owner_id in owners:
             row = index.find_cached(connection, actor.workspace_id, cache_key, RunStatus.COMPLETED, owner_id=owner_id, run_id=run_id)
             if row is not None:

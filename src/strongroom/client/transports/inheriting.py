@@ -15,11 +15,12 @@ from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from strongroom import forking
 from strongroom.client.transports.base import Transport
 from strongroom.config import PREFIX
 
 _KEY = "strongroom.acting"
-_lock = threading.Lock()
+_lock = forking.renewed(sys.modules[__name__], "_lock", threading.RLock)
 _installed = False
 _opened: dict[tuple[str, ...], Transport] = {}
 

@@ -22,7 +22,7 @@ from strongroom.auth.policy import Role
 from strongroom.errors import StrongroomError
 from strongroom.models.flavor import ComponentType, Flavor
 from strongroom.models.reference import Need, Reference
-from strongroom.models.run import ArtifactRecord, PlannedStep, RunStatus, SecretRead
+from strongroom.models.run import PlannedStep, RunStatus, SecretRead
 from strongroom.models.secret import Scope
 from strongroom.operations import component as of_component
 from strongroom.operations import job as of_job
@@ -370,7 +370,7 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "number": lambda case: 0,
     "operation": lambda case: "secret.create",
     "outcome": lambda case: "ok",
-    "outputs": lambda case: [ArtifactRecord(name="output", uri="file:///x", format="json", type="builtins.dict", size=2)],
+    "outputs": lambda case: [],  # outputs belong to a step that has completed
     "owner": lambda case: case.who.name,
     "page": lambda case: 1,
     "parameters": lambda case: {"rows": 1},
@@ -389,6 +389,7 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "secret.update.name": lambda case: unused("s"),
     "service-account.create.name": _NEW,
     "service_account": lambda case: case.account,
+    "shared_cache": lambda case: True,
     "since": lambda case: datetime(2020, 1, 1, tzinfo=UTC),
     "size": lambda case: 5,
     "sort_by": lambda case: "desc:created",

@@ -77,6 +77,11 @@ VARIABLES = {
         "whether a server's URL may be plain http on another machine: tokens and values travel in clear", "`0` or `1`", "0", "1"
     ),
     "KEEP_VERSIONS": Variable("how many versions of each secret are kept", "number, 1 to 10000", "10", "20"),
+    "RUN_TOKEN": Variable(
+        "the token of a run: programs that a step starts find it there, and work with it instead of any login",
+        "sensitive text",
+        example="srr_...",
+    ),
     "SERVER_URL": Variable(
         "the server to work with, instead of the one that `strongroom login` chose or the embedded store",
         "URL",
@@ -158,6 +163,7 @@ class Settings:
     audit_anchor: Path | None = None
     server_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
+    run_token: str | None = field(default=None, repr=False)
     ca_cert: Path | None = None
     insecure: bool = False
     server_wait: int = 10
@@ -214,6 +220,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         audit_anchor=_path(values, "AUDIT_ANCHOR"),
         server_url=values.get("SERVER_URL"),
         api_key=values.get("API_KEY"),
+        run_token=values.get("RUN_TOKEN"),
         ca_cert=_path(values, "CA_CERT"),
         insecure=values.get("INSECURE", "0") != "0",
         server_wait=_number(values, "SERVER_WAIT", 10, 600, 0),

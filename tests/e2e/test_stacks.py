@@ -510,7 +510,9 @@ def run_name(strongroom: CommandLine) -> str:
         read = SecretRead(secret_id=item.secret_id, secret="ml", version=1, key="password", step="load")
         client.record_reads(run.id, [read])
         client.update_run_step(run.id, "load", RunStatus.RUNNING)
-        output = ArtifactRecord(name="output", uri="file:///x", format="json", type="builtins.dict", size=2)
+        output = ArtifactRecord(
+            name="output", uri=f"file:///x/{run.id}/load/output.json", format="json", type="builtins.dict", size=2, digest="0" * 64
+        )
         client.update_run_step(run.id, "load", RunStatus.COMPLETED, outputs=[output], metadata={"rows": 5})
         client.finish_run(run.id, RunStatus.FAILED, "step 'train' failed")
     return run.name

@@ -48,6 +48,7 @@ FURTHER: dict[str, frozenset[str]] = {
     of_workspace.ACTIVATE.name: frozenset({"server admin"}),  # sees it and does not belong to it
     of_workspace.PUT_MEMBER.name: frozenset({"viewer", "reader", "editor"}),
     of_workspace.REMOVE_MEMBER.name: frozenset({"viewer", "reader", "editor"}),
+    of_workspace.UPDATE.name: frozenset({"viewer", "reader", "editor"}),
 }
 
 # Those that end what the others need come last.

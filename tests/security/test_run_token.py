@@ -138,6 +138,18 @@ def test_a_run_is_granted_what_its_owner_sees(door: Door, owner: Somebody) -> No
     assert data_of(door.ask(of_secret.GET_BY_NAME, {"name": name}, bearer))["id"] == own.id
 
 
+def test_no_run_is_named_like_an_id(door: Door, owner: Somebody) -> None:
+    """A name that looks like an id is refused, however it is spelled; and a run token reads its own run by either of its names."""
+    victim, _ = begin_run(door, owner)
+    for name in (victim.id, victim.id.upper(), new_id()):
+        fields = {"pipeline": "training", "stack": "default", "name": name}
+        assert door.ask(of_run.CREATE, fields, owner).status == 422
+    own, bearer = begin_run(door, owner)
+    for name in (own.id, own.name):
+        assert data_of(door.ask(of_run.GET, {"name": name}, bearer))["id"] == own.id
+    assert door.ask(of_run.GET, {"name": victim.id}, bearer).status == 403
+
+
 def test_other_runs_and_stacks_are_closed(door: Door, owner: Somebody) -> None:
     """A run token neither reads nor writes the record of another run of the same owner, nor uses another stack."""
     run, bearer = begin_run(door, owner)

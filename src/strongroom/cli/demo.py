@@ -65,5 +65,6 @@ def fill(settings: Settings) -> None:
         reads = [SecretRead(key=key, **read) for key in tracking.keys]
         client.record_reads(run.id, reads)
         for step in ("load", "train"):
+            client.update_run_step(run.id, step, RunStatus.RUNNING)
             client.update_run_step(run.id, step, RunStatus.COMPLETED)
         client.finish_run(run.id, RunStatus.COMPLETED)

@@ -83,6 +83,25 @@ def set_(name: str) -> None:
 set_.name = "set"
 
 
+@workspace.command("update", short_help="Change the settings of a workspace.")
+@click.argument("name", shell_complete=_complete_workspace)
+@click.option("--shared-cache/--no-shared-cache", default=None, help="Take over results from the cache of each other's runs.")
+@output_option
+def update(name: str, shared_cache: bool | None, output: str | None) -> None:
+    """Change the settings of a workspace. For its administrators.
+
+    With a shared cache, whoever may run pipelines in the workspace decides what the steps of all its members load, pickled objects
+    included: share it only among people who may run code as each other.
+    """
+    if shared_cache is None:
+        raise click.UsageError("there is nothing to change: give --shared-cache or --no-shared-cache")
+    with open_client() as client:
+        changed = client.update_workspace(name, shared_cache=shared_cache)
+    say(f"Members of workspace '{changed.name}' {'share' if changed.shared_cache else 'do not share'} their cache now.")
+    if output:
+        show_fields(plain(changed), output)
+
+
 @workspace.group("member", cls=Group)
 def member() -> None:
     """Say who belongs to a workspace, and as what. For its administrators."""

@@ -14,6 +14,7 @@ from strongroom.models.run import (
     FinishRun,
     GetRun,
     ListRuns,
+    RecordedStep,
     RecordReads,
     Run,
     RunStatus,
@@ -48,9 +49,9 @@ class RunClient:
         """Records that a run begins."""
         return self._transport.call(operations.CREATE, request)
 
-    def update_run_step(self, run_id: str, step: str, status: RunStatus, **fields: Any) -> None:
-        """Records how a step of one's own run stands; `fields` as in `UpdateRunStep`."""
-        self._transport.call(operations.UPDATE_STEP, UpdateRunStep(id=run_id, step=step, status=status, **fields))
+    def update_run_step(self, run_id: str, step: str, status: RunStatus, **fields: Any) -> RecordedStep:
+        """Records how a step of one's own run stands; `fields` as in `UpdateRunStep`. `StaleVersion`, `InvalidInput`, `Forbidden`."""
+        return self._transport.call(operations.UPDATE_STEP, UpdateRunStep(id=run_id, step=step, status=status, **fields))
 
     def finish_run(self, run_id: str, status: RunStatus, error: str | None = None) -> None:
         """Records the end of one's own run."""
@@ -61,7 +62,7 @@ class RunClient:
         self._transport.call(operations.RECORD_READS, RecordReads(id=run_id, reads=reads))
 
     def find_cached_step(self, cache_key: str) -> CachedStep:
-        """The latest completed step with this cache key."""
+        """The latest completed step with this cache key whose outputs the caller may take over; without a run if there is none."""
         return self._transport.call(operations.FIND_CACHED_STEP, FindCachedStep(cache_key=cache_key))
 
 

@@ -24,6 +24,7 @@ from strongroom.models.workspace import (
     Member,
     PutMember,
     RemoveMember,
+    UpdateWorkspace,
     Workspace,
 )
 from strongroom.operations import service_account as account_operations
@@ -46,6 +47,10 @@ class WorkspaceClient:
     def activate_workspace(self, name: str) -> Workspace:
         """Makes a workspace one's active one. `NotFound`."""
         return self._transport.call(operations.ACTIVATE, ActivateWorkspace(name=name))
+
+    def update_workspace(self, name: str, *, shared_cache: bool) -> Workspace:
+        """Says whether members take over results from the cache of each other's runs. `NotFound`, `Forbidden`."""
+        return self._transport.call(operations.UPDATE, UpdateWorkspace(name=name, shared_cache=shared_cache))
 
     def list_members(self, workspace: str, *, page: int = 1, size: int = DEFAULT_PAGE_SIZE) -> Page[Member]:
         """A page of the members of a workspace, by name. `NotFound`."""

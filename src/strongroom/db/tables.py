@@ -95,6 +95,14 @@ workspaces = Table(
     Column("created", BigInteger, nullable=False),
 )
 
+shared_caches = Table(
+    "shared_caches",
+    metadata,
+    # The workspaces whose members take over results from the cache of each other's runs.
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 secrets = Table(
     "secrets",
     metadata,

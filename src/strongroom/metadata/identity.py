@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from sqlalchemy import BindParameter, Connection, ScalarSelect, and_, bindparam, case, delete, func, insert, select, update
+from sqlalchemy import BindParameter, Connection, ScalarSelect, and_, bindparam, case, delete, exists, func, insert, select, update
 
 from strongroom.db.query import Prepared
 from strongroom.db.tables import (
@@ -16,6 +16,7 @@ from strongroom.db.tables import (
     members,
     passwords,
     service_accounts,
+    shared_caches,
     tokens,
     users,
     workspaces,
@@ -279,7 +280,12 @@ class WorkspaceRow:
     id: str
     name: str
     created: int
+    shared_cache: bool
     role: str | None
+
+
+_SHARES = exists().where(shared_caches.c.workspace_id == workspaces.c.id)
+_WORKSPACE = (workspaces.c.id, workspaces.c.name, workspaces.c.created, _SHARES, members.c.role)
 
 
 def list_workspaces(
@@ -289,7 +295,7 @@ def list_workspaces(
     source = workspaces.outerjoin(members, and_(members.c.workspace_id == workspaces.c.id, members.c.user_id == user_id))
     wanted = [] if everything else [members.c.user_id == user_id]
     total = connection.execute(select(func.count()).select_from(source).where(*wanted)).scalar_one()
-    statement = select(workspaces.c.id, workspaces.c.name, workspaces.c.created, members.c.role).select_from(source).where(*wanted)
+    statement = select(*_WORKSPACE).select_from(source).where(*wanted)
     order = (members.c.role.is_(None), workspaces.c.name) if everything else (workspaces.c.name,)
     rows = connection.execute(statement.order_by(*order).offset(offset).limit(size))
     return [_workspace(row) for row in rows], total
@@ -300,18 +306,27 @@ def find_workspace(connection: Connection, user_id: str, name: str) -> Workspace
     if not can_be_stored(name):
         return None
     source = workspaces.outerjoin(members, and_(members.c.workspace_id == workspaces.c.id, members.c.user_id == user_id))
-    statement = select(workspaces.c.id, workspaces.c.name, workspaces.c.created, members.c.role).select_from(source)
+    statement = select(*_WORKSPACE).select_from(source)
     row = connection.execute(statement.where(workspaces.c.name == name)).one_or_none()
     return _workspace(row) if row else None
 
 
 def _workspace(columns: Sequence[Any]) -> WorkspaceRow:
-    return WorkspaceRow(*columns)
+    workspace_id, name, created, shared_cache, role = columns
+    return WorkspaceRow(workspace_id, name, created, bool(shared_cache), role)
 
 
 def insert_workspace(connection: Connection, workspace_id: str, name: str, now: int) -> None:
     """Adds a workspace. `ConstraintViolated` when the name is taken."""
     connection.execute(insert(workspaces).values(id=workspace_id, name=name, created=now))
+
+
+def share_cache(connection: Connection, workspace_id: str, shared: bool) -> None:
+    """Says whether members of a workspace take over results from the cache of each other's runs."""
+    connection.execute(select(workspaces.c.id).where(workspaces.c.id == workspace_id).with_for_update())
+    connection.execute(delete(shared_caches).where(shared_caches.c.workspace_id == workspace_id))
+    if shared:
+        connection.execute(insert(shared_caches).values(workspace_id=workspace_id))
 
 
 def activate_workspace(connection: Connection, user_id: str, workspace_id: str) -> None:

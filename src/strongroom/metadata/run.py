@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, and_, exists, func, insert, select, update
 
-from strongroom.db.tables import run_steps, runs, secret_reads, users, workspaces
+from strongroom.db.tables import run_steps, runs, secret_reads, shared_caches, users, workspaces
 from strongroom.metadata.conditions import can_be_stored
 
 
@@ -39,6 +39,7 @@ class StepRow:
     plan: str
     outputs: str
     facts: str
+    cache_key: str | None
     cached_from: str | None
     started: int | None
     finished: int | None
@@ -71,6 +72,7 @@ _STEPS = select(
     run_steps.c.plan,
     run_steps.c.outputs,
     run_steps.c.facts,
+    run_steps.c.cache_key,
     run_steps.c.cached_from,
     run_steps.c.started,
     run_steps.c.finished,
@@ -80,6 +82,10 @@ _STEPS = select(
 
 def _row(columns: Sequence[Any]) -> RunRow:
     return RunRow(*columns)
+
+
+def _step(columns: Sequence[Any]) -> StepRow:
+    return StepRow(*columns)
 
 
 def insert_run(connection: Connection, **columns: Any) -> None:
@@ -97,13 +103,20 @@ def insert_steps(connection: Connection, run_id: str, status: str, plans: Sequen
         connection.execute(insert(run_steps), rows)
 
 
-def find_step_status(connection: Connection, run_id: str, name: str) -> str | None:
-    """How a step stands; None when the run has no such step."""
+def find_step(connection: Connection, run_id: str, name: str) -> StepRow | None:
+    """A step of a run; None when the run has no such step."""
     if not can_be_stored(name):
         return None
-    statement = select(run_steps.c.status).where(run_steps.c.run_id == run_id, run_steps.c.name == name)
-    status: str | None = connection.execute(statement).scalar()
-    return status
+    row = connection.execute(_STEPS.where(run_steps.c.run_id == run_id, run_steps.c.name == name)).one_or_none()
+    return _step(row) if row else None
+
+
+def unfinished_steps(connection: Connection, run_id: str, names: Collection[str], ended: Collection[str]) -> list[str]:
+    """Those of the run's steps of these names that are in none of the `ended` states, in order."""
+    statement = select(run_steps.c.name).where(
+        run_steps.c.run_id == run_id, run_steps.c.name.in_(names), run_steps.c.status.not_in(ended)
+    )
+    return list(connection.execute(statement.order_by(run_steps.c.position)).scalars())
 
 
 def update_step(connection: Connection, run_id: str, name: str, **columns: Any) -> None:
@@ -152,22 +165,43 @@ def list_runs(
 
 def list_steps(connection: Connection, run_id: str) -> list[StepRow]:
     """The steps of a run, in order."""
-    return [StepRow(*row) for row in connection.execute(_STEPS.where(run_steps.c.run_id == run_id))]
+    return [_step(row) for row in connection.execute(_STEPS.where(run_steps.c.run_id == run_id))]
 
 
-def find_cached(connection: Connection, workspace_id: str, cache_key: str, status: str) -> tuple[str, str] | None:
-    """The run and the outputs of the latest step with this cache key that ended so, if that run belongs to the workspace."""
-    if not can_be_stored(cache_key):
+@dataclass(frozen=True, slots=True)
+class CachedRow:
+    """A step whose outputs (JSON) may be used again, its run, and the owner of that."""
+
+    run_id: str
+    step: str
+    owner_id: str
+    outputs: str
+
+
+def find_cached(
+    connection: Connection, workspace_id: str, cache_key: str, status: str, *, owner_id: str | None, run_id: str | None = None
+) -> CachedRow | None:
+    """The latest step with this cache key that ended so, in runs of the workspace: of this owner, and this run, unless None."""
+    if not can_be_stored(cache_key) or (run_id is not None and not can_be_stored(run_id)):
         return None
+    conditions = [run_steps.c.cache_key == cache_key, run_steps.c.status == status, runs.c.workspace_id == workspace_id]
+    conditions += [runs.c.owner_id == owner_id] if owner_id is not None else []
+    conditions += [runs.c.id == run_id] if run_id is not None else []
     statement = (
-        select(run_steps.c.run_id, run_steps.c.outputs)
+        select(run_steps.c.run_id, run_steps.c.name, runs.c.owner_id, run_steps.c.outputs)
         .join(runs, runs.c.id == run_steps.c.run_id)
-        .where(run_steps.c.cache_key == cache_key, run_steps.c.status == status, runs.c.workspace_id == workspace_id)
+        .where(*conditions)
         .order_by(run_steps.c.finished.desc())
         .limit(1)
     )
     row = connection.execute(statement).one_or_none()
-    return (row[0], row[1]) if row else None
+    return CachedRow(*row) if row else None
+
+
+def shares_cache(connection: Connection, workspace_id: str, *, lock: bool = False) -> bool:
+    """Whether members of the workspace share their cache; with `lock` they do so until the transaction ends."""
+    statement = select(shared_caches.c.workspace_id).where(shared_caches.c.workspace_id == workspace_id)
+    return connection.execute(statement.with_for_update(read=True) if lock else statement).first() is not None
 
 
 def add_reads(connection: Connection, run_id: str, reads: Sequence[tuple[str, str, int, str, str]], now: int) -> None:

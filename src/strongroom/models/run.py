@@ -26,13 +26,19 @@ class RunStatus(enum.StrEnum):
 
 
 class ArtifactRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """An output of a step: where it lies, in which format, and the type of what it holds. `size` is in bytes."""
+    """An output of a step: where it lies, in which format, and the type of what it holds. `size` is in bytes.
+
+    `digest` is the SHA-256 of its bytes. `mac` is the server's mark over the record, its step and its cache key. The server shows
+    it to the owner of the run, and to others where the workspace shares its cache; only an artifact that has one is unpickled.
+    """
 
     name: str
     uri: str
     format: str
     type: str
     size: int
+    digest: str = ""
+    mac: str = ""
 
 
 class RunStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +126,8 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
 class UpdateRunStep(msgspec.Struct, frozen=True, kw_only=True):
     """Records how a step of one's own run stands. What is left out stays.
 
-    With `former`, only where it stands so now: of several who would begin a step, one does.
+    With `former`, only where it stands so now: of several callers that begin a step, one does. A `completed` step has `outputs`; a
+    `cached` one takes those of the step with the same cache key in the run `cached_from`.
     """
 
     id: str
@@ -132,6 +139,12 @@ class UpdateRunStep(msgspec.Struct, frozen=True, kw_only=True):
     outputs: list[ArtifactRecord] = []
     metadata: dict[str, Any] = {}
     error: str | None = None
+
+
+class RecordedStep(msgspec.Struct, frozen=True, kw_only=True):
+    """What is on record of a step's outputs now."""
+
+    outputs: list[ArtifactRecord] = []
 
 
 class FinishRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -150,7 +163,7 @@ class RecordReads(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FindCachedStep(msgspec.Struct, frozen=True, kw_only=True):
-    """Looks for the latest completed step with this cache key."""
+    """Looks for the latest completed step with this cache key in the caller's own runs, else where the workspace shares its cache."""
 
     cache_key: str
 

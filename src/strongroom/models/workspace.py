@@ -5,18 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from strongroom.models.page import DEFAULT_PAGE_SIZE
 
 
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
-    """A team's secrets, stacks and runs. `active` is as seen by whoever asks, and so is `role`: None for those who do not belong."""
+    """A team's secrets, stacks and runs. `active` and `role` are those of the caller; a caller who is no member has no role.
+
+    With `shared_cache`, members take over results from the cache of each other's runs, and load what those pickled.
+    """
 
     id: str
     name: str
     created: datetime
     active: bool
     role: str | None
+    shared_cache: bool
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +50,13 @@ class ActivateWorkspace(msgspec.Struct, frozen=True, kw_only=True):
     """Makes a workspace the active one of whoever asks."""
 
     name: str
+
+
+class UpdateWorkspace(msgspec.Struct, frozen=True, kw_only=True):
+    """Changes the settings of a workspace. What is left out stays."""
+
+    name: str
+    shared_cache: bool | UnsetType = UNSET
 
 
 class ListMembers(msgspec.Struct, frozen=True, kw_only=True):

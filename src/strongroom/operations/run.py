@@ -10,6 +10,7 @@ from strongroom.models.run import (
     FinishRun,
     GetRun,
     ListRuns,
+    RecordedStep,
     RecordReads,
     Run,
     UpdateRunStep,
@@ -51,7 +52,7 @@ UPDATE_STEP = Operation(
     "/runs/{id}/steps/{step}",
     Permission.RUN_WRITE,
     UpdateRunStep,
-    type(None),
+    RecordedStep,
     for_runs=True,
     audited=_STEP,
 )

@@ -11,6 +11,7 @@ from strongroom.models.workspace import (
     Member,
     PutMember,
     RemoveMember,
+    UpdateWorkspace,
     Workspace,
 )
 from strongroom.operations.operation import Audited, Operation
@@ -51,5 +52,6 @@ REMOVE_MEMBER = Operation(
     type(None),
     audited=_MEMBER,
 )
+UPDATE = Operation("workspace.update", "PATCH", "/workspaces/{name}", Permission.SELF, UpdateWorkspace, Workspace)
 
-WORKSPACE_OPERATIONS = (ACTIVATE, CREATE, LIST, LIST_MEMBERS, PUT_MEMBER, REMOVE_MEMBER)
+WORKSPACE_OPERATIONS = (ACTIVATE, CREATE, LIST, LIST_MEMBERS, PUT_MEMBER, REMOVE_MEMBER, UPDATE)

@@ -1,17 +1,20 @@
 """Outputs of steps as bytes in the artifact store, and back.
 
-Plain data becomes JSON and bytes stay bytes; everything else is pickled. Whoever can write to an artifact store can therefore run
-code in the steps that read from it: give it the protection that your code has.
+Plain data becomes JSON and bytes stay bytes; everything else is pickled. Unpickling runs code, so an artifact is parsed only when its
+URI is that of a step's output in this store and its bytes have the digest on record, and it is unpickled only when the server vouches
+for the record (`ArtifactRecord.mac`).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import pickle
 from typing import TYPE_CHECKING, Any
 
-from strongroom.errors import InvalidInput
+from strongroom.errors import InvalidInput, NotFound, printable
+from strongroom.models.artifact_path import SUFFIXES, artifact_path, path_of
 from strongroom.models.run import ArtifactRecord
 
 if TYPE_CHECKING:
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 _MAX_BITS = 1024
 """Larger whole numbers are pickled: Python reads and writes decimal digits up to a limit only."""
 
-_SUFFIXES = {"json": "json", "bytes": "bin", "pickle": "pkl"}
+_RUN_AGAIN = "run the pipeline again with enable_cache=False"
 
 
 def encode(value: Any, what: str) -> tuple[str, bytes]:
@@ -37,18 +40,52 @@ def encode(value: Any, what: str) -> tuple[str, bytes]:
         ) from error
 
 
-def store(artifact_store: ArtifactStore, folder: str, name: str, value: Any) -> ArtifactRecord:
-    """Stores an output under a path of its own."""
+def store(artifact_store: ArtifactStore, run_id: str, step: str, name: str, value: Any) -> ArtifactRecord:
+    """Stores an output under the path of its run, step and name. `InvalidInput`, `Unavailable`."""
     kind, data = encode(value, f"the output '{name}'")
-    uri = artifact_store.write(f"{folder}/{name}.{_SUFFIXES[kind]}", data)
+    path = artifact_path(run_id, step, name, kind)
+    uri = artifact_store.write(path, data)
+    if path_of(uri) != path:
+        raise InvalidInput(
+            f"{artifact_store.title} gives an artifact a URI that does not end with its path, or has odd characters before it",
+            hint="the URI of an artifact is the root of its store, a slash and its path",
+        )
     return ArtifactRecord(
-        name=name, uri=uri, format=kind, type=f"{type(value).__module__}.{type(value).__qualname__}", size=len(data)
+        name=name,
+        uri=uri,
+        format=kind,
+        type=f"{type(value).__module__}.{type(value).__qualname__}",
+        size=len(data),
+        digest=hashlib.sha256(data).hexdigest(),
     )
 
 
+def belongs(artifact_store: ArtifactStore, record: ArtifactRecord) -> bool:
+    """Whether the record's URI is that of an output of its name and format in this store. Asks the store for nothing."""
+    path = path_of(record.uri)
+    if path is None or path.rpartition("/")[2] != f"{record.name}.{SUFFIXES.get(record.format)}":
+        return False
+    return artifact_store.uri(path) in (None, record.uri)
+
+
 def load(artifact_store: ArtifactStore, record: ArtifactRecord) -> Any:
-    """The value of an artifact. `NotFound`, `Unavailable`; `InvalidInput` when it cannot be understood here."""
+    """The value of an artifact. `NotFound`, `Unavailable`; `InvalidInput` when it is not what was recorded.
+
+    Nothing is parsed before the bytes have the digest of the record, and nothing is unpickled that the server does not vouch for.
+    """
+    what = f"the artifact {printable(record.uri)}"
+    if not belongs(artifact_store, record):
+        raise NotFound(f"{what} is no output of a step in {artifact_store.title}", hint="was the path of the artifact store changed?")
+    if not record.digest:
+        raise InvalidInput(f"{what} was recorded without a digest by a former version", hint=_RUN_AGAIN)
+    if record.format == "pickle" and not record.mac:
+        raise InvalidInput(
+            f"{what} is pickled, and the server does not vouch for its record",
+            hint="pickled outputs are loaded by the owner of the run, and by others where the workspace shares its cache",
+        )
     data = artifact_store.read(record.uri)
+    if len(data) != record.size or hashlib.sha256(data).hexdigest() != record.digest:
+        raise InvalidInput(f"{what} cannot be read back: it was changed after it was recorded", hint=_RUN_AGAIN)
     try:
         match record.format:
             case "bytes":
@@ -57,12 +94,12 @@ def load(artifact_store: ArtifactStore, record: ArtifactRecord) -> Any:
                 return json.loads(data)
             case "pickle":
                 return pickle.loads(data)  # noqa: S301 - see above
-    except (ValueError, pickle.UnpicklingError, AttributeError, ImportError, EOFError) as error:
+    except (ValueError, pickle.UnpicklingError, AttributeError, ImportError, EOFError, RecursionError) as error:
         raise InvalidInput(
-            f"the artifact {record.uri} cannot be read back ({type(error).__name__})",
+            f"{what} cannot be read back ({type(error).__name__})",
             hint="is the module of its class importable here?",
         ) from error
-    raise InvalidInput(f"the artifact {record.uri} has the format '{record.format}', which this version does not know")
+    raise InvalidInput(f"{what} has the format '{printable(record.format)}', which this version does not know")
 
 
 def _is_json(value: Any) -> bool:

@@ -12,7 +12,7 @@ import msgspec
 from strongroom.client import Client
 from strongroom.client.transports.acting import acting
 from strongroom.errors import InvalidInput, StrongroomError, printable
-from strongroom.models.run import ArtifactRecord, RunStatus
+from strongroom.models.run import ArtifactRecord, RecordedStep, RunStatus
 from strongroom.pipelines import artifact
 from strongroom.pipelines.context import StepContext
 from strongroom.pipelines.interface import check_type
@@ -50,8 +50,8 @@ class Workplace:
     redactor: Redactor
 
 
-def execute(plan: StepPlan, workplace: Workplace, record: Callable[..., None]) -> dict[str, ArtifactRecord]:
-    """Calls the step's function and stores what it gives; `record` is told that it completed, with outputs and metadata."""
+def execute(plan: StepPlan, workplace: Workplace, record: Callable[..., RecordedStep]) -> dict[str, ArtifactRecord]:
+    """Calls the step's function, stores its outputs, and calls `record` with them and the metadata; the outputs as recorded."""
     interface, metadata, store = plan.step.interface, dict[str, Any](), workplace.stack.artifact_store
     arguments = {**plan.parameters, **{parameter: _load(store, given) for parameter, given in plan.inputs.items()}}
     for parameter in plan.inputs:
@@ -70,8 +70,8 @@ def execute(plan: StepPlan, workplace: Workplace, record: Callable[..., None]) -
         result = plan.step.function(**arguments)
     outputs = _store(plan, store, result)
     facts = recorded(workplace.redactor, metadata, f"the metadata of step '{plan.name}'")
-    record(RunStatus.COMPLETED, outputs=list(outputs.values()), metadata=facts)
-    return outputs
+    recorded_step = record(RunStatus.COMPLETED, outputs=list(outputs.values()), metadata=facts)
+    return {output.name: output for output in recorded_step.outputs}
 
 
 def _load(store: Any, given: ArtifactRecord | list[ArtifactRecord]) -> Any:
@@ -91,7 +91,7 @@ def _store(plan: StepPlan, store: Any, result: Any) -> dict[str, ArtifactRecord]
     stored = {}
     for (name, hint), value in zip(wanted.items(), results, strict=True):
         check_type(value, hint, f"the output '{name}' of step '{plan.name}'")
-        stored[name] = artifact.store(store, f"{plan.run_id}/{plan.name}", name, value)
+        stored[name] = artifact.store(store, plan.run_id, plan.name, name, value)
     return stored
 
 

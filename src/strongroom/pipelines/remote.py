@@ -27,7 +27,7 @@ from strongroom.client.transports.remote import RemoteTransport
 from strongroom.config import Settings
 from strongroom.errors import InvalidInput, MissingExtra, StaleVersion, StrongroomError
 from strongroom.models.reference import parse_reference, walk_texts
-from strongroom.models.run import ArtifactRecord, RunStatus
+from strongroom.models.run import RecordedStep, RunStatus
 from strongroom.models.stack import StackUse
 from strongroom.pipelines.execution import StepPlan, Workplace, error_line, execute
 from strongroom.pipelines.graph import composing
@@ -41,9 +41,8 @@ from strongroom.stacks.stack import ActiveStack, within
 
 
 class StepReply(msgspec.Struct, frozen=True, kw_only=True):
-    """How a step ended elsewhere: its outputs, or an error. Texts have their values masked."""
+    """How a step ended elsewhere: its outputs are in the run's record, an error is here. Texts have their values masked."""
 
-    outputs: list[ArtifactRecord] = []
     seconds: float = 0
     error: str | None = None
     hint: str | None = None
@@ -76,7 +75,6 @@ class _Cargo:
     destination: Destination
     folder: Path
     places: list[Place]
-    cache_key: str | None
     hidden: list[str] = field(repr=False)
     step: _Function
     plan: StepPlan
@@ -85,9 +83,7 @@ class _Cargo:
 _ships = False
 
 
-def ship(
-    plan: StepPlan, destination: Destination, *, folder: Path, places: list[Place], cache_key: str | None, hidden: Iterable[str]
-) -> ShippedStep:
+def ship(plan: StepPlan, destination: Destination, *, folder: Path, places: list[Place], hidden: Iterable[str]) -> ShippedStep:
     """The step for another process. `hidden` are texts to keep out of its output there. `InvalidInput` for what cannot be sent."""
     global _ships
     _ships = True
@@ -98,7 +94,7 @@ def ship(
     step = plan.step
     source = _source(step)
     function = _Function(step.name, source, None if source else step.function, step.interface, step.experiment_tracker)
-    cargo = _Cargo(destination, folder, places, cache_key, list(hidden), function, replace(plan, step=_NO_STEP))
+    cargo = _Cargo(destination, folder, places, list(hidden), function, replace(plan, step=_NO_STEP))
     try:
         data = cloudpickle.dumps(cargo)
     except (TypeError, AttributeError, pickle.PicklingError, RecursionError) as error:
@@ -133,8 +129,8 @@ def execute_shipped(data: bytes) -> bytes:
         confine_for_good()
     with redacting(redactor):
         try:
-            outputs = _execute(data, redactor)
-            reply = StepReply(outputs=outputs, seconds=time.monotonic() - begun)
+            _execute(data, redactor)
+            reply = StepReply(seconds=time.monotonic() - begun)
         except BaseException as error:  # noqa: BLE001 - the reply tells it, also what would end a process that is not the step's
             reply = _failure(error, redactor)
     return msgspec.json.encode(reply)
@@ -152,7 +148,7 @@ def _failure(error: BaseException, redactor: Redactor) -> StepReply:
     )
 
 
-def _execute(data: bytes, redactor: Redactor) -> list[ArtifactRecord]:
+def _execute(data: bytes, redactor: Redactor) -> None:
     cargo: _Cargo = pickle.loads(data)  # noqa: S301 - whoever reaches this process can make it run code anyway
     to = cargo.destination
     for text in (to.token, *cargo.hidden):
@@ -162,7 +158,7 @@ def _execute(data: bytes, redactor: Redactor) -> list[ArtifactRecord]:
     settings = Settings(folder=cargo.folder, database_url="", server_url=to.server)
     with Client.over(transport, settings) as client, confined(plan.run_id, transport):
         record = functools.partial(client.update_run_step, plan.run_id, plan.name)
-        _begin(record, cargo.cache_key)
+        _begin(record)
         use = client.use_stack()
         for text in plain_values(use):
             redactor.add(text)
@@ -171,14 +167,13 @@ def _execute(data: bytes, redactor: Redactor) -> list[ArtifactRecord]:
         resolver = Resolver(client, cargo.places, run_id=plan.run_id, on_use=reads.use)
         workplace = Workplace(client, ActiveStack(client, use, resolver), resolver, redactor)
         with observing(reads.observe), reads.of_step(plan.name), within(workplace.stack), composing(None):
-            outputs = execute(plan, workplace, functools.partial(record, former=RunStatus.RUNNING))
-    return list(outputs.values())
+            execute(plan, workplace, functools.partial(record, former=RunStatus.RUNNING))
 
 
-def _begin(record: Callable[..., None], cache_key: str | None) -> None:
+def _begin(record: Callable[..., RecordedStep]) -> None:
     """Puts on record that the step begins, unless it has begun already: then the process that did so is gone, or was given up."""
     try:
-        record(RunStatus.RUNNING, cache_key=cache_key, former=RunStatus.PENDING)
+        record(RunStatus.RUNNING, former=RunStatus.PENDING)
     except StaleVersion:
         raise StaleVersion(
             "the worker that was executing it was lost; a step is not executed twice by itself",

@@ -15,11 +15,12 @@ import msgspec
 from strongroom.client import Client
 from strongroom.client.observers import observing
 from strongroom.client.transports.remote import RemoteTransport
-from strongroom.errors import InvalidInput, StepFailed, StrongroomError, StrongroomWarning
+from strongroom.errors import InvalidInput, StaleVersion, StepFailed, StrongroomError, StrongroomWarning
 from strongroom.models.flavor import ComponentType
 from strongroom.models.reference import Need, is_near_miss, walk_texts
 from strongroom.models.run import ArtifactRecord, CreateRun, PlannedStep, Run, RunStatus
 from strongroom.models.stack import Stack
+from strongroom.pipelines import artifact
 from strongroom.pipelines.cache import cache_key, captured, is_cached
 from strongroom.pipelines.execution import StepPlan, Workplace, error_line, execute, recorded
 from strongroom.pipelines.graph import Graph, Node, StepOutput, composing, merged
@@ -172,7 +173,7 @@ class _Execution:
             except Exception as error:
                 raise self._failed(name, error) from error
             except BaseException:  # Ctrl-C, or the step ends the process: no step begins after this one
-                self._client.update_run_step(self.record.id, name, RunStatus.STOPPED)
+                self._record_end(name, RunStatus.STOPPED)
                 raise
         say(f"  {name}: {outcome} after {time.monotonic() - begun:.1f} s")
 
@@ -194,8 +195,16 @@ class _Execution:
         told = read_reply(reply)
         if told.error is not None:
             raise self._failed(name, told.error, told.hint) from Redacted(told.trace or told.error)
-        self._outputs[name] = {record.name: record for record in told.outputs}
+        self._outputs[name] = self._outputs_on_record(name)
         say(f"  {name}: completed after {told.seconds:.1f} s")
+
+    def _outputs_on_record(self, name: str) -> dict[str, ArtifactRecord]:
+        """What the record has of a shipped step, whatever the reply says. `StepFailed`."""
+        step = next(each for each in self._client.get_run(self.record.id).steps or () if each.name == name)
+        outputs = {record.name: record for record in step.outputs}
+        if step.status is not RunStatus.COMPLETED or set(outputs) != set(self._graph.nodes[name].step.interface.outputs):
+            raise self._failed(name, "its worker said that it completed, and the record of the run says otherwise")
+        return outputs
 
     def fail(self, name: str, reason: str, hint: str | None = None) -> NoReturn:
         """See `StepRunner`."""
@@ -208,35 +217,42 @@ class _Execution:
     def _failed(self, name: str, error: Exception | str, hint: str | None = None) -> StepFailed:
         """The error to raise for a step, which is on record by then."""
         text = self._redactor.redact(error if isinstance(error, str) else error_line(error))
-        self._client.update_run_step(self.record.id, name, RunStatus.FAILED, error=text)
+        self._record_end(name, RunStatus.FAILED, text)
         say(f"  {name}: failed")
         hint = error.hint if isinstance(error, StrongroomError) else hint
         shown = hint if hint or isinstance(error, StrongroomError) else f"strongroom run describe {self.record.name}"
         return StepFailed(f"step '{name}' failed: {text}", hint=shown)
+
+    def _record_end(self, name: str, status: RunStatus, error: str | None = None) -> None:
+        """Puts on record that a step did not complete. One that has ended on record stays as it is."""
+        with contextlib.suppress(StaleVersion):
+            self._client.update_run_step(self.record.id, name, status, error=error)
 
     def _reuse(self, node: Node, key: str | None) -> str | None:
         """Takes over the outputs of a former step with this cache key, if they are still there."""
         if key is None:
             return None
         former = self._client.find_cached_step(key)
-        if former.run_id is None or not all(self.artifact_store.exists(record.uri) for record in former.outputs):
+        if former.run_id is None or {record.name for record in former.outputs} != set(node.step.interface.outputs):
             return None
-        self._outputs[node.name] = {record.name: record for record in former.outputs}
-        self._client.update_run_step(
-            self.record.id, node.name, RunStatus.CACHED, cache_key=key, outputs=former.outputs, cached_from=former.run_id
-        )
+        store = self.artifact_store
+        if not all(artifact.belongs(store, record) and store.exists(record.uri) for record in former.outputs):
+            return None
+        cached = self._client.update_run_step(self.record.id, node.name, RunStatus.CACHED, cache_key=key, cached_from=former.run_id)
+        self._outputs[node.name] = {record.name: record for record in cached.outputs}
         return "cached"
 
     def _ship(self, node: Node, key: str | None, server: str | None) -> ShippedStep:
         transport, plan = self._workplace.client.transport, self._plan(node)
         assert isinstance(transport, RemoteTransport)  # what asks for this has refused the embedded store
+        if key is not None:  # whoever has the token of the run alone cannot give a step its cache key
+            self._client.update_run_step(self.record.id, node.name, RunStatus.PENDING, cache_key=key)
         texts = [text for _, text in walk_texts([plan.parameters, plan.settings])]
         return ship(
             plan,
             Destination(server or transport.url, transport.certificates, transport.insecure, self._token.reveal()),
             folder=self._client.settings.folder,
             places=self._places,
-            cache_key=key,
             hidden=[value for value in self._reads.recognised if any(value in text for text in texts)],
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +36,7 @@ from strongroom.models.run import (
     GetRun,
     ListRuns,
     ListSecretUsage,
+    RecordedStep,
     RecordReads,
     Run,
     RunStatus,
@@ -46,6 +48,7 @@ from strongroom.models.run import (
 from strongroom.models.secret import MAX_VERSION
 from strongroom.redaction import SecretText
 from strongroom.secrets_stores.sql import SqlSecretsStore
+from strongroom.service.artifact import ArtifactMarks, Place, check_outputs
 from strongroom.service.deployment import Deployment
 from strongroom.service.secret_lookup import namespaces_of
 
@@ -58,6 +61,17 @@ TOKEN_SECONDS = 7 * 24 * 3600
 _MAX_ERROR = 16_384
 _MAX_CACHE_KEY, _MAX_ID = 64, 36
 _ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.STOPPED)
+_DONE = (RunStatus.CACHED, RunStatus.COMPLETED)
+_FORMER = {
+    RunStatus.PENDING: (RunStatus.PENDING,),
+    RunStatus.RUNNING: (RunStatus.PENDING,),
+    RunStatus.COMPLETED: (RunStatus.RUNNING,),
+    RunStatus.CACHED: (RunStatus.PENDING, RunStatus.RUNNING),
+    RunStatus.FAILED: (RunStatus.PENDING, RunStatus.RUNNING),
+    RunStatus.STOPPED: (RunStatus.PENDING, RunStatus.RUNNING),
+}
+"""How a step may stand before it is recorded as the key says. What has ended stays."""
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _decode_plan = msgspec.json.Decoder(dict[str, Any]).decode
 _decode_outputs = msgspec.json.Decoder(list[ArtifactRecord]).decode
 
@@ -68,6 +82,7 @@ class RunService:
     def __init__(self, deployment: Deployment, store: SqlSecretsStore) -> None:
         self._database = deployment.database
         self._secrets = SecretIndex(store)
+        self._marks = ArtifactMarks(deployment)
 
     def create(self, actor: Actor, request: CreateRun) -> Run:
         """Records that a run begins; with the run's token, shown this once. `AlreadyExists` for a name that is taken; `InvalidInput`.
@@ -78,7 +93,7 @@ class RunService:
         run_id, moment, token = new_id(), now(), new_token(TokenKind.RUN)
         pipeline = check_plain_name(request.pipeline, "the pipeline")
         stamp = from_microseconds(moment).strftime("%Y%m%d-%H%M%S")
-        name = f"{pipeline[:220]}-{stamp}-{run_id[-6:]}" if request.name is None else check_plain_name(request.name, "the run")
+        name = f"{pipeline[:220]}-{stamp}-{run_id[-6:]}" if request.name is None else _checked_name(request.name)
         plans = [
             (
                 check_plain_name(step.name, "the step"),
@@ -137,33 +152,71 @@ class RunService:
         granted = {(found[need.name].id, ALL_KEYS if need.key is None else need.key): None for need in needs if need.name in found}
         run_token.add_grants(connection, run_id, list(granted))
 
-    def update_step(self, actor: Actor, request: UpdateRunStep) -> None:
+    def update_step(self, actor: Actor, request: UpdateRunStep) -> RecordedStep:
         """Records how a step stands. `NotFound`, `Forbidden`; `InvalidInput`, also when the run has ended.
 
-        `StaleVersion` when the step does not stand as the request says.
+        `StaleVersion` when the step does not stand as the request says, has ended, or takes outputs of a step that is not done. A run
+        token neither gives a step its cache key nor takes over former results: the user who began the run does.
         """
+        if actor.run is not None and (request.cache_key is not None or request.status in (RunStatus.PENDING, RunStatus.CACHED)):
+            raise Forbidden(
+                "a run token records that a step runs and how it ended",
+                hint="cache keys and cached results come from the run's owner",
+            )
         for text, limit in ((request.cache_key, _MAX_CACHE_KEY), (request.cached_from, _MAX_ID)):
             if text is not None and not (can_be_stored(text) and len(text) <= limit):
                 raise InvalidInput(f"a cache key has at most {_MAX_CACHE_KEY} ASCII characters, and a run's id {_MAX_ID}")
         columns: dict[str, Any] = {"status": request.status.value}
         if request.status is RunStatus.RUNNING:
             columns["started"] = now()
-        else:
+        elif request.status is not RunStatus.PENDING:
             columns["finished"] = now()
-            columns["outputs"] = _encode(request.outputs)
             columns["facts"] = _encode(request.metadata)
             columns["error"] = _error_text(request.error)
-            columns["cached_from"] = request.cached_from
+            columns["cached_from"] = request.cached_from if request.status is RunStatus.CACHED else None
         if request.cache_key is not None:
             columns["cache_key"] = request.cache_key
+        outputs = check_outputs(request.id, request.step, request.outputs) if request.outputs else []
+        if outputs and request.status is not RunStatus.COMPLETED:
+            raise InvalidInput("outputs of a step are recorded when it has completed")
         with self._database.write() as connection:
             self._own(connection, actor, request.id, running=True)
-            status = index.find_step_status(connection, request.id, request.step)  # nobody else changes it: the run is locked
-            if status is None:
+            step = index.find_step(connection, request.id, request.step)  # nobody else changes it: the run is locked
+            if step is None:
                 raise NotFound(f"this run has no step '{printable(request.step)}'")
-            if request.former is not None and status != request.former:
-                raise StaleVersion(f"this step is {status}, not {request.former}", hint="somebody else is executing it, or has")
+            _check_order(connection, request, step)
+            if request.status is RunStatus.CACHED:
+                outputs = self._former_outputs(connection, actor, request.cached_from, request.cache_key or step.cache_key)
+            if request.status in _DONE:
+                place = Place(actor.workspace_id, actor.user_id, request.id, request.step, request.cache_key or step.cache_key)
+                outputs = self._marks.marked(place, outputs)
+                columns["outputs"] = _encode(outputs)
             index.update_step(connection, request.id, request.step, **columns)
+        return RecordedStep(outputs=list(outputs))
+
+    def _former_outputs(
+        self, connection: Connection, actor: Actor, run_id: str | None, cache_key: str | None
+    ) -> Sequence[ArtifactRecord]:
+        """The outputs of a step that completed under the cache key in a run whose results the actor may take over."""
+        found = None
+        if run_id is not None and cache_key is not None:
+            found = self._find_cached(connection, actor, cache_key, run_id)
+        if found is None:
+            raise InvalidInput("there is no such result to take over", hint="it was recorded by another user, or under another key")
+        return found.outputs
+
+    def _find_cached(self, connection: Connection, actor: Actor, cache_key: str, run_id: str | None) -> CachedStep | None:
+        """A completed step of one of the actor's runs; else, where the workspace shares its cache, of anybody's."""
+        shared = index.shares_cache(connection, actor.workspace_id, lock=run_id is not None)  # what is taken over is recorded
+        owners = [actor.user_id, None] if shared else [actor.user_id]
+        for owner_id in owners:
+            row = index.find_cached(connection, actor.workspace_id, cache_key, RunStatus.COMPLETED, owner_id=owner_id, run_id=run_id)
+            if row is not None:
+                place = Place(actor.workspace_id, row.owner_id, row.run_id, row.step, cache_key)
+                outputs = self._marks.checked(place, _decode_outputs(row.outputs))
+                if all(record.mac for record in outputs):
+                    return CachedStep(run_id=row.run_id, outputs=outputs)
+        return None
 
     def finish(self, actor: Actor, request: FinishRun) -> None:
         """Records the end of a run; its token ends with it, and so do steps that were under way.
@@ -196,10 +249,12 @@ class RunService:
             index.add_reads(connection, run_id, rows, now())
 
     def find_cached_step(self, actor: Actor, request: FindCachedStep) -> CachedStep:
-        """The latest completed step of the workspace with this cache key; without a run if there is none."""
-        with self._database.read() as connection:
-            found = index.find_cached(connection, actor.workspace_id, request.cache_key, RunStatus.COMPLETED)
-        return CachedStep() if found is None else CachedStep(run_id=found[0], outputs=_decode_outputs(found[1]))
+        """The latest completed step with this cache key, of the actor's own runs first; without a run if there is none.
+
+        Results of others are found only where the workspace shares its cache, and none whose record was changed since.
+        """
+        with self._database.snapshot() as connection:
+            return self._find_cached(connection, actor, request.cache_key, None) or CachedStep()
 
     def get(self, actor: Actor, request: GetRun) -> Run:
         """The run of this name or id, with its steps and what it read of secrets that the actor may see. `NotFound`."""
@@ -210,7 +265,8 @@ class RunService:
                 near = difflib.get_close_matches(request.name, [each.name for each in recent], 1)
                 hint = f"did you mean {near[0]}?" if near else "see them with: strongroom run list"
                 raise NotFound(f"there is no run '{printable(request.name)}'", hint=hint)
-            steps = [_step(step) for step in index.list_steps(connection, row.id)]
+            vouched = row.owner_id == actor.user_id or index.shares_cache(connection, actor.workspace_id)
+            steps = [self._step(actor, row, step, vouched) for step in index.list_steps(connection, row.id)]
             reads = [
                 SecretRead(
                     secret_id=secret_id, secret=secret, version=version, key=key, step=step or None, moment=from_microseconds(moment)
@@ -274,6 +330,27 @@ class RunService:
         ]
         return Page.of(items, total=total, page=request.page, size=request.size)
 
+    def _step(self, actor: Actor, run: RunRow, row: StepRow, vouched: bool) -> RunStep:
+        """The step as it is shown; its outputs have marks only where they are `vouched` for."""
+        plan, outputs = _decode_plan(row.plan), _decode_outputs(row.outputs)
+        if vouched:
+            outputs = self._marks.checked(Place(actor.workspace_id, run.owner_id, run.id, row.name, row.cache_key), outputs)
+        else:
+            outputs = [msgspec.structs.replace(record, mac="") for record in outputs]
+        return RunStep(
+            name=row.name,
+            status=RunStatus(row.status),
+            parameters=plan["parameters"],
+            inputs=plan["inputs"],
+            settings=plan["settings"],
+            outputs=outputs,
+            metadata=_decode_plan(row.facts),
+            cached_from=row.cached_from,
+            started=None if row.started is None else from_microseconds(row.started),
+            finished=None if row.finished is None else from_microseconds(row.finished),
+            error=row.error,
+        )
+
     @staticmethod
     def _own(connection: Connection, actor: Actor, run_id: str, *, running: bool = False) -> None:
         """Locks the run, which has to be the actor's."""
@@ -285,6 +362,25 @@ class RunService:
             raise Forbidden("only who began a run may add to its record")
         if running and status != RunStatus.RUNNING:
             raise InvalidInput(f"this run has ended: it is {status}")
+
+
+def _checked_name(name: str) -> str:
+    """The name of a run that looks like no run's id: runs are found by both."""
+    if _RUN_ID.fullmatch(check_plain_name(name, "the run")):
+        raise InvalidInput("a run cannot be named like an id", hint="choose another name, or none")
+    return name
+
+
+def _check_order(connection: Connection, request: UpdateRunStep, step: StepRow) -> None:
+    """Refuses what is recorded twice or too early. `StaleVersion`."""
+    if request.former is not None and step.status != request.former:
+        raise StaleVersion(f"this step is {step.status}, not {request.former}", hint="somebody else is executing it, or has")
+    if step.status not in _FORMER[request.status]:
+        raise StaleVersion(f"this step is {step.status}, and cannot be {request.status} after that", hint="it is recorded once")
+    if request.status in (RunStatus.RUNNING, RunStatus.CACHED):
+        takes = {source.rpartition(".")[0] for given in _decode_plan(step.plan)["inputs"].values() for source in given.split(", ")}
+        if takes and (waiting := index.unfinished_steps(connection, request.id, takes, _DONE)):
+            raise StaleVersion(f"this step takes an output of '{waiting[0]}', which is not done", hint="steps are recorded in order")
 
 
 def _checked_needs(needs: Sequence[Need]) -> Sequence[Need]:
@@ -311,23 +407,6 @@ def _run(row: RunRow) -> Run:
         error=row.error,
         steps=UNSET,
         reads=UNSET,
-    )
-
-
-def _step(row: StepRow) -> RunStep:
-    plan = _decode_plan(row.plan)
-    return RunStep(
-        name=row.name,
-        status=RunStatus(row.status),
-        parameters=plan["parameters"],
-        inputs=plan["inputs"],
-        settings=plan["settings"],
-        outputs=_decode_outputs(row.outputs),
-        metadata=_decode_plan(row.facts),
-        cached_from=row.cached_from,
-        started=None if row.started is None else from_microseconds(row.started),
-        finished=None if row.finished is None else from_microseconds(row.finished),
-        error=row.error,
     )
 
 

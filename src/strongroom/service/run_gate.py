@@ -76,9 +76,10 @@ class RunGate:
 
     def _of_own_run(self, operation: Operation[Any, Any], field: str) -> Handler:
         def answer(actor: Actor, request: Any) -> Any:
-            if getattr(request, field) not in (_access(actor).run_id, _access(actor).run):
+            access = _access(actor)
+            if getattr(request, field) not in (access.run_id, access.run):
                 raise Forbidden("a run token is for the record of its own run", hint="do this outside of the run, as yourself")
-            return self._handlers[operation.name](actor, request)
+            return self._handlers[operation.name](actor, msgspec.structs.replace(request, **{field: access.run_id}))
 
         return answer
 

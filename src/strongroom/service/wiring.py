@@ -160,6 +160,7 @@ class Service:
             of_workspace.LIST_MEMBERS.name: workspaces.list_members,
             of_workspace.PUT_MEMBER.name: workspaces.put_member,
             of_workspace.REMOVE_MEMBER.name: workspaces.remove_member,
+            of_workspace.UPDATE.name: workspaces.update,
         }
         self.gate = RunGate(self.deployment, self.store, handlers)
         self.dispatcher = Dispatcher(handlers, self.gate, self.trail, database, reads_too=settings.audit == "all")

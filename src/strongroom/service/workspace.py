@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
 from msgspec import UNSET
 
 from strongroom.auth.actor import Actor
@@ -13,7 +15,7 @@ from strongroom.auth.tokens import TokenKind, digest, new_token
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
 from strongroom.db.identifiers import new_id
-from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, printable
+from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, NothingToChange, printable
 from strongroom.metadata import identity as index
 from strongroom.metadata.identity import ServiceAccountRow, WorkspaceRow
 from strongroom.metadata.stack import create_defaults
@@ -39,6 +41,7 @@ from strongroom.models.workspace import (
     Member,
     PutMember,
     RemoveMember,
+    UpdateWorkspace,
     Workspace,
 )
 from strongroom.redaction import SecretText
@@ -83,7 +86,16 @@ class WorkspaceService:
             if row.role is None:
                 raise Forbidden(f"you do not belong to workspace '{row.name}'", hint="add yourself as a member first")
             index.activate_workspace(connection, actor.user_id, row.id)
-        return Workspace(id=row.id, name=row.name, created=from_microseconds(row.created), active=True, role=row.role)
+        return msgspec.structs.replace(_shown(actor, row), active=True)
+
+    def update(self, actor: Actor, request: UpdateWorkspace) -> Workspace:
+        """Changes settings. Needs the workspace's or the server's administration. `NotFound`, `Forbidden`, `NothingToChange`."""
+        with self._database.write() as connection:
+            row = self._managed(connection, actor, request.name)
+            if request.shared_cache is UNSET:
+                raise NothingToChange("there is nothing to change", hint="give a setting")
+            index.share_cache(connection, row.id, request.shared_cache)
+        return _shown(actor, replace(row, shared_cache=request.shared_cache))
 
     def list_members(self, actor: Actor, request: ListMembers) -> Page[Member]:
         """A page of the members of a workspace that the actor belongs to or that is theirs to administer. `NotFound`."""
@@ -238,7 +250,12 @@ def checked_role(role: str) -> Role:
 
 def _shown(actor: Actor, row: WorkspaceRow) -> Workspace:
     return Workspace(
-        id=row.id, name=row.name, created=from_microseconds(row.created), active=row.id == actor.workspace_id, role=row.role
+        id=row.id,
+        name=row.name,
+        created=from_microseconds(row.created),
+        active=row.id == actor.workspace_id,
+        role=row.role,
+        shared_cache=row.shared_cache,
     )
 
 

@@ -8,21 +8,27 @@ import tempfile
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
-from strongroom.errors import ConfigurationError, NotFound, Unauthenticated, Unavailable
+from strongroom.errors import ConfigurationError, InvalidInput, NotFound, Unauthenticated, Unavailable
+from strongroom.models.artifact_path import check_path, is_normal, path_below
 from strongroom.models.flavor import ComponentType
 from strongroom.stacks.component import Component
 
 
 class ArtifactStore(Component):
-    """Keeps bytes under URIs. Nothing is ever overwritten: every run writes under paths of its own. Thread-safe."""
+    """Keeps bytes under URIs. Nothing is ever overwritten: every run writes under paths of its own. Thread-safe.
+
+    The URI of an artifact is the root of the store, a slash, and the path that it was written under.
+    """
 
     type = ComponentType.ARTIFACT_STORE
 
     @abstractmethod
     def write(self, path: str, data: bytes) -> str:
-        """Stores the data at the path below the store's root, as a whole or not at all; its URI. `Unavailable`."""
+        """Stores the data at the path below the store's root, as a whole or not at all; its URI, which ends with the path.
+
+        `Unavailable`; `InvalidInput` for a path that is none (`strongroom.models.artifact_path.check_path`).
+        """
 
     @abstractmethod
     def read(self, uri: str) -> bytes:
@@ -31,6 +37,10 @@ class ArtifactStore(Component):
     @abstractmethod
     def exists(self, uri: str) -> bool:
         """Whether something is stored under the URI. `Unavailable`."""
+
+    def uri(self, path: str) -> str | None:
+        """The URI that `write` gives for the path. None if that is not known before: then any URI that ends with the path counts."""
+        return None
 
 
 class LocalArtifactStore(ArtifactStore):
@@ -42,13 +52,20 @@ class LocalArtifactStore(ArtifactStore):
     def root(self) -> Path:
         """The folder."""
         given = self.config.path
-        return Path(given).expanduser().absolute() if given else self.settings.folder / "artifacts"
+        chosen = Path(given).expanduser() if given else self.settings.folder / "artifacts"
+        return Path(os.path.abspath(chosen))  # noqa: PTH100 - without dot segments, and with links as they are
+
+    def uri(self, path: str) -> str:
+        """The file's."""
+        return (self.root / check_path(path)).as_uri()
 
     def write(self, path: str, data: bytes) -> str:
         """Writes a temporary file, makes it durable, then gives it its name."""
-        target = self.root / path
+        target = self.root / check_path(path)
         try:
             target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not target.parent.resolve().is_relative_to(self.root.resolve()):
+                raise InvalidInput(f"{self.title} has a link at {path} that leads out of it", hint="remove the link")
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=".")
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -87,12 +104,11 @@ class LocalArtifactStore(ArtifactStore):
 
     def _find(self, uri: str) -> Path | None:
         """The file of a URI, or None for one that lies outside of this store."""
-        from urllib.request import url2pathname
-
-        parts = urlsplit(uri)
-        path = Path(url2pathname(parts.path))
-        inside = parts.scheme == "file" and path.resolve().is_relative_to(self.root.resolve())
-        return path if inside else None
+        below = path_below(self.root.as_uri(), uri)
+        if below is None:
+            return None
+        path = self.root / below
+        return path if path.resolve().is_relative_to(self.root.resolve()) else None
 
 
 class FsspecArtifactStore(ArtifactStore):
@@ -112,9 +128,13 @@ class FsspecArtifactStore(ArtifactStore):
         named = self.connector is not None and not any(self.config[name] for name in own)
         return self.connector.filesystem_options() if self.connector is not None and named else {}
 
+    def uri(self, path: str) -> str:
+        """The object's."""
+        return f"{self._root}/{check_path(path)}"
+
     def write(self, path: str, data: bytes) -> str:
         """Writes an object."""
-        uri = f"{self._root}/{path}"
+        uri = self.uri(path)
         with self._explained("write"):
             if self.has_folders:
                 self._filesystem.makedirs(uri.rsplit("/", 1)[0], exist_ok=True)
@@ -144,10 +164,15 @@ class FsspecArtifactStore(ArtifactStore):
         root = str(self.config.path).rstrip("/")
         if "://" not in root:
             raise ConfigurationError(f"the path of {self.title} is no URL", hint="for example s3://bucket/prefix")
+        if not is_normal(root):
+            raise ConfigurationError(
+                f"the path of {self.title} has empty or dot segments, or characters that URLs do not have",
+                hint="for example s3://bucket/prefix",
+            )
         return root
 
     def _is_inside(self, uri: str) -> bool:
-        return uri.startswith(f"{self._root}/")
+        return path_below(self._root, uri) is not None
 
     @property
     def _filesystem(self) -> Any:

@@ -322,6 +322,7 @@ def test_observers_hear_of_resolved_values(local_client: Client) -> None:
         ("s", 1, ["k"], True),
     ]
     assert [item.run for item in local_client.list_secret_usage("s")] == [run.name]
+    local_client.update_run_step(run.id, "a", RunStatus.RUNNING)
     local_client.update_run_step(run.id, "a", RunStatus.COMPLETED, cache_key="key")
     local_client.finish_run(run.id, RunStatus.COMPLETED)
     assert local_client.find_cached_step("key").run_id == run.id

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -646,7 +647,8 @@ def test_outputs_come_back_as_they_were(value: object) -> None:
     from strongroom.pipelines.artifact import store
 
     place = OneArtifact()
-    found = load(place, store(place, "run/step", "output", value))
+    record = store(place, "run", "step", "output", value)
+    found = load(place, msgspec.structs.replace(record, mac="0" * 64))  # as the server gives it back
     assert repr(found) == repr(value)
     assert encode(found, "it") == encode(value, "it")
 

@@ -23,6 +23,7 @@ from strongroom.models.run import (
     ListRuns,
     ListSecretUsage,
     PlannedStep,
+    RecordedStep,
     RecordReads,
     Run,
     RunStatus,
@@ -45,7 +46,18 @@ STEPS = [
     PlannedStep(name="load", parameters={"rows": 5, "note": "\u00e4 \U0001f600"}, settings={"env": {"TOKEN": "{{ml.token}}"}}),
     PlannedStep(name="train", inputs={"data": "load.output"}),
 ]
-MODEL = ArtifactRecord(name="output", uri="file:///model", format="json", type="builtins.dict", size=12)
+
+
+def model(run: Run, step: str, root: str = "file:///artifacts") -> ArtifactRecord:
+    """An output as a step of the run records it."""
+    uri = f"{root}/{run.id}/{step}/output.json"
+    return ArtifactRecord(name="output", uri=uri, format="json", type="builtins.dict", size=12, digest="0" * 64)
+
+
+def unmarked(records: list[ArtifactRecord]) -> list[ArtifactRecord]:
+    """The records without the server's marks, which all have one."""
+    assert all(record.mac for record in records)
+    return [msgspec.structs.replace(record, mac="") for record in records]
 
 
 def create(person: Person, pipeline: str = "training", **fields: Any) -> Run:
@@ -62,8 +74,13 @@ def listed(person: Person, **filters: Any) -> Page[Run]:
     return person.ask(operations.LIST, ListRuns(**filters))
 
 
-def update_step(person: Person, run_id: str, step: str, status: RunStatus, **fields: Any) -> None:
-    person.ask(operations.UPDATE_STEP, UpdateRunStep(id=run_id, step=step, status=status, **fields))
+def update_step(person: Person, run_id: str, step: str, status: RunStatus, **fields: Any) -> RecordedStep:
+    return person.ask(operations.UPDATE_STEP, UpdateRunStep(id=run_id, step=step, status=status, **fields))
+
+
+def complete(person: Person, run_id: str, step: str, **fields: Any) -> RecordedStep:
+    update_step(person, run_id, step, RunStatus.RUNNING)
+    return update_step(person, run_id, step, RunStatus.COMPLETED, **fields)
 
 
 def finish(person: Person, run_id: str, status: RunStatus = RunStatus.COMPLETED, error: str | None = None) -> None:
@@ -164,19 +181,23 @@ def test_the_life_of_a_step(alice: Person) -> None:
     running = step_of(get(alice, run.id), "load")
     assert (running.status, running.finished, running.outputs) == (RunStatus.RUNNING, None, [])
     assert running.started is not None
-    update_step(alice, run.id, "load", RunStatus.COMPLETED, outputs=[MODEL], metadata={"rows": 5, "text": "\u00e4\0"})
+    output = model(run, "load")
+    told = update_step(alice, run.id, "load", RunStatus.COMPLETED, outputs=[output], metadata={"rows": 5, "text": "\u00e4\0"})
     done = step_of(get(alice, run.id), "load")
-    assert (done.status, done.outputs, done.metadata, done.started) == (
+    assert done.outputs == told.outputs
+    assert (done.status, unmarked(done.outputs), done.metadata, done.started) == (
         RunStatus.COMPLETED,
-        [MODEL],
+        [output],
         {"rows": 5, "text": "\u00e4\0"},
         running.started,
     )
     assert done.finished is not None
     assert done.finished >= running.started
     assert done.parameters == STEPS[0].parameters
-    update_step(alice, run.id, "train", RunStatus.CACHED, cached_from=run.id, outputs=[MODEL])
-    assert step_of(get(alice, run.id), "train").cached_from == run.id
+    told = update_step(alice, run.id, "train", RunStatus.CACHED, cached_from=run.id, cache_key="key-1")
+    cached_step = step_of(get(alice, run.id), "train")
+    assert (cached_step.cached_from, cached_step.outputs) == (run.id, told.outputs)
+    assert unmarked(told.outputs) == [output]
 
 
 def test_the_end_of_a_run(alice: Person) -> None:
@@ -207,7 +228,7 @@ def test_an_ended_run_takes_nothing_more(alice: Person) -> None:
         finish(alice, run.id, status)
         before = get(alice, run.id)
         for attempt in (
-            lambda run=run: update_step(alice, run.id, "load", RunStatus.COMPLETED, outputs=[MODEL]),
+            lambda run=run: update_step(alice, run.id, "load", RunStatus.COMPLETED),
             lambda run=run: finish(alice, run.id, RunStatus.COMPLETED),
             lambda run=run: finish(alice, run.id, RunStatus.FAILED, "x"),
         ):
@@ -237,9 +258,11 @@ def test_errors_of_any_text(alice: Person, text: str) -> None:
 def test_refused_updates_of_steps(alice: Person, fields: dict[str, Any]) -> None:
     """What cannot be recorded is refused on every database alike, and the step stays as it was."""
     run = create(alice)
+    update_step(alice, run.id, "load", RunStatus.RUNNING)
+    before = get(alice, run.id)
     with pytest.raises(InvalidInput):
         update_step(alice, run.id, "load", RunStatus.COMPLETED, **fields)
-    assert get(alice, run.id) == run
+    assert get(alice, run.id) == before
 
 
 def test_a_step_is_begun_once(alice: Person) -> None:
@@ -247,7 +270,7 @@ def test_a_step_is_begun_once(alice: Person) -> None:
     run = create(alice)
     begin = {"status": RunStatus.RUNNING, "former": RunStatus.PENDING}
     outcomes = together(6, lambda _: update_step(alice, run.id, "load", **begin))
-    assert sorted(map(str, outcomes)) == sorted(map(str, [None] + [StaleVersion] * 5))
+    assert [outcomes.count(each) for each in (RecordedStep(), StaleVersion)] == [1, 5]
     with pytest.raises(StaleVersion, match="this step is running, not pending"):
         update_step(alice, run.id, "load", **begin)
     update_step(alice, run.id, "load", RunStatus.COMPLETED, former=RunStatus.RUNNING)
@@ -258,8 +281,9 @@ def test_a_step_is_begun_once(alice: Person) -> None:
 
 def test_what_has_ended_has_begun(alice: Person) -> None:
     """A step that nobody saw running, since a former result took its place, began when it ended."""
-    run = create(alice)
-    update_step(alice, run.id, "load", RunStatus.CACHED, cached_from=run.id)
+    former, run = create(alice), create(alice)
+    complete(alice, former.id, "load", cache_key="key-1")
+    update_step(alice, run.id, "load", RunStatus.CACHED, cached_from=former.id, cache_key="key-1")
     [load, train] = get(alice, run.id).steps
     assert load.started == load.finished is not None
     assert train.started is None
@@ -436,18 +460,20 @@ def test_nobody_makes_up_reads_of_hidden_secrets(alice: Person, bob: Person) -> 
 
 
 def test_cached_steps(alice: Person, bob: Person, service: Service) -> None:
-    """The latest completed step with a cache key is found, in the workspace alone; failed and cached ones are none."""
+    """The latest completed step of one's own with a cache key is found, in the workspace alone; failed and cached ones are none."""
     stranger = add_person(service, "zoe", workspace="elsewhere")
     assert cached(alice, "key-1") == CachedStep()
     first, second, third = (create(alice) for _ in range(3))
     update_step(alice, first.id, "load", RunStatus.RUNNING, cache_key="key-1")
     assert cached(alice, "key-1") == CachedStep()
-    update_step(alice, first.id, "load", RunStatus.COMPLETED, outputs=[MODEL])
-    assert cached(alice, "key-1") == CachedStep(run_id=first.id, outputs=[MODEL])
-    newer = msgspec.structs.replace(MODEL, uri="file:///newer")
-    update_step(alice, second.id, "train", RunStatus.COMPLETED, outputs=[newer], cache_key="key-1")
-    for status in (RunStatus.FAILED, RunStatus.CACHED):
-        update_step(alice, third.id, "load", status, outputs=[], cache_key="key-1")
-    assert cached(bob, "key-1") == CachedStep(run_id=second.id, outputs=[newer])
+    older = update_step(alice, first.id, "load", RunStatus.COMPLETED, outputs=[model(first, "load")])
+    assert cached(alice, "key-1") == CachedStep(run_id=first.id, outputs=older.outputs)
+    complete(alice, second.id, "load")
+    newer = complete(alice, second.id, "train", outputs=[model(second, "train")], cache_key="key-1")
+    update_step(alice, third.id, "load", RunStatus.CACHED, cached_from=second.id, cache_key="key-1")
+    update_step(alice, third.id, "train", RunStatus.FAILED, cache_key="key-1")
+    assert cached(alice, "key-1") == CachedStep(run_id=second.id, outputs=newer.outputs)
+    assert unmarked(newer.outputs) == [model(second, "train")]
+    assert cached(bob, "key-1") == CachedStep()
     for person, cache_key in ((stranger, "key-1"), (alice, "KEY-1"), (alice, ""), (alice, "\0"), (alice, "key-"), (alice, "k" * 100)):
         assert cached(person, cache_key) == CachedStep()

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 
 from strongroom import forking
 from strongroom.client.transports.base import Transport
+from strongroom.client.transports.inheriting import hand_on, inherited
 from strongroom.errors import ConfigurationError
 
 _acting: ContextVar[Transport | None] = ContextVar("acting", default=None)
@@ -20,7 +21,11 @@ _confined_for_good = False
 
 @contextmanager
 def acting(transport: Transport) -> Iterator[None]:
-    """Within the block, in this thread, every client uses this transport."""
+    """Within the block every client uses this transport: in this thread, and in the threads and processes that are started in it.
+
+    What is started keeps the transport when the block has ended.
+    """
+    hand_on(_acting)
     token = _acting.set(transport)
     try:
         yield
@@ -57,7 +62,7 @@ def confine_for_good() -> None:
 
 def acting_transport() -> Transport | None:
     """The transport to use instead of the client's own. `ConfigurationError` where nobody can know which, or there is none left."""
-    found = _acting.get()
+    found = _acting.get() or inherited()
     if found is not None:
         return found
     confining = _confining

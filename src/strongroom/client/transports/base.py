@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, TypeVar
 
 from strongroom.operations.operation import Operation
@@ -23,6 +24,9 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Gives connections back; a later call opens them anew."""
+
+    def for_children(self) -> Mapping[str, str]:
+        """The environment variables with which a child process reaches the other side, with the token that this transport has."""
 
     def with_token(self, token: SecretText) -> Transport:
         """Another transport to the same side, for whoever bears this token. To be closed by itself."""

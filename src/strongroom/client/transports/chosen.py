@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TypeVar
 
 from strongroom import forking
@@ -20,12 +21,16 @@ Response = TypeVar("Response")
 
 
 def open_transport(settings: Settings) -> Transport:
-    """A transport to the server of the settings, else to the one that was logged in to, else to the embedded store."""
+    """A transport to the server of the settings, else to the one that was logged in to, else to the embedded store.
+
+    With the token of a run it has no other login.
+    """
     if settings.api_key and not settings.server_url:
         raise ConfigurationError(f"{PREFIX}API_KEY needs {PREFIX}SERVER_URL too", hint="say which server the key is for")
+    of_run = SecretText(settings.run_token) if settings.run_token else None
     login = None if settings.api_key else read_login(settings)
     if settings.server_url is None and login is None:
-        return LocalTransport(settings)
+        return LocalTransport(settings, of_run)
     from strongroom.client.transports.remote import RemoteTransport  # loads what HTTP needs
 
     if settings.server_url is not None and (login is None or login.url != settings.server_url.rstrip("/")):
@@ -34,10 +39,12 @@ def open_transport(settings: Settings) -> Transport:
     else:
         assert login is not None
         url, token, workspace = login.url, login.token, login.workspace
+    if of_run is not None:
+        token, workspace = of_run, ""
     return RemoteTransport(
         url,
         lambda: token,
-        workspace=settings.active_workspace or workspace,
+        workspace="" if of_run is not None else settings.active_workspace or workspace,
         ca_cert=settings.ca_cert,
         insecure=settings.insecure,
         wait_seconds=settings.server_wait,
@@ -63,6 +70,10 @@ class ChosenTransport:
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
         """The operation's response, or its error."""
         return (acting_transport() or self._inner or self.opened()).call(operation, request)
+
+    def for_children(self) -> Mapping[str, str]:
+        """Those of what was chosen."""
+        return (acting_transport() or self.opened()).for_children()
 
     def with_token(self, token: SecretText) -> Transport:
         """What was chosen, for whoever bears this token."""

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING, TypeVar
 
 from strongroom import changes, forking
-from strongroom.config import Settings
+from strongroom.config import PREFIX, Settings
 from strongroom.errors import StrongroomError
 from strongroom.operations.operation import Operation
 from strongroom.redaction import SecretText
@@ -104,6 +104,10 @@ class LocalTransport:
     def with_token(self, token: SecretText) -> LocalTransport:
         """The same store, for whoever bears this token."""
         return LocalTransport(self._settings, token)
+
+    def for_children(self) -> dict[str, str]:
+        """The token. A child finds the store by its settings."""
+        return {} if self._token is None else {f"{PREFIX}RUN_TOKEN": self._token.reveal()}
 
     def service(self) -> Service:
         """The open store itself, for local administration."""

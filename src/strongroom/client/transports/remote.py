@@ -138,6 +138,14 @@ class RemoteTransport:
         with nullcontext() if operation.reads else changes.changing():
             return self._decode(operation, *self._send(operation.method, target, headers, body, harmless=harmless))
 
+    def for_children(self) -> dict[str, str]:
+        """The server, how to reach it, and the token. Certificates that are no file of this machine stay behind."""
+        token = self._token()
+        variables = {"SERVER_URL": self.url, "INSECURE": "1" if self.insecure else "0"}
+        variables |= {"CA_CERT": str(self._ca_cert)} if isinstance(self._ca_cert, Path) else {}
+        variables |= {} if token is None else {"RUN_TOKEN": token.reveal()}
+        return {f"{PREFIX}{name}": text for name, text in variables.items()}
+
     def with_token(self, token: SecretText) -> RemoteTransport:
         """The same server, for whoever bears this token, in the workspace that belongs to it."""
         return RemoteTransport(

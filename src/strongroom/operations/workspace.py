@@ -52,6 +52,14 @@ REMOVE_MEMBER = Operation(
     type(None),
     audited=_MEMBER,
 )
-UPDATE = Operation("workspace.update", "PATCH", "/workspaces/{name}", Permission.SELF, UpdateWorkspace, Workspace)
+UPDATE = Operation(
+    "workspace.update",
+    "PATCH",
+    "/workspaces/{name}",
+    Permission.SELF,
+    UpdateWorkspace,
+    Workspace,
+    audited=Audited(target="name", workspace="name", shown=("shared_cache",)),
+)
 
 WORKSPACE_OPERATIONS = (ACTIVATE, CREATE, LIST, LIST_MEMBERS, PUT_MEMBER, REMOVE_MEMBER, UPDATE)

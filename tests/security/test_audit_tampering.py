@@ -59,7 +59,14 @@ class Trail:
             if self.journal is None:
                 self.log.record([self.facts()])
                 continue
-            self.journal.write(self.journal.numbered([canonical(self.facts())]))
+            fact = canonical(self.facts())
+            try:
+                self.journal.write(self.journal.numbered([fact]))
+            except OSError:  # the request is refused; the next one finds another journal
+                self.log.finish(self.journal)
+                self.journal = self.log.new_journal()
+                assert self.journal is not None
+                self.journal.write(self.journal.numbered([fact]))
             self.journal.sync()
             self.journal.mark_durable(self.journal.end)
         return self.recorded[-count:]

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from strongroom.crypto import marks
 
@@ -42,8 +42,7 @@ _END = bytes(_LENGTH_BYTES)
 """What stands behind the last entry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(NamedTuple):
     """A place in a journal: how many bytes lie before it, and the mark of the entry that ends there."""
 
     offset: int
@@ -72,8 +71,7 @@ class Watermark(Protocol):
         """Releases it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Written:
+class _Written(NamedTuple):
     """An entry as it was written, and the position behind it."""
 
     entry: bytes

@@ -149,6 +149,12 @@ def find_run(connection: Connection, workspace_id: str, name_or_id: str) -> RunR
     return next((row for row in found if row.id == name_or_id), found[0] if found else None)
 
 
+def names_of_runs(connection: Connection, workspace_id: str, limit: int) -> Sequence[str]:
+    """The names of the latest runs, newest first."""
+    statement = select(runs.c.name).where(runs.c.workspace_id == workspace_id).order_by(runs.c.id.desc()).limit(limit)
+    return connection.execute(statement).scalars().all()
+
+
 def list_runs(
     connection: Connection, workspace_id: str, *, pipeline: str | None, status: str | None, offset: int, size: int
 ) -> tuple[list[RunRow], int]:

@@ -19,6 +19,7 @@ from strongroom.auth.access import check_access
 from strongroom.auth.actor import Actor
 from strongroom.db.engine import Unanswered
 from strongroom.errors import ConfigurationError, InvalidInput, StaleVersion, StrongroomError, TooLarge, Unauthenticated
+from strongroom.models.near import NotHere
 from strongroom.models.secret import Secret
 from strongroom.models.user import WhoAmI
 from strongroom.operations import audit as of_audit
@@ -255,12 +256,13 @@ class Api:
     async def _read(self, operation: Row, wanted: Any, actor: Actor, done: tuple[Any, list[Facts]] | None = None) -> Any:
         """What the operation answers, which may be `done` already; it is on record."""
         done = done or self._read_now(operation, wanted, actor)
-        if done is None or isinstance(done[0], Unanswered):
+        if done is None or isinstance(done[0], Unanswered | NotHere):
             perform = functools.partial(self._service.dispatcher.perform, operation, wanted, actor)
-            if done is not None:
+            if done is not None and isinstance(done[0], Unanswered):
                 done = await self._in_thread(perform)
             else:
-                done = await asyncio.get_running_loop().run_in_executor(self._pool_for(operation, wanted), perform)
+                pool = self._pool_for(operation, wanted) or self._pools.reading
+                done = await asyncio.get_running_loop().run_in_executor(pool, perform)
         outcome, facts = done
         await self._trail.record(facts)
         if isinstance(outcome, StrongroomError):

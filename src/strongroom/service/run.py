@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -25,6 +24,7 @@ from strongroom.metadata.run import RunRow, StepRow
 from strongroom.metadata.secret import SecretIndex
 from strongroom.models.component import check_plain_name
 from strongroom.models.filter import from_microseconds
+from strongroom.models.near import near_names
 from strongroom.models.page import Page, check_page, offset_of
 from strongroom.models.reference import MAX_REFERENCES, Need
 from strongroom.models.run import (
@@ -261,8 +261,7 @@ class RunService:
         with self._database.snapshot() as connection:
             row = index.find_run(connection, actor.workspace_id, request.name)
             if row is None:
-                recent, _ = index.list_runs(connection, actor.workspace_id, pipeline=None, status=None, offset=0, size=200)
-                near = difflib.get_close_matches(request.name, [each.name for each in recent], 1)
+                near = near_names(request.name, index.names_of_runs(connection, actor.workspace_id, 200))
                 hint = f"did you mean {near[0]}?" if near else "see them with: strongroom run list"
                 raise NotFound(f"there is no run '{printable(request.name)}'", hint=hint)
             vouched = row.owner_id == actor.user_id or index.shares_cache(connection, actor.workspace_id)

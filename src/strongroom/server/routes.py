@@ -23,7 +23,10 @@ from strongroom.models.near import NotHere
 from strongroom.models.secret import Secret
 from strongroom.models.user import WhoAmI
 from strongroom.operations import audit as of_audit
+from strongroom.operations import component as of_component
+from strongroom.operations import run as of_run
 from strongroom.operations import secret as of_secret
+from strongroom.operations import stack as of_stack
 from strongroom.operations import user as of_user
 from strongroom.operations.operation import NONE_IN_PATH, Operation, Repeat
 from strongroom.operations.permission import Permission
@@ -66,6 +69,7 @@ JOINED = frozenset(
 )
 """Changes that take a moment where values lie in the database: those of many requests share a transaction there, if it can be."""
 
+_LONG = (of_audit.LIST, of_component.LIST, of_run.GET, of_run.LIST, of_stack.LIST)
 _FILTERS = ("id", "name", "owner", "label", "created", "updated")
 _ETAG = re.compile(r'"([0-9]{1,9})"')
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -363,8 +367,8 @@ def _token(scope: Scope) -> str:
 
 
 def _may_look_at_much(operation: Row, wanted: Any) -> bool:
-    """Whether a read may look at far more rows than it gives back: such reads would hold up the event loop."""
-    return operation is of_audit.LIST or (operation is of_secret.LIST and any(getattr(wanted, each) for each in _FILTERS))
+    """Whether a read may look at, or give back, so much that it would hold up the event loop."""
+    return operation in _LONG or (operation is of_secret.LIST and any(getattr(wanted, each) for each in _FILTERS))
 
 
 def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> Answer:

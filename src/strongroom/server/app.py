@@ -123,6 +123,7 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
         exception_handlers={HTTPException: _not_ours},
         lifespan=lifespan,
     )
+    pages.router.redirect_slashes = False  # it would redirect to wherever the header Host says
     trusted = networks_of(service.deployment.settings.trusted_proxies)
     return Manners(pages, metrics, log, trusted, api.answer)
 

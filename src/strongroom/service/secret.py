@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -469,10 +469,7 @@ def _check_description(text: str) -> str:
 def _moment(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise InvalidInput("'expires_at' needs a time zone", hint="for example 2027-01-31T00:00:00Z")
-    try:
-        return to_microseconds(moment.astimezone(UTC))
-    except OverflowError:
-        raise InvalidInput("'expires_at' lies beyond the calendar") from None
+    return to_microseconds(moment)
 
 
 def _time(microseconds: int | None) -> datetime | None:

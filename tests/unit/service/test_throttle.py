@@ -113,9 +113,9 @@ def test_strangers_do_not_keep_users_from_changing_their_password(local_service:
 
 def test_failures_at_once_are_all_counted(service: Service) -> None:
     """Of many first failures that come together none is lost, and none is answered with anything else."""
-    assert together(8, lambda number: fail(service, "alice", HERE, 2)) == [None] * 8
+    assert together(5, lambda number: fail(service, "alice", HERE, 2)) == [None] * 5
     with service.deployment.database.read() as connection:
-        assert sorted(connection.execute(select(login_failures.c.failures)).scalars()) == [16, 16, 16]
+        assert sorted(connection.execute(select(login_failures.c.failures)).scalars()) == [10, 10, 10]
 
 
 def test_attempts_at_once_do_not_get_past_the_limit(service: Service, root: Actor, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from strongroom.db.clock import now
-from strongroom.errors import StrongroomError
+from strongroom.errors import StrongroomError, Unauthenticated
+from strongroom.operations import user as of_user
 from strongroom.service.facts import OK, Facts
 
 BURST = 100
@@ -61,7 +62,7 @@ class Refusals:
 
     def takes(self, facts: Sequence[Facts]) -> bool:
         """Whether these events are of a stranger who was refused, and are counted now instead of being recorded one by one."""
-        if len(facts) != 1 or facts[0].actor_id or facts[0].outcome == OK or self._may_record_one():
+        if len(facts) != 1 or facts[0].actor_id or facts[0].outcome == OK or _is_guess(facts[0]) or self._may_record_one():
             return False
         kind = _Kind(facts[0].operation, facts[0].outcome, facts[0].address)
         if kind not in self._counts and len(self._counts) >= MAX_COUNTED:
@@ -114,6 +115,13 @@ class Refusals:
         return True
 
 
+def _is_guess(facts: Facts) -> bool:
+    """Whether it is a wrong password: those are on record one by one, and limited by what counts them."""
+    return facts.operation == of_user.LOGIN.name and facts.outcome == Unauthenticated.code
+
+
 def _event(like: Facts, kind: _Kind, count: int) -> Facts:
     changes: dict[str, Any] = {"operation": kind.operation, "outcome": kind.outcome, "address": kind.address}
-    return msgspec.structs.replace(like, moment=now(), target=f"{count} requests", target_id="", version=None, **changes)
+    return msgspec.structs.replace(
+        like, moment=now(), target="", target_id="", version=None, changed=(), detail=f"{count} requests", **changes
+    )

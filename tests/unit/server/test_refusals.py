@@ -44,7 +44,7 @@ class Record:
     @property
     def counted(self) -> int:
         """How many refusals the counts stand for."""
-        return sum(int(event.target.split()[0]) for event in self.events)
+        return sum(int(event.detail.split()[0]) for event in self.events)
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_a_flood_is_counted() -> None:
         assert taken == [False] * BURST + [True] * 9 * BURST
         await refusals.flush()
         (event,) = record.events
-        assert event.target == f"{9 * BURST} requests"
+        assert event.detail == f"{9 * BURST} requests"
         assert (event.operation, event.outcome, event.address) == ("secret.list", "unauthenticated", "192.0.2.1")
         await refusals.flush()
         assert len(record.events) == 1
@@ -92,7 +92,7 @@ def test_many_addresses_cost_no_more() -> None:
 
 
 @pytest.mark.usefixtures("_standing_clock")
-def test_what_users_do_and_what_succeeds_is_never_counted() -> None:
+def test_what_users_do_what_succeeds_and_wrong_passwords_are_never_counted() -> None:
     """It is on record one by one, also in the middle of a flood."""
 
     async def main() -> None:
@@ -100,6 +100,7 @@ def test_what_users_do_and_what_succeeds_is_never_counted() -> None:
         while not refusals.takes(like()):
             pass
         assert not refusals.takes(like(actor_id="someone"))
+        assert not refusals.takes(like(operation="user.login"))  # a wrong password; how many of those there are is limited
         assert not refusals.takes(like(outcome="ok"))
         assert not refusals.takes(like() * 2)
         assert not refusals.takes([])

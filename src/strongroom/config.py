@@ -100,7 +100,9 @@ VARIABLES = {
         "SECRET_EXISTS",
     ),
     "TRUSTED_PROXIES": Variable(
-        "proxies whose X-Forwarded-For a server believes", "addresses or networks, separated by commas", example="10.0.0.0/8,fd00::/8"
+        "proxies whose X-Forwarded-For a server believes",
+        "addresses or networks, separated by commas",
+        example="10.0.16.0/20,fd00:0:0:1::/64",
     ),
 }
 
@@ -343,7 +345,8 @@ def _networks(values: Mapping[str, str], name: str) -> tuple[str, ...]:
         return tuple(str(ip_network(text.strip(), strict=False)) for text in values[name].split(","))
     except ValueError:
         raise ConfigurationError(
-            f"{PREFIX}{name} is a list of addresses or networks, separated by commas", hint="for example: 10.0.0.0/8,fd00::/8"
+            f"{PREFIX}{name} is a list of addresses or networks, separated by commas",
+            hint="for example: 10.0.16.0/20,fd00:0:0:1::/64",
         ) from None
 
 

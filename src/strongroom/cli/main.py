@@ -143,7 +143,7 @@ def _warnings_shown() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *rest: Any) -> None:
             if issubclass(category, StrongroomWarning):
-                click.echo(f"warning: {message}", err=True)
+                click.echo(f"warning: {_visible(str(message))}", err=True)
             else:
                 former(message, category, *rest)
 
@@ -178,10 +178,16 @@ def _cancelled() -> int:
 
 
 def _fail(message: str, hint: str | None, code: int) -> int:
-    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    click.echo(f"Error: {_visible(' '.join(message.split()))}", err=True)
     if hint:
-        click.echo(f"hint: {hint}", err=True)
+        click.echo(f"hint: {_visible(hint)}", err=True)
     return code
+
+
+def _visible(text: str) -> str:
+    from strongroom.cli.output import visible
+
+    return visible(text)
 
 
 def _trace(error: BaseException) -> None:
@@ -195,7 +201,7 @@ def _trace(error: BaseException) -> None:
     chain: BaseException | None = error
     while chain is not None:
         known = isinstance(chain, StrongroomError)
-        click.echo(f"{type(chain).__module__}.{type(chain).__name__}" + (f": {chain}" if known else ""), err=True)
+        click.echo(f"{type(chain).__module__}.{type(chain).__name__}" + (f": {_visible(str(chain))}" if known else ""), err=True)
         click.echo("".join(traceback.format_tb(chain.__traceback__)), err=True, nl=False)
         chain = chain.__cause__
 

@@ -31,7 +31,7 @@ _WHOLE = ("scope", "version", "created", "updated", "when", "started", "status")
 
 def say(message: str) -> None:
     """A line for people, on stderr."""
-    click.echo(message, err=True)
+    click.echo(visible(message), err=True)
 
 
 def on_terminal() -> bool:
@@ -50,7 +50,7 @@ def write(text: str) -> None:
 
 def show_line(text: str) -> None:
     """A line of a result, without characters that would move the cursor or change the terminal."""
-    write(f"{_visible(text)}\n")
+    write(f"{visible(text)}\n")
 
 
 def plain(model: Any) -> Any:
@@ -77,13 +77,17 @@ def say_page(page: Any, noun: str) -> None:
 
 
 def show_data(data: Any, output: str) -> None:
-    """Plain data (dicts, lists, texts) as `json` or `yaml`."""
+    """Plain data (dicts, lists, texts) as `json` or `yaml`. On a terminal, what would change it is escaped."""
     if output == "json":
-        write(json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+        text = json.dumps(data, ensure_ascii=False, indent=2) + "\n"
+        write(_escaped(text) if on_terminal() else text)
         return
     import yaml
 
-    write(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10_000))
+    text = yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=10_000)
+    if not text.replace("\n", "").isprintable():  # some of which YAML would read as something else, too
+        text = yaml.safe_dump(data, sort_keys=False, width=10_000)
+    write(text)
 
 
 def show_fields(fields: Mapping[str, Any], output: str | None) -> None:
@@ -96,7 +100,7 @@ def show_fields(fields: Mapping[str, Any], output: str | None) -> None:
 
 def show_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Rows of texts under headers (none: no header line)."""
-    shown = [[_visible(cell) for cell in row] for row in rows]
+    shown = [[visible(cell) for cell in row] for row in rows]
     if on_terminal():
         _draw(headers, shown)
     else:
@@ -142,6 +146,11 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _visible(text: str) -> str:
+def _escaped(text: str) -> str:
+    """JSON in which characters that are not printable are escapes; the data is the same."""
+    return "".join(each if each.isprintable() or each == "\n" else json.dumps(each)[1:-1] for each in text)
+
+
+def visible(text: str) -> str:
     """The text without characters that would move the cursor or change the terminal."""
     return "".join(character if character.isprintable() or character == "\n" else ascii(character)[1:-1] for character in text)

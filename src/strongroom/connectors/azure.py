@@ -239,7 +239,7 @@ class AzureConnection:
 
     def _read_challenge(self, answer: Answer) -> None:
         """Learns from a 401 whose tokens the vault takes. `StoreForbidden` if those would be for somebody else."""
-        said = dict(re.findall(r'([\w-]+)\s*=\s*"?([^",\s]+)', answer.challenge))
+        said = dict(re.findall(r'(?<![\w-])([\w-]+)\s*=\s*"?([^",\s]+)', answer.challenge))
         wanted = said.get("scope") or said.get("resource")
         if answer.status != 401 or wanted is None:
             return

@@ -6,7 +6,6 @@ become `SecretText`. No message shows what was given.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
@@ -15,6 +14,7 @@ from typing import Any, get_type_hints
 import msgspec
 
 from strongroom.errors import ConfigurationError, MissingExtra, printable
+from strongroom.models.near import near_names
 from strongroom.redaction import SecretText
 
 
@@ -33,7 +33,7 @@ def fit(what: str, types: Sequence[type[Any]], options: Mapping[str, Any]) -> li
     known = {field.name for each in types for field in fields(each)}
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), 1)
+            near = near_names(name, sorted(known), 1)
             hint = f"did you mean '{near[0]}'?" if near else f"it has: {', '.join(sorted(known))}"
             raise ConfigurationError(f"{what} has no option '{printable(name)}'", hint=hint)
     return [_taken(what, each, given) for each in types]
@@ -43,7 +43,7 @@ def find_method(what: str, methods: Mapping[str, type[Any]], name: str) -> type[
     """The class of the authentication method of this name, or `ConfigurationError`."""
     if name in methods:
         return methods[name]
-    near = difflib.get_close_matches(name, methods, 1)
+    near = near_names(name, methods, 1)
     hint = f"did you mean '{near[0]}'?" if near else f"one of: {', '.join(methods)}"
     raise ConfigurationError(f"{what} has no authentication method '{printable(name)}'", hint=hint)
 

@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from strongroom.db.tables import components, flavors, stack_components, stacks, users, workspaces
 from strongroom.metadata.conditions import can_be_stored, text_condition
 from strongroom.models.filter import TextFilter
+from strongroom.models.page import check_page_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +96,16 @@ def list_components(
     offset: int,
     size: int,
 ) -> tuple[list[ComponentRow], int]:
-    """A page of components by type and name, and how many there are in all."""
+    """A page of components by type and name, and how many there are in all. `TooLarge` for a page that holds too much."""
     wanted = [components.c.workspace_id == workspace_id]
     wanted += [components.c.type == component_type] if component_type else []
     for column, given in ((components.c.name, name), (components.c.flavor, flavor)):
         wanted += [text_condition(column, given, connection.dialect.name)] if given else []
     total = connection.execute(select(func.count()).select_from(components).where(*wanted)).scalar_one()
-    statement = _SELECT.where(*wanted).order_by(components.c.type, components.c.name).offset(offset).limit(size)
+    order = (components.c.type, components.c.name)
+    page = select(components.c.configuration).where(*wanted).order_by(*order).offset(offset).limit(size).subquery()
+    check_page_bytes(connection.execute(select(func.sum(func.length(page.c.configuration)))).scalar())
+    statement = _SELECT.where(*wanted).order_by(*order).offset(offset).limit(size)
     return [component_row(row) for row in connection.execute(statement)], total
 
 

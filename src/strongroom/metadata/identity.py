@@ -25,6 +25,7 @@ from strongroom.metadata.conditions import can_be_stored, text_condition
 from strongroom.models.filter import TextFilter
 
 DEFAULT = "default"
+_MANY = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +228,16 @@ def delete_expired(connection: Connection, now: int) -> None:
     connection.execute(delete(tokens).where(tokens.c.expires <= now))
 
 
+def end_oldest_tokens(connection: Connection, user_id: str, kind: str, keep: int) -> None:
+    """Ends the oldest tokens of a user of one kind, but for so many of the newest."""
+    statement = select(tokens.c.id).where(tokens.c.user_id == user_id, tokens.c.kind == kind)
+    oldest = (
+        connection.execute(statement.order_by(tokens.c.created.desc(), tokens.c.id.desc()).offset(keep).limit(_MANY)).scalars().all()
+    )
+    if oldest:
+        connection.execute(delete(tokens).where(tokens.c.id.in_(oldest)))
+
+
 def list_tokens(connection: Connection, user_id: str, kind: str) -> list[tuple[str, str, int, int | None]]:
     """The tokens of a user of one kind: id, name, created, expires."""
     statement = select(tokens.c.id, tokens.c.name, tokens.c.created, tokens.c.expires)
@@ -263,6 +274,13 @@ def add_failure(connection: Connection, subject: str, *, since: int, now: int) -
     )
     if not counted.rowcount:
         connection.execute(insert(login_failures).values(subject=subject, since=now, failures=1))
+
+
+def take_failure_back(connection: Connection, subject: str) -> None:
+    """After an attempt that was counted and has succeeded."""
+    mine = login_failures.c.subject == subject
+    connection.execute(update(login_failures).where(mine).values(failures=login_failures.c.failures - 1))
+    connection.execute(delete(login_failures).where(mine, login_failures.c.failures <= 0))
 
 
 def forget_failures(connection: Connection, subject: str) -> None:

@@ -6,15 +6,18 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, and_, exists, func, insert, select, update
+from sqlalchemy import Connection, and_, exists, func, insert, null, select, update
 
 from strongroom.db.tables import run_steps, runs, secret_reads, shared_caches, users, workspaces
 from strongroom.metadata.conditions import can_be_stored
 
+SHOWN_ERROR = 255
+"""Characters of an error in lists."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunRow:
-    """A run; `parameters` is JSON, times are in microseconds since 1970."""
+    """A run; `parameters` is JSON (None in lists), times are in microseconds since 1970."""
 
     id: str
     name: str
@@ -22,7 +25,7 @@ class RunRow:
     stack: str
     status: str
     owner_id: str
-    parameters: str
+    parameters: str | None
     started: int
     finished: int | None
     error: str | None
@@ -60,12 +63,13 @@ _RUN_COLUMNS = (
     workspaces.c.name,
     users.c.name,
 )
-_SELECT = (
-    select(*_RUN_COLUMNS)
-    .select_from(runs)
-    .join(workspaces, workspaces.c.id == runs.c.workspace_id)
-    .join(users, users.c.id == runs.c.owner_id)
-)
+_source = runs.join(workspaces, workspaces.c.id == runs.c.workspace_id).join(users, users.c.id == runs.c.owner_id)
+_SELECT = select(*_RUN_COLUMNS).select_from(_source)
+_IN_LISTS = {
+    "parameters": null().label("parameters"),
+    "error": func.substr(runs.c.error, 1, SHOWN_ERROR).label("error"),
+}
+_SELECT_SHORT = select(*(_IN_LISTS.get(column.name, column) for column in _RUN_COLUMNS)).select_from(_source)
 _STEPS = select(
     run_steps.c.name,
     run_steps.c.status,
@@ -119,6 +123,14 @@ def unfinished_steps(connection: Connection, run_id: str, names: Collection[str]
     return list(connection.execute(statement.order_by(run_steps.c.position)).scalars())
 
 
+def size_of_steps(connection: Connection, run_id: str, *, but: str) -> int:
+    """How many characters the steps of a run hold in plans, outputs, metadata and errors, without one of them."""
+    lengths = (func.length(run_steps.c.plan), func.length(run_steps.c.outputs), func.length(run_steps.c.facts))
+    total = sum(lengths, func.coalesce(func.length(run_steps.c.error), 0))
+    statement = select(func.sum(total)).where(run_steps.c.run_id == run_id, run_steps.c.name != but)
+    return int(connection.execute(statement).scalar() or 0)
+
+
 def update_step(connection: Connection, run_id: str, name: str, **columns: Any) -> None:
     """Changes columns of a step; one that has ended has begun, at the latest then."""
     if "finished" in columns:
@@ -149,17 +161,23 @@ def find_run(connection: Connection, workspace_id: str, name_or_id: str) -> RunR
     return next((row for row in found if row.id == name_or_id), found[0] if found else None)
 
 
+def names_of_runs(connection: Connection, workspace_id: str, limit: int) -> Sequence[str]:
+    """The names of the latest runs, newest first."""
+    statement = select(runs.c.name).where(runs.c.workspace_id == workspace_id).order_by(runs.c.id.desc()).limit(limit)
+    return connection.execute(statement).scalars().all()
+
+
 def list_runs(
     connection: Connection, workspace_id: str, *, pipeline: str | None, status: str | None, offset: int, size: int
 ) -> tuple[list[RunRow], int]:
-    """A page of runs, newest first, and how many there are in all."""
+    """A page of runs, newest first, and how many there are in all. It has no parameters, and the beginnings of errors."""
     if pipeline is not None and not can_be_stored(pipeline):
         return [], 0
     wanted = [runs.c.workspace_id == workspace_id]
     wanted += [runs.c.pipeline == pipeline] if pipeline is not None else []
     wanted += [runs.c.status == status] if status is not None else []
     total = connection.execute(select(func.count()).select_from(runs).where(*wanted)).scalar_one()
-    rows = connection.execute(_SELECT.where(*wanted).order_by(runs.c.id.desc()).offset(offset).limit(size))
+    rows = connection.execute(_SELECT_SHORT.where(*wanted).order_by(runs.c.id.desc()).offset(offset).limit(size))
     return [_row(row) for row in rows], total
 
 
@@ -204,8 +222,11 @@ def shares_cache(connection: Connection, workspace_id: str, *, lock: bool = Fals
     return connection.execute(statement.with_for_update(read=True) if lock else statement).first() is not None
 
 
-def add_reads(connection: Connection, run_id: str, reads: Sequence[tuple[str, str, int, str, str]], now: int) -> None:
-    """Records reads: step ('' for the whole run), secret id, version, key, the secret's name. Those on record already stay."""
+def add_reads(connection: Connection, run_id: str, reads: Sequence[tuple[str, str, int, str, str]], now: int, limit: int) -> bool:
+    """Records reads: step ('' for the whole run), secret id, version, key, the secret's name. Those on record already stay.
+
+    Returns False, and records nothing, when the run would have more than `limit`.
+    """
     known = set(
         connection.execute(
             select(secret_reads.c.step, secret_reads.c.secret_id, secret_reads.c.number, secret_reads.c.key_name).where(
@@ -226,8 +247,11 @@ def add_reads(connection: Connection, run_id: str, reads: Sequence[tuple[str, st
         for step, secret_id, number, key, name in dict.fromkeys(reads)
         if (step, secret_id, number, key) not in known
     ]
+    if len(known) + len(rows) > limit:
+        return False
     if rows:
         connection.execute(insert(secret_reads), rows)
+    return True
 
 
 def list_reads(connection: Connection, run_id: str) -> Sequence[Sequence[Any]]:

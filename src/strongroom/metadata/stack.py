@@ -13,6 +13,7 @@ from strongroom.db.tables import active_stacks, components, stack_components, st
 from strongroom.metadata.component import COMPONENT_COLUMNS, WITH_OWNER, ComponentRow, component_row
 from strongroom.metadata.conditions import can_be_stored, text_condition
 from strongroom.models.filter import TextFilter
+from strongroom.models.page import check_page_bytes
 
 DEFAULT = "default"
 _DEFAULT_COMPONENTS = ("artifact_store", "orchestrator")
@@ -64,12 +65,16 @@ def _one(connection: Connection, condition: Any, *, lock: bool = False) -> Stack
 def list_stacks(
     connection: Connection, workspace_id: str, *, name: TextFilter | None, offset: int, size: int
 ) -> tuple[list[StackRow], int]:
-    """A page of stacks by name, and how many there are in all."""
+    """A page of stacks by name, and how many there are in all. `TooLarge` for a page whose components hold too much."""
     wanted = [stacks.c.workspace_id == workspace_id]
     wanted += [text_condition(stacks.c.name, name, connection.dialect.name)] if name else []
     total = connection.execute(select(func.count()).select_from(stacks).where(*wanted)).scalar_one()
     rows = connection.execute(_SELECT.where(*wanted).order_by(stacks.c.name).offset(offset).limit(size)).all()
-    return _with_components(connection, [StackRow(*row) for row in rows]), total
+    found = [StackRow(*row) for row in rows]
+    parts = components.join(stack_components, stack_components.c.component_id == components.c.id)
+    held = select(func.sum(func.length(components.c.configuration))).select_from(parts)
+    check_page_bytes(connection.execute(held.where(stack_components.c.stack_id.in_([row.id for row in found]))).scalar())
+    return _with_components(connection, found), total
 
 
 def _with_components(connection: Connection, found: list[StackRow]) -> list[StackRow]:

@@ -15,6 +15,7 @@ from strongroom.models.page import DEFAULT_PAGE_SIZE
 from strongroom.models.reference import is_near_miss, parse_reference
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,255}")
+_MAX_REFERENCE = 1_024
 
 
 class Component(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +79,7 @@ class DeleteComponent(msgspec.Struct, frozen=True, kw_only=True):
 
 def check_plain_name(name: str, what: str) -> str:
     """The name itself if a component, stack, pipeline, step or run may bear it, else `InvalidInput` with the reason."""
-    if parse_reference(name) is not None or is_near_miss(name):
+    if len(name) <= _MAX_REFERENCE and (parse_reference(name) is not None or is_near_miss(name)):
         raise InvalidInput(f"the name of {what} cannot be a reference", hint="references are for attributes")
     if not _NAME.fullmatch(name):
         raise InvalidInput(f"the name of {what} has 1 to 255 characters: letters, digits, '_' and '-'")

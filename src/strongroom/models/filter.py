@@ -68,8 +68,12 @@ def parse_time(field: str, text: str) -> datetime:
 
 
 def to_microseconds(moment: datetime) -> int:
-    """Microseconds since 1970; exact."""
+    """Microseconds since 1970; exact. `InvalidInput` for a moment that has no year from 1 to 9999 in UTC, or names no zone."""
+    if moment.tzinfo is None:
+        raise InvalidInput("a time names its zone", hint="for example 2026-01-31T09:00:00Z")
     delta = moment - _EPOCH
+    if not _FIRST <= delta <= _LAST:
+        raise InvalidInput("a time lies in the years 1 to 9999, also in UTC, but for their first and last day")
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
@@ -80,3 +84,5 @@ def from_microseconds(microseconds: int) -> datetime:
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST = datetime(1, 1, 2, tzinfo=UTC) - _EPOCH  # with room for every zone in which it may be shown
+_LAST = datetime(9999, 12, 30, 23, 59, 59, 999_999, tzinfo=UTC) - _EPOCH

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import enum
 import json
 import math
@@ -13,6 +12,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from strongroom.errors import InvalidInput, printable
+from strongroom.models.near import near_names
 from strongroom.models.reference import find_references, is_near_miss, parse_reference, walk_texts
 from strongroom.redaction import MASK
 
@@ -147,7 +147,7 @@ def check_configuration(flavor: Flavor, configuration: Mapping[str, Any]) -> dic
     known = [attribute.name for attribute in flavor.attributes]
     for name in configuration:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
+            near = near_names(name, known, 1)
             hint = f"did you mean {near[0]}?" if near else f"it takes: {', '.join(known) or 'no attributes'}"
             raise InvalidInput(f"the {flavor.name} {flavor.type.words} has no attribute '{printable(str(name))}'", hint=hint)
     missing = [attribute.name for attribute in flavor.attributes if attribute.required and attribute.name not in configuration]

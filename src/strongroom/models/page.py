@@ -7,12 +7,15 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from strongroom.errors import InvalidInput
+from strongroom.errors import InvalidInput, TooLarge
 
 Item = TypeVar("Item")
 
 DEFAULT_PAGE_SIZE = 20
 MAX_PAGE_SIZE = 1000
+MAX_PAGE_BYTES = 8 * 1_048_576
+"""Of what the items of a page hold in free texts: attributes, for example."""
+
 _FURTHEST = 2**62
 
 
@@ -46,6 +49,12 @@ def check_page(page: int, size: int) -> None:
         raise InvalidInput("pages are counted from 1")
     if not 1 <= size <= MAX_PAGE_SIZE:
         raise InvalidInput(f"a page has 1 to {MAX_PAGE_SIZE} items")
+
+
+def check_page_bytes(size: int | None) -> None:
+    """`TooLarge` for a page whose items hold more than fits into one."""
+    if size is not None and size > MAX_PAGE_BYTES:
+        raise TooLarge(f"this page has more than {MAX_PAGE_BYTES} bytes", hint="ask for fewer items at once")
 
 
 def offset_of(page: int, size: int) -> int:

@@ -17,7 +17,7 @@ from msgspec import UNSET, UnsetType
 from strongroom.redaction import SecretText
 
 _REFERENCE = re.compile(r"\{\{[ \t]*([A-Za-z0-9_-]{1,255})\.([A-Za-z0-9_.-]{1,255})[ \t]*\}\}")
-_ALMOST = re.compile(r"\{\{.*\}\}|\{\{?[^{}\s\"]+\.[^{}\s\"]+\}\}?", re.DOTALL)  # in single braces, quotes are those of JSON
+_ALMOST = re.compile(r"\{\{?([^{}\s\"]+)\}\}?")  # in single braces, quotes are those of JSON
 
 MAX_REFERENCES = 10_000
 """References in one request."""
@@ -41,11 +41,14 @@ def parse_reference(text: str) -> Reference | None:
 
 def is_near_miss(text: str) -> bool:
     """Whether somebody may have meant a reference here: braces around something, but not one by the grammar."""
-    if "{" not in text or parse_reference(text) is not None:
+    start = text.find("{")
+    if start < 0 or parse_reference(text) is not None:
         return False
-    if text.count("{{") and "}}" in text[text.find("{{") :]:
+    opening = text.find("{{", start)
+    if opening >= 0 and text.find("}}", opening) >= 0:
         return True
-    return _ALMOST.fullmatch(text) is not None
+    inner = _ALMOST.fullmatch(text)
+    return inner is not None and "." in inner[1][1:-1]
 
 
 def walk_texts(tree: Any, path: str = "") -> Iterator[tuple[str, str]]:

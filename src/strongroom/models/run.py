@@ -69,7 +69,10 @@ class SecretRead(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
-    """A run of a pipeline. Lists leave `steps` and `reads` out. The `token` of the run's steps is given once, when the run begins."""
+    """A run of a pipeline. The `token` of the run's steps is given once, when the run begins.
+
+    Lists leave `parameters`, `steps` and `reads` out, and show the beginning of an `error`.
+    """
 
     id: str
     name: str
@@ -78,10 +81,10 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     status: RunStatus
     workspace: str
     owner: str
-    parameters: dict[str, Any]
     started: datetime
     finished: datetime | None
     error: str | None
+    parameters: dict[str, Any] | UnsetType = UNSET
     steps: list[RunStep] | UnsetType = UNSET
     reads: list[SecretRead] | UnsetType = UNSET
     token: SecretText | UnsetType = UNSET

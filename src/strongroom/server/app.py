@@ -17,6 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from strongroom.db.patience import hurry_this_thread
+from strongroom.models.near import leave_this_thread
 from strongroom.operations.all import ALL_OPERATIONS
 from strongroom.server.address import networks_of
 from strongroom.server.database_watch import DatabaseWatch
@@ -94,6 +95,7 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         hurry_this_thread(HASTE_SECONDS)
+        leave_this_thread()
         let_go_soon()
         heartbeat.follow_loop()
         opening = None if trail.has_journal else asyncio.ensure_future(open_journal_later(service.trail, log, trail.use))
@@ -121,6 +123,7 @@ def build_app(service: Service, heartbeat: Heartbeat) -> ASGIApp:
         exception_handlers={HTTPException: _not_ours},
         lifespan=lifespan,
     )
+    pages.router.redirect_slashes = False  # it would redirect to wherever the header Host says
     trusted = networks_of(service.deployment.settings.trusted_proxies)
     return Manners(pages, metrics, log, trusted, api.answer)
 

@@ -30,6 +30,7 @@ _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
 ]
 _HEADERS_TLS = [*_HEADERS, (b"strict-transport-security", b"max-age=31536000")]
+_NO_LENGTH = "a request has the header Content-Length, and no Transfer-Encoding"
 _BELOW_ROOT = f"{ROOT}/"
 
 Answering = Callable[[Scope, Receive], Awaitable[Answer]]
@@ -59,6 +60,12 @@ class Manners:
         begun, request_id, status = time.perf_counter(), _request_id(scope), 0
         try:
             own = [*(_HEADERS_TLS if scope["scheme"] == "https" else _HEADERS), (b"x-request-id", request_id.encode())]
+            if _has_coding(scope):
+                answer = error_body(411, "length_required", _NO_LENGTH, None, {"Connection": "close"})
+                status = answer.status
+                answer.headers += own
+                await answer(scope, receive, send)
+                return
             if self._api is not None and scope["path"].startswith(_BELOW_ROOT):
                 answer = await self._api(scope, receive)
                 status = answer.status
@@ -107,6 +114,11 @@ class _Sending:
             given = dict(message["headers"])  # in lower case
             message["headers"] = [*message["headers"], *(each for each in self._headers if each[0] not in given)]
         await self._send(message)
+
+
+def _has_coding(scope: Scope) -> bool:
+    """Whether the body comes in pieces. The HTTP library hides a length beside it, which a proxy may have believed."""
+    return any(name == b"transfer-encoding" for name, _ in scope["headers"])
 
 
 def client_address(scope: Scope) -> str:

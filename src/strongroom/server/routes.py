@@ -18,15 +18,28 @@ from starlette.types import Receive, Scope
 from strongroom.auth.access import check_access
 from strongroom.auth.actor import Actor
 from strongroom.db.engine import Unanswered
-from strongroom.errors import ConfigurationError, InvalidInput, StaleVersion, StrongroomError, TooLarge, Unauthenticated
+from strongroom.errors import (
+    ConfigurationError,
+    InvalidInput,
+    StaleVersion,
+    StrongroomError,
+    TooLarge,
+    TooManyRequests,
+    Unauthenticated,
+)
+from strongroom.models.near import NotHere
 from strongroom.models.secret import Secret
 from strongroom.models.user import WhoAmI
 from strongroom.operations import audit as of_audit
+from strongroom.operations import component as of_component
+from strongroom.operations import run as of_run
 from strongroom.operations import secret as of_secret
+from strongroom.operations import stack as of_stack
 from strongroom.operations import user as of_user
 from strongroom.operations.operation import NONE_IN_PATH, Operation, Repeat
 from strongroom.operations.permission import Permission
 from strongroom.server import ROOT
+from strongroom.server.admission import Admission
 from strongroom.server.answer import Answer
 from strongroom.server.encoding import (
     fields_of_form,
@@ -41,6 +54,7 @@ from strongroom.server.group_commit import GroupCommit
 from strongroom.server.middleware import client_address, describe
 from strongroom.server.pulse import Pulse, no_answer
 from strongroom.server.refusal import Refusal, error_answer
+from strongroom.server.refusals import Refusals
 from strongroom.service.facts import Facts, facts_of
 from strongroom.service.reply import Reply
 from strongroom.service.wiring import Service
@@ -65,6 +79,7 @@ JOINED = frozenset(
 )
 """Changes that take a moment where values lie in the database: those of many requests share a transaction there, if it can be."""
 
+_LONG = (of_audit.LIST, of_component.LIST, of_run.GET, of_run.LIST, of_stack.LIST)
 _FILTERS = ("id", "name", "owner", "label", "created", "updated")
 _ETAG = re.compile(r'"([0-9]{1,9})"')
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
@@ -72,6 +87,7 @@ _FORM, _JSON = "application/x-www-form-urlencoded", "application/json"
 _JSON_TYPE = (b"content-type", _JSON.encode())
 
 Row = Operation[Any, Any]
+Outcome = tuple[Any, list[Facts]]
 T = TypeVar("T")
 
 
@@ -141,11 +157,16 @@ class Api:
         self._wanted_known = functools.lru_cache(KNOWN_PATHS)(self._wanted_anew)
         self._consistently = service.deployment.database.consistently
         self._under_way: set[asyncio.Future[Any]] = set()
+        self._admission = Admission()
+        self._refusals = Refusals(
+            trail.record, lambda error: log.warning("refusals of strangers wait to go on record", reason=describe(error))
+        )
 
     async def close(self) -> None:
         """Ends when all that was begun is done and on record."""
         if self._under_way:
             await asyncio.wait(self._under_way)
+        await self._refusals.flush()
         await self._trail.close()
 
     async def answer(self, scope: Scope, receive: Receive) -> Answer:
@@ -182,8 +203,7 @@ class Api:
             except Unanswered:
                 actor = await self._in_thread(lambda: self._actor(scope, operation, query))
         except Unauthenticated as error:
-            facts = facts_of(operation, Actor.anonymous(client_address(scope)), None, error)
-            await self._trail.record(facts)
+            await self._record(facts_of(operation, Actor.anonymous(client_address(scope)), None, error))
             raise
         if reads:
             wanted = wanted or self._wanted(operation, raw_path, query)
@@ -243,7 +263,7 @@ class Api:
             except Unanswered:
                 actor = await self._in_thread(find)
         except Unauthenticated as error:
-            await self._trail.record(facts_of(of_user.WHO_AM_I, Actor.anonymous(address), WhoAmI(), error))
+            await self._record(facts_of(of_user.WHO_AM_I, Actor.anonymous(address), WhoAmI(), error))
             raise
         request.scope["strongroom.actor"] = actor.user_id
         return actor
@@ -254,15 +274,18 @@ class Api:
 
     async def _read(self, operation: Row, wanted: Any, actor: Actor, done: tuple[Any, list[Facts]] | None = None) -> Any:
         """What the operation answers, which may be `done` already; it is on record."""
+        if operation is of_audit.LIST:
+            await self._refusals.flush()
         done = done or self._read_now(operation, wanted, actor)
-        if done is None or isinstance(done[0], Unanswered):
+        if done is None or isinstance(done[0], Unanswered | NotHere):
             perform = functools.partial(self._service.dispatcher.perform, operation, wanted, actor)
-            if done is not None:
+            if done is not None and isinstance(done[0], Unanswered):
                 done = await self._in_thread(perform)
             else:
-                done = await asyncio.get_running_loop().run_in_executor(self._pool_for(operation, wanted), perform)
+                pool = self._pool_for(operation, wanted) or self._pools.reading
+                done = await asyncio.get_running_loop().run_in_executor(pool, perform)
         outcome, facts = done
-        await self._trail.record(facts)
+        await self._record(facts)
         if isinstance(outcome, StrongroomError):
             raise outcome
         return outcome
@@ -281,12 +304,15 @@ class Api:
             if isinstance(outcome, StrongroomError):
                 raise outcome
             return outcome
-        pool = self._pool_for(operation, wanted) or (self._pools.hashing if operation.name in HASHING else self._pools.writing)
+        pool = self._pool_for(operation, wanted) or self._pools.writing
 
         async def finish() -> Any:
-            outcome, facts = await asyncio.get_running_loop().run_in_executor(pool, work)
+            if operation.name in HASHING:
+                outcome, facts = await self._hash(operation, wanted, actor, work)
+            else:
+                outcome, facts = await asyncio.get_running_loop().run_in_executor(pool, work)
             if facts:
-                await self._trail.record(facts)
+                await self._record(facts)
             return outcome
 
         # What is begun gets on record, even if nobody waits for the answer any more.
@@ -297,6 +323,20 @@ class Api:
         if isinstance(outcome, StrongroomError):
             raise outcome
         return outcome
+
+    async def _hash(self, operation: Row, wanted: Any, actor: Actor, work: Callable[[], Outcome]) -> Outcome:
+        """Does what takes a hash of a password, one after the other for each user, and for each name and address of a stranger."""
+        user = actor.user_id or (getattr(wanted, "username", ""), actor.address)
+        try:
+            async with self._admission.turn(user):
+                return await asyncio.get_running_loop().run_in_executor(self._pools.hashing, work)
+        except TooManyRequests as error:
+            return error, facts_of(operation, actor, wanted, error)
+
+    async def _record(self, facts: Sequence[Facts]) -> None:
+        """Returns when the events are on record, or counted as refusals of strangers."""
+        if not self._refusals.takes(facts):
+            await self._trail.record(facts)
 
     def _pool_for(self, operation: Row, wanted: Any) -> Executor | None:
         """Threads for reads that may keep their thread for long."""
@@ -361,8 +401,8 @@ def _token(scope: Scope) -> str:
 
 
 def _may_look_at_much(operation: Row, wanted: Any) -> bool:
-    """Whether a read may look at far more rows than it gives back: such reads would hold up the event loop."""
-    return operation is of_audit.LIST or (operation is of_secret.LIST and any(getattr(wanted, each) for each in _FILTERS))
+    """Whether a read may look at, or give back, so much that it would hold up the event loop."""
+    return operation in _LONG or (operation is of_secret.LIST and any(getattr(wanted, each) for each in _FILTERS))
 
 
 def _response(operation: Row, reply: Any, encode: Callable[[Any], bytes]) -> Answer:

@@ -91,6 +91,7 @@ def serve(settings: Settings, address: Address, workers: int, ready: Callable[[]
     """
     check_address(address)
     _allow_open_files(CONNECTIONS + 512)
+    _forbid_core_dumps()
     with tempfile.TemporaryDirectory(prefix="strongroom-metrics-") as folder:
         os.environ[METRICS_FOLDER] = folder
         server = Supervisor(
@@ -130,6 +131,15 @@ def _allow_open_files(wanted: int) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
+def _forbid_core_dumps() -> None:
+    """Values and keys in memory stay out of files when a process crashes. Workers inherit it."""
+    try:
+        import resource
+    except ModuleNotFoundError:  # no POSIX system
+        return
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def check_address(address: Address) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -41,6 +40,7 @@ from strongroom.models.flavor import (
     configuration_warnings,
     masked,
 )
+from strongroom.models.near import near_names
 from strongroom.models.page import Page, check_page, offset_of
 from strongroom.service.connector import CONNECTOR, candidates, check_connector, connector_named, lock_named_connector
 from strongroom.service.deployment import Deployment
@@ -239,7 +239,7 @@ def flavor_of(connection: Connection, actor: Actor, component_type: ComponentTyp
     flavor = find_flavor(connection, actor, component_type, name)
     if flavor is None:
         known = [flavor.name for (kind, _), flavor in _flavors(connection, actor).items() if kind == component_type]
-        near = difflib.get_close_matches(name, known, 1)
+        near = near_names(name, known, 1)
         hint = f"did you mean {near[0]}?" if near else f"the flavors are: {', '.join(known)}" if known else _OWN_FLAVOR
         raise NotFound(f"there is no {component_type.words} flavor '{printable(name)}'", hint=hint)
     return flavor
@@ -250,7 +250,7 @@ def named_component(connection: Connection, actor: Actor, component_type: Compon
     row = index.find_component(connection, actor.workspace_id, component_type, name)
     if row is None:
         known = index.names_of_type(connection, actor.workspace_id, component_type, 500)
-        near = difflib.get_close_matches(name, known, 3, 0.7)
+        near = near_names(name, known, 3, 0.7)
         hint = f"did you mean {' or '.join(near)}?" if near else f"see them with: strongroom {component_type.command} list"
         raise NotFound(f"there is no {component_type.words} '{printable(name)}'", hint=hint)
     return row

@@ -53,6 +53,9 @@ if TYPE_CHECKING:
 SESSION_SECONDS = 12 * 3600
 """How long a login lasts."""
 
+MAX_SESSIONS = 100
+"""Sessions of one user; the next login ends the oldest."""
+
 SETUP_SECONDS = 24 * 3600
 _SECOND = 1_000_000
 
@@ -84,12 +87,11 @@ class IdentityService:
 
         `TooManyRequests` after too many failures; then the password is not even looked at. See `Throttle`.
         """
-        self._throttle.refuse_login(request.username, actor.address)
+        self._throttle.begin_login(request.username, actor.address)
         with self._database.read() as connection:
             found = index.find_password(connection, request.username)
         password = request.password.reveal()
         if not fits(found[1] if found else None, password) or found is None:
-            self._throttle.login_failed(request.username, actor.address)
             error = Unauthenticated("the user name or the password is wrong")
             error.user_id = "" if found is None else found[0]
             raise error
@@ -116,11 +118,10 @@ class IdentityService:
     def change_password(self, actor: Actor, request: ChangePassword) -> None:
         """Gives the actor another password and ends all their other tokens. `Unauthenticated` when the current one is wrong."""
         new = check_password(request.new)
-        self._throttle.refuse_change(actor.user_id)
+        self._throttle.begin_change(actor.user_id)
         with self._database.read() as connection:
             found = index.find_password(connection, actor.name)
         if found is None or not fits(found[1], request.current.reveal()):
-            self._throttle.change_failed(actor.user_id)
             raise Unauthenticated("the current password is wrong")
         hashed = hash_password(new)
         with self._database.write() as connection:
@@ -128,6 +129,7 @@ class IdentityService:
                 raise Unauthenticated("the current password is wrong")
             index.put_password(connection, actor.user_id, hashed, now())
             index.delete_tokens(connection, actor.user_id, but=actor.token_id)
+            self._throttle.change_succeeded(actor.user_id)
 
     # First start
 
@@ -279,6 +281,8 @@ def _in_run(connection: Connection, row: BearerRow, workspace: str, address: str
 
 
 def _open_session(connection: Connection, user_id: str) -> AccessToken:
+    """A new session of the user, whose row is locked; the oldest one ends where there would be too many."""
+    index.end_oldest_tokens(connection, user_id, TokenKind.SESSION, MAX_SESSIONS - 1)
     token = new_token(TokenKind.SESSION)
     index.insert_token(
         connection,

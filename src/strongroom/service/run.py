@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +16,7 @@ from strongroom.auth.tokens import TokenKind, digest, new_token
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated
 from strongroom.db.identifiers import new_id
-from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, StaleVersion, Unauthenticated, printable
+from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, StaleVersion, TooLarge, Unauthenticated, printable
 from strongroom.metadata import identity, run_token
 from strongroom.metadata import run as index
 from strongroom.metadata.conditions import can_be_stored
@@ -25,6 +24,7 @@ from strongroom.metadata.run import RunRow, StepRow
 from strongroom.metadata.secret import SecretIndex
 from strongroom.models.component import check_plain_name
 from strongroom.models.filter import from_microseconds
+from strongroom.models.near import near_names
 from strongroom.models.page import Page, check_page, offset_of
 from strongroom.models.reference import MAX_REFERENCES, Need
 from strongroom.models.run import (
@@ -55,10 +55,19 @@ from strongroom.service.secret_lookup import namespaces_of
 MAX_RECORD_BYTES = 1_048_576
 """Of JSON, for the parameters of a run or the metadata of a step."""
 
+MAX_RUN_CHARACTERS = 4 * 1_048_576
+"""For all steps of a run: plans, outputs, metadata and errors. A run is shown as a whole."""
+
+MAX_READS_OF_RUN = 20_000
+"""Different keys of versions of secrets that the steps of a run read."""
+
 TOKEN_SECONDS = 7 * 24 * 3600
 """How long a run token lasts at most, where nothing ends its run."""
 
 _MAX_ERROR = 16_384
+_SMALL = 2_048
+"""What a step may always record: a run has so few steps that it does not matter."""
+
 _MAX_CACHE_KEY, _MAX_ID = 64, 36
 _ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.STOPPED)
 _DONE = (RunStatus.CACHED, RunStatus.COMPLETED)
@@ -191,6 +200,9 @@ class RunService:
                 place = Place(actor.workspace_id, actor.user_id, request.id, request.step, request.cache_key or step.cache_key)
                 outputs = self._marks.marked(place, outputs)
                 columns["outputs"] = _encode(outputs)
+            added = sum(len(columns.get(name) or "") for name in ("outputs", "facts", "error"))
+            if added > _SMALL and added + index.size_of_steps(connection, request.id, but=request.step) > MAX_RUN_CHARACTERS:
+                raise TooLarge(f"the steps of a run record at most {MAX_RUN_CHARACTERS} characters", hint="keep it in an artifact")
             index.update_step(connection, request.id, request.step, **columns)
         return RecordedStep(outputs=list(outputs))
 
@@ -246,7 +258,8 @@ class RunService:
                 raise InvalidInput("a read is recorded by the names and ids of what was read")
         with self._database.write() as connection:
             self._own(connection, actor, run_id)
-            index.add_reads(connection, run_id, rows, now())
+            if not index.add_reads(connection, run_id, rows, now(), MAX_READS_OF_RUN):
+                raise TooLarge(f"a run reads at most {MAX_READS_OF_RUN} different keys of secrets")
 
     def find_cached_step(self, actor: Actor, request: FindCachedStep) -> CachedStep:
         """The latest completed step with this cache key, of the actor's own runs first; without a run if there is none.
@@ -261,8 +274,7 @@ class RunService:
         with self._database.snapshot() as connection:
             row = index.find_run(connection, actor.workspace_id, request.name)
             if row is None:
-                recent, _ = index.list_runs(connection, actor.workspace_id, pipeline=None, status=None, offset=0, size=200)
-                near = difflib.get_close_matches(request.name, [each.name for each in recent], 1)
+                near = near_names(request.name, index.names_of_runs(connection, actor.workspace_id, 200))
                 hint = f"did you mean {near[0]}?" if near else "see them with: strongroom run list"
                 raise NotFound(f"there is no run '{printable(request.name)}'", hint=hint)
             vouched = row.owner_id == actor.user_id or index.shares_cache(connection, actor.workspace_id)
@@ -401,7 +413,7 @@ def _run(row: RunRow) -> Run:
         status=RunStatus(row.status),
         workspace=row.workspace,
         owner=row.owner,
-        parameters=_decode_plan(row.parameters),
+        parameters=UNSET if row.parameters is None else _decode_plan(row.parameters),
         started=from_microseconds(row.started),
         finished=None if row.finished is None else from_microseconds(row.finished),
         error=row.error,

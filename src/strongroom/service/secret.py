@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -27,7 +27,7 @@ from strongroom.errors import (
 from strongroom.metadata.secret import SecretIndex, SecretRow, decode_labels
 from strongroom.metadata.secret_list import SORTABLE, SecretQuery, list_secrets
 from strongroom.models.filter import from_microseconds, parse_text_filter, parse_time_filter, to_microseconds
-from strongroom.models.page import Page, check_page
+from strongroom.models.page import Page, check_page, check_page_bytes
 from strongroom.models.secret import (
     MAX_VERSION,
     CreateSecret,
@@ -59,6 +59,9 @@ PATIENCE_SECONDS = 30
 
 BEHIND = "behind"
 """The state of a store that a version is still to be copied to."""
+
+_MAX_SMALL_PAGE = 50
+"""So many secrets always fit into a page: each is small."""
 
 _MAX_DESCRIPTION = 4_096
 
@@ -177,6 +180,8 @@ class SecretService:
         )
         with self._database.snapshot() as connection:
             found, total = list_secrets(connection, query)
+        if len(found) > _MAX_SMALL_PAGE:
+            check_page_bytes(sum(len(row.description) + len(row.labels) + sum(map(len, row.key_names)) for row in found))
         return Page.of([_secret(row) for row in found], total=total, page=request.page, size=request.size)
 
     def update(self, actor: Actor, request: UpdateSecret) -> Secret:
@@ -464,10 +469,7 @@ def _check_description(text: str) -> str:
 def _moment(moment: datetime) -> int:
     if moment.tzinfo is None:
         raise InvalidInput("'expires_at' needs a time zone", hint="for example 2027-01-31T00:00:00Z")
-    try:
-        return to_microseconds(moment.astimezone(UTC))
-    except OverflowError:
-        raise InvalidInput("'expires_at' lies beyond the calendar") from None
+    return to_microseconds(moment)
 
 
 def _time(microseconds: int | None) -> datetime | None:

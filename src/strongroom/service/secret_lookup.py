@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from sqlalchemy import Connection
@@ -11,6 +10,7 @@ from strongroom.auth.actor import Actor
 from strongroom.db.engine import Database
 from strongroom.errors import NotFound, printable
 from strongroom.metadata.secret import SecretIndex, SecretRow
+from strongroom.models import near
 from strongroom.models.secret import MAX_VERSION, GetSecretByName, Scope
 
 
@@ -68,19 +68,19 @@ class SecretLookup:
         where = {"": "the workspace", actor.user_id: "your user scope"}
         places = "" if len(namespaces) > 1 else f" in {where[namespaces[0]]}"
         with self._database.read() as connection:
-            near = near_names(self._index, connection, actor, namespaces, name)
-        hint = f"did you mean {' or '.join(near)}?" if near else "see them with: strongroom secret list"
+            similar = near_names(self._index, connection, actor, namespaces, name)
+        hint = f"did you mean {' or '.join(similar)}?" if similar else "see them with: strongroom secret list"
         return NotFound(f"there is no secret '{printable(name)}'{places}", hint=hint)
 
 
 def near_names(index: SecretIndex, connection: Connection, actor: Actor, namespaces: Sequence[str], name: str) -> list[str]:
     """Up to three names that the actor may see and that look like this one."""
-    if not (name and name.isascii() and name.isprintable()):
+    if not (name and len(name) <= near.MAX_LENGTH and name.isascii() and name.isprintable()):
         return []
     letters = {name[0].lower(), name[0].upper()}
-    names = index.names_starting_with(connection, actor.workspace_id, namespaces, "".join(sorted(letters)), limit=500)
+    names = index.names_starting_with(connection, actor.workspace_id, namespaces, "".join(sorted(letters)), limit=near.MAX_NAMES)
     folded = {each.lower(): each for each in names}
-    return [folded[each] for each in difflib.get_close_matches(name.lower(), folded, 3, 0.7)]
+    return [folded[each] for each in near.near_names(name.lower(), folded, 3, 0.7)]
 
 
 def namespace_of(actor: Actor, scope: Scope) -> str:

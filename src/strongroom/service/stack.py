@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
@@ -20,6 +19,7 @@ from strongroom.metadata.stack import DEFAULT, StackRow
 from strongroom.models.component import Component, check_plain_name
 from strongroom.models.filter import from_microseconds, parse_text_filter
 from strongroom.models.flavor import STACK_TYPES, ComponentType
+from strongroom.models.near import near_names
 from strongroom.models.page import Page, check_page, offset_of
 from strongroom.models.stack import (
     ActivateStack,
@@ -188,7 +188,7 @@ def _named(connection: Connection, actor: Actor, name: str | None) -> StackRow:
     wanted = index.active_stack_name(connection, actor.user_id, actor.workspace_id) if name is None else name
     row = index.find_stack(connection, actor.workspace_id, wanted)
     if row is None:
-        near = difflib.get_close_matches(wanted, index.names_of_stacks(connection, actor.workspace_id, 500), 3, 0.7)
+        near = near_names(wanted, index.names_of_stacks(connection, actor.workspace_id, 500), 3, 0.7)
         hint = f"did you mean {' or '.join(near)}?" if near else "see them with: strongroom stack list"
         raise NotFound(f"there is no stack '{printable(wanted)}'", hint=hint)
     return row

@@ -9,7 +9,9 @@ of them can keep the user from logging in while they go on. Logins that there ar
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv6Address, ip_address
+from typing import NamedTuple
 
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database, Deadlocked
@@ -23,6 +25,7 @@ MAX_FAILURES = 10
 MAX_FAILURES_OF_ADDRESS = 50
 MAX_FAILURES_OF_USER = 100
 _SECOND = 1_000_000
+_TRIES = 20
 
 
 class Throttle:
@@ -31,53 +34,75 @@ class Throttle:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def refuse_login(self, username: str, address: str) -> None:
-        """`TooManyRequests` before the password is looked at, also when it would be the right one. One query."""
+    def begin_login(self, username: str, address: str) -> None:
+        """Counts an attempt as a failure until it succeeds. `TooManyRequests` beyond a limit, also for the right password.
+
+        It is counted before the password is looked at, durably and atomically: of attempts at the same moment no more than the limit
+        get that far. A refused attempt costs one query and counts nothing.
+        """
         here, of_address, of_user = _of_login(username, address)
-        self._refuse(
-            (here, MAX_FAILURES, "for this user from this address"),
-            (of_address, MAX_FAILURES_OF_ADDRESS, "from this address"),
-            (of_user, MAX_FAILURES_OF_USER, "for this user"),
+        self._begin(
+            _Limit(here, MAX_FAILURES, "for this user from this address"),
+            _Limit(of_address, MAX_FAILURES_OF_ADDRESS, "from this address"),
+            _Limit(of_user, MAX_FAILURES_OF_USER, "for this user"),
         )
 
-    def login_failed(self, username: str, address: str) -> None:
-        """Counts it, durably."""
-        self._count(*_of_login(username, address))
-
     def login_succeeded(self, username: str, address: str) -> None:
-        """Forgets the failures of the user at this address. The other counts stay: somebody else may be going on with them."""
+        """Takes the attempt back, and forgets the failures of the user at this address.
+
+        The other counts lose the attempt alone: somebody else may be going on with them.
+        """
+        here, *others = _of_login(username, address)
         with self._database.write() as connection:
-            index.forget_failures(connection, _of_login(username, address)[0])
+            for subject in sorted((here, *others)):
+                if subject == here:
+                    index.forget_failures(connection, subject)
+                else:
+                    index.take_failure_back(connection, subject)
 
-    def refuse_change(self, user_id: str) -> None:
-        """The same for whoever is logged in and gives their password again: a count that nobody without a token can drive up."""
-        self._refuse((_subject("change", user_id), MAX_FAILURES, "to give the current password"))
+    def begin_change(self, user_id: str) -> None:
+        """Counts an attempt to give one's password again, which nobody without a token can drive up. `TooManyRequests`."""
+        self._begin(_Limit(_subject("change", user_id), MAX_FAILURES, "to give the current password"))
 
-    def change_failed(self, user_id: str) -> None:
-        """Counts it."""
-        self._count(_subject("change", user_id))
+    def change_succeeded(self, user_id: str) -> None:
+        """Takes the attempt back."""
+        with self._database.write() as connection:
+            index.take_failure_back(connection, _subject("change", user_id))
 
-    def _refuse(self, *limits: tuple[str, int, str]) -> None:
-        began = now() - WINDOW_SECONDS * _SECOND
+    def _begin(self, *limits: _Limit) -> None:
+        subjects = sorted(limit.subject for limit in limits)  # in one order, so that no two wait for each other
         with self._database.read() as connection:
-            found = index.failures_of(connection, [subject for subject, _, _ in limits], began)
-        for subject, limit, whose in limits:
-            failures, since = found.get(subject, (0, 0))
-            if failures >= limit:
-                wait = max(1, (since - began) // _SECOND)
-                raise TooManyRequests(f"too many failed attempts {whose}", hint=f"try again in {wait} seconds", retry_after=wait)
-
-    def _count(self, *subjects: str) -> None:
-        for _ in range(5):
+            _refuse(limits, index.failures_of(connection, subjects, _window()), 0)
+        for _ in range(_TRIES):
             try:
                 with self._database.write(apart=True) as connection:
-                    for subject in sorted(subjects):  # in one order, so that no two wait for each other
-                        index.add_failure(connection, subject, since=now() - WINDOW_SECONDS * _SECOND, now=now())
+                    for subject in subjects:
+                        index.add_failure(connection, subject, since=_window(), now=now())
+                    _refuse(limits, index.failures_of(connection, subjects, _window()), 1)
             except (ConstraintViolated, Deadlocked):  # two processes counted the first failure of a subject at once
                 continue
             else:
                 return
-        raise Unavailable("the failed login cannot be counted", hint="try again")
+        raise Unavailable("the login cannot be counted", hint="try again")
+
+
+class _Limit(NamedTuple):
+    subject: str
+    most: int
+    whose: str
+
+
+def _window() -> int:
+    return now() - WINDOW_SECONDS * _SECOND
+
+
+def _refuse(limits: Sequence[_Limit], counted: Mapping[str, tuple[int, int]], own: int) -> None:
+    """`TooManyRequests` where an attempt is beyond a limit; `own` says whether it is among those that were counted."""
+    for limit in limits:
+        failures, since = counted.get(limit.subject, (0, 0))
+        if failures - own >= limit.most:
+            wait = max(1, (since - _window()) // _SECOND)
+            raise TooManyRequests(f"too many failed attempts {limit.whose}", hint=f"try again in {wait} seconds", retry_after=wait)
 
 
 def _of_login(username: str, address: str) -> tuple[str, str, str]:

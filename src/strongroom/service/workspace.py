@@ -166,7 +166,7 @@ class WorkspaceService:
         if request.expires_at is not None:
             if request.expires_at.tzinfo is None or request.expires_at <= datetime.now(UTC):
                 raise InvalidInput("an API key expires at a time to come, with its zone", hint="for example 2027-01-31T00:00:00Z")
-            expires = to_microseconds(request.expires_at.astimezone(UTC))
+            expires = to_microseconds(request.expires_at)
         token, token_id, moment = new_token(TokenKind.API_KEY), new_id(), now()
         try:
             with self._database.write() as connection:

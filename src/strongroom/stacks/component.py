@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from abc import ABC
 from collections.abc import Iterator, Mapping
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from strongroom.config import Settings
 from strongroom.errors import ConfigurationError, MissingExtra
 from strongroom.models.flavor import Attribute, ComponentType, Flavor, masked
+from strongroom.models.near import near_names
 from strongroom.models.stack import ComponentUse
 from strongroom.stacks.resolution import Resolver
 
@@ -133,6 +133,6 @@ def import_object(source: str, what: str) -> Any:
     try:
         return getattr(module, name)
     except AttributeError:
-        near = difflib.get_close_matches(name, vars(module), 1)
+        near = near_names(name, vars(module), 1)
         hint = f"did you mean {near[0]}?" if near else "check the name of the class"
         raise ConfigurationError(f"{what} cannot be loaded: the module {module_name} has no {name}", hint=hint) from None

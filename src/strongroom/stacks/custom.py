@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import warnings
 from importlib.metadata import entry_points
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 from strongroom.errors import InvalidInput, NotFound, StrongroomError, StrongroomWarning
 from strongroom.flavors import CONNECTOR, connector_attribute, find_builtin
 from strongroom.models.flavor import Attribute, ComponentType, Flavor
+from strongroom.models.near import near_names
 from strongroom.stacks.component import Component, import_object
 
 if TYPE_CHECKING:
@@ -83,6 +83,6 @@ def ensure_flavor(client: Client, component_type: ComponentType, name: str) -> N
     except NotFound as error:
         installed = {flavor.name: flavor for flavor in installed_flavors(component_type)}
         if name not in installed:
-            near = difflib.get_close_matches(name, installed, 1)
+            near = near_names(name, installed, 1)
             raise (NotFound(error.message, hint=f"did you mean {near[0]}?") if near else error) from None
         client.register_flavor(installed[name])

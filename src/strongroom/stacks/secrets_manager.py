@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from strongroom.client.observers import ValuesRead, tell
 from strongroom.errors import InvalidInput, NotFound, StrongroomError, printable
 from strongroom.models.flavor import ComponentType
+from strongroom.models.near import near_names
 from strongroom.models.reference import Reference, ReferenceStatus, ResolvedReference
 from strongroom.redaction import SecretText
 from strongroom.stacks.component import Component
@@ -100,7 +100,7 @@ class SecretsManager(Component):
     def no_secret(self, name: str) -> NotFound:
         """The error for a secret that is not there, with names like it."""
         try:
-            near = difflib.get_close_matches(name, self.list_secrets(), _NEAR)
+            near = near_names(name, self.list_secrets(), _NEAR)
         except StrongroomError:  # that it may not be listed does not change what is true
             near = []
         hint = f"did you mean {' or '.join(near)}?" if near else "strongroom secrets-manager secret list"

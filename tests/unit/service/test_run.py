@@ -11,7 +11,7 @@ import pytest
 from msgspec import UNSET
 
 from strongroom.auth.policy import Role
-from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, StaleVersion, StrongroomError
+from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, StaleVersion, StrongroomError, TooLarge
 from strongroom.models.page import Page
 from strongroom.models.run import (
     ArtifactRecord,
@@ -35,7 +35,7 @@ from strongroom.models.run import (
 from strongroom.models.secret import Scope
 from strongroom.operations import run as operations
 from strongroom.operations import secret as secret_operations
-from strongroom.service.run import MAX_RECORD_BYTES
+from strongroom.service.run import MAX_RECORD_BYTES, MAX_RUN_CHARACTERS
 from strongroom.service.wiring import Service
 from tests.canary import CANARY
 from tests.people import Person, add_person, together
@@ -477,3 +477,42 @@ def test_cached_steps(alice: Person, bob: Person, service: Service) -> None:
     assert cached(bob, "key-1") == CachedStep()
     for person, cache_key in ((stranger, "key-1"), (alice, "KEY-1"), (alice, ""), (alice, "\0"), (alice, "key-"), (alice, "k" * 100)):
         assert cached(person, cache_key) == CachedStep()
+
+
+def test_lists_are_small_whatever_runs_hold(alice: Person) -> None:
+    """They have no parameters, and the beginning of an error; the run itself has all of both."""
+    run = create(alice, parameters={"x": "y" * 100_000})
+    finish(alice, run.id, status=RunStatus.FAILED, error="e" * 10_000)
+    (shown,) = listed(alice)
+    assert len(msgspec.json.encode(shown)) < 1_024
+    assert (shown.parameters, shown.error) == (UNSET, "e" * 255)
+    assert (get(alice, run.id).parameters, get(alice, run.id).error) == ({"x": "y" * 100_000}, "e" * 10_000)
+
+
+def test_all_steps_of_a_run_share_a_limit(alice: Person) -> None:
+    """Beyond it a step records little more than its end; what is on record stays, and the run can end."""
+    steps = [PlannedStep(name=f"s{number}") for number in range(6)]
+    run = create(alice, steps=steps)
+    metadata = {"x": "y" * (MAX_RECORD_BYTES - 1_000)}
+    for number in range(5):
+        update_step(alice, run.id, f"s{number}", RunStatus.RUNNING)
+    for number in range(4):
+        update_step(alice, run.id, f"s{number}", RunStatus.COMPLETED, metadata=metadata)
+    with pytest.raises(TooLarge, match=str(MAX_RUN_CHARACTERS)):
+        update_step(alice, run.id, "s4", RunStatus.COMPLETED, metadata=metadata)
+    update_step(alice, run.id, "s4", RunStatus.FAILED, error="too much")
+    finish(alice, run.id)
+    assert sum(len(step.metadata.get("x", "")) for step in get(alice, run.id).steps or []) == 4 * len(metadata["x"])
+
+
+def test_reads_of_a_run_are_bounded(alice: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the limit nothing is recorded, and what is on record may be recorded again."""
+    from strongroom.service import run as service
+
+    monkeypatch.setattr(service, "MAX_READS_OF_RUN", 2)
+    run = create(alice)
+    reads = [SecretRead(secret_id=ABSENT, secret="a", version=1, key=f"k{number}") for number in range(3)]
+    alice.ask(operations.RECORD_READS, RecordReads(id=run.id, reads=reads[:2]))
+    with pytest.raises(TooLarge, match="at most 2"):
+        alice.ask(operations.RECORD_READS, RecordReads(id=run.id, reads=reads))
+    alice.ask(operations.RECORD_READS, RecordReads(id=run.id, reads=reads[:2]))

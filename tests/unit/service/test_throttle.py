@@ -11,6 +11,7 @@ from strongroom.errors import TooManyRequests, Unauthenticated
 from strongroom.models.user import ChangePassword
 from strongroom.operations import user as operations
 from strongroom.redaction import SecretText
+from strongroom.service import identity
 from strongroom.service.throttle import MAX_FAILURES, MAX_FAILURES_OF_ADDRESS, MAX_FAILURES_OF_USER, WINDOW_SECONDS, Throttle
 from strongroom.service.wiring import Service
 from tests.accounts import OTHER, PASSWORD, add_user, call, log_in
@@ -28,7 +29,7 @@ def root(service: Service) -> Actor:
 def fail(service: Service, name: str, address: str, times: int) -> None:
     """Counts failures without hashing anything."""
     for _ in range(times):
-        Throttle(service.deployment.database).login_failed(name, address)
+        Throttle(service.deployment.database).begin_login(name, address)
 
 
 def test_guessing_ends_where_it_is_done(service: Service, root: Actor) -> None:
@@ -105,13 +106,70 @@ def test_strangers_do_not_keep_users_from_changing_their_password(local_service:
     change = ChangePassword(current=SecretText(PASSWORD), new=SecretText(OTHER))
     call(local_service, operations.CHANGE_PASSWORD, change, alice)
     for _ in range(MAX_FAILURES):
-        Throttle(local_service.deployment.database).change_failed(alice.user_id)
+        Throttle(local_service.deployment.database).begin_change(alice.user_id)
     with pytest.raises(TooManyRequests):
         call(local_service, operations.CHANGE_PASSWORD, change, alice)
 
 
 def test_failures_at_once_are_all_counted(service: Service) -> None:
     """Of many first failures that come together none is lost, and none is answered with anything else."""
-    assert together(8, lambda number: fail(service, "alice", HERE, 2)) == [None] * 8
+    assert together(5, lambda number: fail(service, "alice", HERE, 2)) == [None] * 5
     with service.deployment.database.read() as connection:
-        assert sorted(connection.execute(select(login_failures.c.failures)).scalars()) == [16, 16, 16]
+        assert sorted(connection.execute(select(login_failures.c.failures)).scalars()) == [10, 10, 10]
+
+
+def test_attempts_at_once_do_not_get_past_the_limit(service: Service, root: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of many wrong passwords that come together, no more than the limit are compared."""
+    add_user(service, root, "alice")
+    compared: list[str] = []
+
+    def compare(hashed: str | None, password: str) -> bool:
+        compared.append(password)
+        return False
+
+    monkeypatch.setattr(identity, "fits", compare)
+
+    def guess(number: int) -> str:
+        outcomes = set()
+        for _ in range(4):
+            try:
+                log_in(service, "alice", OTHER, HERE)
+            except (Unauthenticated, TooManyRequests) as error:
+                outcomes.add(error.code)
+        return " ".join(outcomes)
+
+    outcomes = together(8, guess)
+    assert len(compared) == MAX_FAILURES
+    assert {code for each in outcomes for code in each.split()} == {"unauthenticated", "rate_limited"}
+
+
+def test_logins_that_succeed_count_nothing(service: Service, root: Actor) -> None:
+    """However many, one after the other: neither the user nor the address is refused, and no count is left."""
+    add_user(service, root, "alice")
+    throttle = Throttle(service.deployment.database)
+    for _ in range(2 * MAX_FAILURES_OF_USER):
+        throttle.begin_login("alice", HERE)
+        throttle.login_succeeded("alice", HERE)
+    for _ in range(2 * MAX_FAILURES):
+        throttle.begin_change("alice")
+        throttle.change_succeeded("alice")
+    with service.deployment.database.read() as connection:
+        assert connection.execute(select(func.count()).select_from(login_failures)).scalar_one() == 0
+
+
+def test_the_oldest_session_of_a_user_ends(service: Service, root: Actor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user has so many sessions; the next login ends the oldest, and no session of anybody else."""
+    monkeypatch.setattr(identity, "MAX_SESSIONS", 3)
+    add_user(service, root, "alice")
+    add_user(service, root, "bob")
+    others = log_in(service, "bob")
+    sessions = [log_in(service, "alice") for _ in range(5)]
+    alive = []
+    for token in (others, *sessions):
+        try:
+            service.identities.authenticate(token)
+        except Unauthenticated:
+            alive.append(False)
+        else:
+            alive.append(True)
+    assert alive == [True, False, False, True, True, True]

@@ -39,6 +39,7 @@ FIND_CACHED_STEP = Operation(
     FindCachedStep,
     CachedStep,
     for_runs=True,
+    audited=Audited(target="cache_key"),
 )
 FINISH = Operation(
     "run.finish", "POST", "/runs/{id}/finish", Permission.RUN_WRITE, FinishRun, type(None), audited=Audited(shown=("status",))

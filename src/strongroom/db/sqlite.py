@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sqlite3
 import sys
 import threading
@@ -69,6 +70,10 @@ class SqliteFile:
 
     def read(self) -> AbstractContextManager[Connection]:
         """See `Database.read`."""
+        return _Read(self)
+
+    def _read_unless_split(self) -> AbstractContextManager[Connection]:
+        self.connections.leave_if_split()
         return _Read(self)
 
     def recall(self, key: Hashable, look_up: Callable[[Connection], T], *, anew: bool = False) -> T:
@@ -242,7 +247,7 @@ class SqliteFile:
         if self._checkpoints is None:
             self.connections.checkpoint_pages = BACKSTOP_PAGES
             self.connections.close_idle()
-            self._checkpoints = Checkpoints(self.read, self.turn, BUSY_TIMEOUT_SECONDS)
+            self._checkpoints = Checkpoints(self._read_unless_split, self.turn, BUSY_TIMEOUT_SECONDS)
 
     def close(self) -> None:
         """Gives it back. The last user closes all connections that are not in use."""
@@ -303,6 +308,12 @@ def _in_child() -> None:
         file.forget()
 
 
+def _at_exit() -> None:
+    for file in list(_files.values()):
+        file.connections.leave_if_split()
+
+
+atexit.register(_at_exit)
 forking.hold_while_forking(_before_fork, _after_fork)
 forking.in_each_child(_in_child)
 

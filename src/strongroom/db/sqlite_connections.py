@@ -64,12 +64,18 @@ class ThreadState:
         self.looked = False
 
 
-class _DriverConnection(sqlite3.Connection):
+class DriverConnection(sqlite3.Connection):
+    """A connection of the driver that can be left open for ever."""
+
+    is_left = False
+
     def close(self) -> None:
         """Undoes what is not committed first: SQLite keeps a closed connection, with its locks, while a cursor of it is in use.
 
         A traceback may keep one for long, and SQLAlchemy closes connections on Ctrl-C.
         """
+        if self.is_left:
+            return
         with suppress(sqlite3.Error):
             self.rollback()
         super().close()
@@ -80,7 +86,7 @@ class OpenConnection:
 
     __slots__ = ("connection", "owner", "raw")
 
-    def __init__(self, connection: Connection, raw: sqlite3.Connection, owner: ThreadState) -> None:
+    def __init__(self, connection: Connection, raw: DriverConnection, owner: ThreadState) -> None:
         self.connection, self.raw = connection, raw
         self.owner: weakref.ref[ThreadState] | None = weakref.ref(owner)
 
@@ -88,6 +94,15 @@ class OpenConnection:
     def is_free(self) -> bool:
         """Whether no thread holds it; one that did may have ended."""
         return self.owner is None or self.owner() is None
+
+    def leave(self) -> None:
+        """Keeps it open until the process ends, so that SQLite does nothing with it any more. What is not committed is undone."""
+        import ctypes
+
+        with suppress(sqlite3.Error):
+            self.raw.rollback()
+        self.raw.is_left = True
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.raw))
 
     def close(self) -> None:
         """Closes it and undoes what is not committed, whatever state it is in."""
@@ -102,7 +117,7 @@ class SqliteConnections:
 
     def __init__(self, path: str, at: Identity) -> None:
         self.path, self.identity = path, at
-        self._log: Identity | None = None
+        self._log: tuple[Identity | None, Identity | None] = (None, None)
         self._all: list[OpenConnection] = []
         self._is_quiet = self._is_held = False
         self._refused: tuple[type[Unavailable], str, str] | None = None
@@ -130,7 +145,7 @@ class SqliteConnections:
                 timeout=BUSY_TIMEOUT_SECONDS,
                 isolation_level=None,
                 check_same_thread=False,
-                factory=_DriverConnection,
+                factory=DriverConnection,
             )
 
         # A failing statement's parameters are sealed values at worst; they still do not belong into messages.
@@ -233,23 +248,53 @@ class SqliteConnections:
 
     def _look_at_log(self) -> None:
         """Finds out which log a connection that was just opened writes to: the one of all others."""
-        log = identity(f"{self.path}-wal")
+        log = self._find_log()
         if identity(self.path) != self.identity or (self._all and log != self._log):
             raise self.lose(locked=True)
         self._log = log
 
+    @property
+    def is_split(self) -> bool:
+        """Whether the log's index was removed or replaced while connections of this process use it.
+
+        Processes that open the database later share another one, and know nothing of the locks and the frames of this one. A
+        checkpoint from here would overwrite their changes.
+        """
+        return bool(self._all) and identity(self.path) == self.identity and identity(f"{self.path}-shm") != self._log[1]
+
+    def leave_if_split(self, known: str = "nothing was changed") -> None:
+        """Leaves all connections open for ever if the index was replaced: SQLite would make a checkpoint as it closes the last."""
+        if self.is_split:
+            with self._lock:
+                for each in list(self._all):
+                    each.leave()
+                self._all.clear()
+            self.is_lost = True
+            self._refused = (
+                DatabaseReplaced,
+                f"{self.path}-shm was removed or replaced while this process had the database open; {known}",
+                "end this process and start it again",
+            )
+            self._barred = True
+
+    def _find_log(self) -> tuple[Identity | None, Identity | None]:
+        """The log and its index, in whose memory SQLite keeps its locks: one that was removed locks nobody out any more."""
+        return identity(f"{self.path}-wal"), identity(f"{self.path}-shm")
+
     def drop(self, held: OpenConnection) -> None:
         """Closes a connection of this thread."""
+        self.leave_if_split()
         with suppress(ValueError):
             self._all.remove(held)
-        held.close()
+        if not held.raw.is_left:
+            held.close()
 
     def check_file_and_log(self, known: str) -> None:
         """`DatabaseReplaced` unless the path still leads to this file, and to the log that its connections write to.
 
         `known` says what has become of the change. SQLite removes a log that is in use only when the locks of this process were lost.
         """
-        if identity(self.path) != self.identity or identity(f"{self.path}-wal") != self._log:
+        if identity(self.path) != self.identity or self._find_log() != self._log:
             raise self.lose(known)
 
     @property
@@ -269,6 +314,9 @@ class SqliteConnections:
 
     def lose(self, message: str = "nothing was changed", *, locked: bool = False) -> Unavailable:
         """From now on nothing is read or written here. The error to raise."""
+        self.leave_if_split(message)
+        if self.is_lost:
+            return self.refusal()
         self._refused = (
             DatabaseReplaced,
             f"the database {self.path} was removed or replaced while this process had it open; {message}",
@@ -287,6 +335,7 @@ class SqliteConnections:
 
     def _close_idle(self) -> bool:
         """Closes all connections whose threads are not in a block; whether these were all."""
+        self.leave_if_split()
         with self._lock:
             for each in list(self._all):
                 owner = each.owner() if each.owner is not None else None

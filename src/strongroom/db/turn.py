@@ -126,10 +126,16 @@ class WriteTurn:
 
     def close(self) -> None:
         """Closes the file. Nobody may be writing."""
-        if self._file >= 0:
-            with contextlib.suppress(OSError):
+        self._leave()
+
+    def _leave(self) -> None:
+        """Closes the descriptor, if it is ours: a program that became a daemon may have closed it, and given its number to a file of
+        its own.
+        """
+        with contextlib.suppress(OSError):
+            if self._file >= 0 and _identity(os.fstat(self._file)) == self._identity:
                 os.close(self._file)
-            self._file = -1
+        self._file = -1
 
     def _opened(self) -> bool:
         """Whether there is a file to queue at. Where there can be none (a full disk), SQLite decides alone and says what is wrong.
@@ -137,9 +143,13 @@ class WriteTurn:
         One that was removed or replaced is opened again: others queue at what is there now.
         """
         with contextlib.suppress(OSError):
-            if self._file >= 0 and _identity(os.stat(self._path)) == self._identity:  # noqa: PTH116 - for each write
+            if (
+                self._file >= 0
+                and _identity(os.stat(self._path)) == self._identity  # noqa: PTH116 - for each write
+                and _identity(os.fstat(self._file)) == self._identity
+            ):
                 return True
-        self.close()
+        self._leave()
         with contextlib.suppress(OSError):
             self._file = os.open(self._path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             self._identity = _identity(os.fstat(self._file))

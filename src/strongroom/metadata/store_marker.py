@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,20 +24,23 @@ class MarkerRow(NamedTuple):
 def database_identity(connection: Connection, deployment_id: str) -> str:
     """Tells this database from a copy of it: 32 characters that stay the same while the database stays where it is.
 
-    A copied SQLite file is another file; a restored dump is another database of PostgreSQL. Copies that the database server itself
-    cannot tell apart (snapshots of whole volumes; dumps in MySQL under the same name) have one identity.
+    A copied SQLite file is another file, or lies in another file system; a restored dump is another database of PostgreSQL, and its
+    tables were created at another time in MySQL. Physical copies that the database itself cannot tell apart have one identity: a
+    snapshot of a volume, and what `pg_basebackup` or a standby made.
     """
     dialect = connection.dialect.name
     if dialect == "sqlite":
         path = connection.execute(text("PRAGMA database_list")).all()[0][2]
-        where = str(Path(path).stat().st_ino) if path else ""
+        where = f"{Path(path).stat().st_ino} {os.statvfs(path).f_fsid if hasattr(os, 'statvfs') else ''}" if path else ""
     elif dialect == "postgresql":
         where = str(connection.execute(text("SELECT oid FROM pg_database WHERE datname = current_database()")).scalar())
         if connection.execute(text("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')")).scalar():
             cluster = connection.execute(text("SELECT system_identifier FROM pg_control_system()")).scalar()
             where = f"{where} {cluster}"
     else:
-        where = str(connection.execute(text("SELECT database()")).scalar())
+        created = "SELECT UNIX_TIMESTAMP(create_time) FROM information_schema.tables"
+        created += " WHERE table_schema = database() AND table_name = 'store_markers'"
+        where = " ".join(str(connection.execute(text(each)).scalar()) for each in ("SELECT database()", created))
     return hashlib.sha256(f"{deployment_id}\0{dialect}\0{where}".encode()).hexdigest()[:32]
 
 

@@ -118,7 +118,7 @@ class Readiness:
             try:
                 with self._database.write() as connection:
                     with undone(connection):
-                        self._service.trail.add(connection, facts)
+                        self._service.trail.add(connection, facts, on_trial=True)
                     touch(connection, now())
             except (ConstraintViolated, Deadlocked):  # two processes began at once, or a connection was lost
                 continue

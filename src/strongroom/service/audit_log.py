@@ -83,8 +83,11 @@ class AuditLog:
         with self._database.write() as connection:
             self.add(connection, facts)
 
-    def add(self, connection: Connection, facts: Sequence[Facts]) -> None:
-        """Records the events in the caller's transaction, in one statement on a database server. `Unavailable` if that fails."""
+    def add(self, connection: Connection, facts: Sequence[Facts], *, on_trial: bool = False) -> None:
+        """Records the events in the caller's transaction, in one statement on a database server. `Unavailable` if that fails.
+
+        With `on_trial`, the caller will undo it.
+        """
         if self._chains_at_once:
             try:
                 self._append(connection, facts, [canonical(item) for item in facts])
@@ -95,7 +98,8 @@ class AuditLog:
         elif facts:
             rows = [(number, _with_entry(item, number)) for item in facts for number in (new_id(),)]
             outbox.insert(connection, [(number, item, self._outbox_mark(number, item)) for number, item in rows])
-            self._database.after_commit(lambda: self._remember([number for number, _ in rows]))
+            if not on_trial:
+                self._database.after_commit(lambda: self._remember([number for number, _ in rows]))
 
     def _append(self, connection: Connection, facts: Sequence[Facts], written: Sequence[bytes]) -> None:
         """Adds the events to the chain, behind an event that tells of damage if the head is not what it must be."""

@@ -179,6 +179,53 @@ def test_a_write_is_not_acknowledged_where_nobody_finds_it(
     assert database.is_gone
 
 
+@pytest.mark.parametrize("writes_first", [True, False])
+def test_a_removed_index_of_the_log_loses_nothing(local_settings: Settings, writes_first: bool) -> None:
+    """A process whose `-shm` was removed shares no locks with later ones: it changes nothing, and overwrites nothing as it ends."""
+    program = Path(sys.executable).parent / "strongroom"
+    environment = {**os.environ, f"{PREFIX}CONFIG_PATH": str(local_settings.folder)}
+
+    def command(*arguments: str) -> str:
+        outcome = subprocess.run([program, "secret", *arguments], env=environment, capture_output=True, text=True)
+        assert outcome.returncode == 0, outcome.stderr
+        return outcome.stdout
+
+    with Client(local_settings) as client:
+        client.create_secret("before", {"k": CANARY})
+        (local_settings.folder / "strongroom.db-shm").unlink()
+        command("create", "first", "--k=1")
+        if writes_first:
+            with pytest.raises(DatabaseReplaced, match="-shm was removed") as caught:
+                client.create_secret("refused", {"k": CANARY})
+            assert caught.value.hint == "end this process and start it again"
+        command("create", "second", "--k=1")
+    listed = command("list")
+    assert [name in listed for name in ("before", "first", "second", "refused")] == [True, True, True, False]
+
+
+_DAEMON = """
+import os
+from strongroom.client import Client
+client = Client()
+client.create_secret("parent", {"k": "v"})
+child = os.fork()
+if child == 0:
+    os.closerange(3, 256)
+    mine = [os.open(os.devnull, os.O_RDONLY) for _ in range(16)]
+    client.create_secret("child", {"k": "v"})
+    client.close()
+    os._exit(0 if all(os.fstat(each) for each in mine) else 1)
+print(os.waitpid(child, 0)[1], sorted(each.name for each in client.list_secrets()))
+"""
+
+
+def test_a_descriptor_that_others_closed_is_opened_again(local_settings: Settings) -> None:
+    """A program that becomes a daemon closes all descriptors; its next files get their numbers, and nothing locks or closes those."""
+    environment = {**os.environ, f"{PREFIX}CONFIG_PATH": str(local_settings.folder)}
+    outcome = subprocess.run([sys.executable, "-c", _DAEMON], env=environment, capture_output=True, text=True)
+    assert outcome.stdout == "0 ['child', 'parent']\n", outcome.stderr
+
+
 @pytest.mark.parametrize("harm", HARM)
 def test_a_client_goes_on_with_what_is_there(local_settings: Settings, harm: Callable[[Path], None]) -> None:
     """One error says what happened; then old and new clients use the file that is there now, and so do other processes."""

@@ -17,9 +17,9 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
-from strongroom.auth.actor import Actor
 from strongroom.auth.policy import Role
 from strongroom.errors import StrongroomError
+from strongroom.metadata.identity import put_member, remove_member
 from strongroom.models.flavor import ComponentType, Flavor
 from strongroom.models.reference import Need, Reference
 from strongroom.models.run import PlannedStep, RunStatus, SecretRead
@@ -126,8 +126,18 @@ class Dispatching:
 
     @contextmanager
     def as_editor(self, who: Somebody) -> Iterator[Somebody]:
-        actor: Actor = who.handle
-        yield replace(who, handle=msgspec.structs.replace(actor, workspace_id=self.root.handle.workspace_id, role=Role.EDITOR))
+        actor, workspace_id = who.handle, self.root.handle.workspace_id
+        if who.role in (Role.EDITOR, Role.ADMIN) or actor.token_id is None:
+            yield replace(who, handle=msgspec.structs.replace(actor, workspace_id=workspace_id))
+            return
+        with self.service.deployment.database.write() as connection:  # rights are looked at again when they are used
+            put_member(connection, workspace_id, actor.user_id, Role.EDITOR)
+        yield replace(who, handle=msgspec.structs.replace(actor, workspace_id=workspace_id, role=Role.EDITOR))
+        with self.service.deployment.database.write() as connection:
+            if who.role is Role.NONE:
+                remove_member(connection, workspace_id, actor.user_id)
+            else:
+                put_member(connection, workspace_id, actor.user_id, who.role)
 
     def bearer(self, who: Somebody, token: str) -> Somebody:
         return replace(who, handle=self.service.identities.authenticate(token))

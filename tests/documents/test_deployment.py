@@ -14,7 +14,7 @@ import pytest
 from tests.canary import CANARY
 from tests.documents import blocks
 from tests.documents.conftest import System
-from tests.fakes.folder_store import folder_variables, python_path
+from tests.fakes.folder_store import folder_variables, is_marker_file, python_path
 
 NAMES = ("a", "b", "c")
 
@@ -44,7 +44,7 @@ def stores(tmp_path: Path, primary: str, backup: str = "") -> dict[str, str]:
 
 def files(tmp_path: Path) -> list[Path]:
     """The versions that the other place has."""
-    return [path for path in (tmp_path / "other").rglob("[!.]*") if path.is_file()]
+    return [path for path in (tmp_path / "other").rglob("[!.]*") if path.is_file() and not is_marker_file(path)]
 
 
 def test_metadata_and_values_apart(places: System, tmp_path: Path) -> None:

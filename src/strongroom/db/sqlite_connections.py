@@ -67,7 +67,7 @@ class ThreadState:
 class DriverConnection(sqlite3.Connection):
     """A connection of the driver that can be left open for ever."""
 
-    is_left = False
+    is_left = is_closed = False
 
     def close(self) -> None:
         """Undoes what is not committed first: SQLite keeps a closed connection, with its locks, while a cursor of it is in use.
@@ -76,6 +76,7 @@ class DriverConnection(sqlite3.Connection):
         """
         if self.is_left:
             return
+        self.is_closed = True
         with suppress(sqlite3.Error):
             self.rollback()
         super().close()
@@ -249,7 +250,7 @@ class SqliteConnections:
     def _look_at_log(self) -> None:
         """Finds out which log a connection that was just opened writes to: the one of all others."""
         log = self._find_log()
-        if identity(self.path) != self.identity or (self._all and log != self._log):
+        if identity(self.path) != self.identity or (self._has_open and log != self._log):
             raise self.lose(locked=True)
         self._log = log
 
@@ -260,7 +261,12 @@ class SqliteConnections:
         Processes that open the database later share another one, and know nothing of the locks and the frames of this one. A
         checkpoint from here would overwrite their changes.
         """
-        return bool(self._all) and identity(self.path) == self.identity and identity(f"{self.path}-shm") != self._log[1]
+        return self._has_open and identity(self.path) == self.identity and identity(f"{self.path}-shm") != self._log[1]
+
+    @property
+    def _has_open(self) -> bool:
+        """Whether a connection is open. SQLAlchemy closes those that a signal has interrupted."""
+        return any(not each.raw.is_closed for each in list(self._all))
 
     def leave_if_split(self, known: str = "nothing was changed") -> None:
         """Leaves all connections open for ever if the index was replaced: SQLite would make a checkpoint as it closes the last."""

@@ -47,9 +47,13 @@ class Unit:
             connection = stack.enter_context(self._begin())
             if self.on_begin is not None:
                 self.on_begin(connection)
-            yield connection
-            self._stack = stack.pop_all()
             self.connection = connection
+            try:
+                yield connection
+            except BaseException:
+                self.connection = None
+                raise
+            self._stack = stack.pop_all()
 
     def after_commit(self, call: Callable[[], object]) -> None:
         """Calls this once the transaction is committed, and never if it is undone."""

@@ -116,3 +116,21 @@ def test_a_unit_without_changes_opens_no_transaction(database: Database) -> None
         assert names(database) == {"other"}
     with database.write() as connection:
         connection.execute(delete(users).where(users.c.name == "other"))
+
+
+def test_a_write_within_a_write_is_a_part_of_it(database: Database) -> None:
+    """Also within the first one of a unit: it is committed and undone with it, and waits for no lock of its own transaction."""
+    with database.unit(), database.write():
+        add(database, "a")
+        add(database, "b", apart=True)
+        assert names(database) == {"a", "b"}
+    assert elsewhere(database) == {"a", "b"}
+
+    def fail() -> None:
+        with database.unit(), database.write():
+            add(database, "c")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert elsewhere(database) == {"a", "b"}

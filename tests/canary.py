@@ -49,7 +49,7 @@ def files_with_canary(folder: Path, allowed: Iterable[Path] = ()) -> list[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not any(path.resolve().is_relative_to(place) for place in spared):
             try:
-                data = _read(path)
+                data = read_elsewhere(path)
             except FileNotFoundError:  # SQLite's side files come and go
                 continue
             if holds_canary(data):
@@ -57,7 +57,7 @@ def files_with_canary(folder: Path, allowed: Iterable[Path] = ()) -> list[Path]:
     return found
 
 
-def _read(path: Path) -> bytes:
+def read_elsewhere(path: Path) -> bytes:
     """What is in a file. Another process reads a database that may be open here: to close it in this one drops SQLite's locks."""
     if path.name.endswith((".db", ".db-wal", ".db-shm")) and os.name == "posix":
         return subprocess.run(["/bin/cat", path], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False).stdout

@@ -14,6 +14,7 @@ import pytest
 
 from strongroom.client import Client
 from strongroom.config import Settings
+from tests.canary import read_elsewhere
 
 FILES = ["encryption.key", "strongroom.db", "strongroom.db-shm", "strongroom.db-turn", "strongroom.db-wal"]
 
@@ -37,9 +38,10 @@ def test_everything_is_private(new_local_settings: Settings) -> None:
     client.create_secret("s", {"k": "v"})
     folder = new_local_settings.folder
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert modes(folder) == dict.fromkeys(FILES, 0o600)
+    anchor = next(folder.glob("*.anchor")).name
+    assert modes(folder) == dict.fromkeys([*FILES, anchor], 0o600)
     client.close()
-    assert modes(folder) == dict.fromkeys(["encryption.key", "strongroom.db", "strongroom.db-turn"], 0o600)
+    assert modes(folder) == dict.fromkeys(["encryption.key", "strongroom.db", "strongroom.db-turn", anchor], 0o600)
 
 
 @pytest.mark.usefixtures("open_umask")
@@ -69,7 +71,7 @@ def test_no_part_of_a_value_is_on_the_disk(local_settings: Settings) -> None:
 def _search(folder: Path, values: list[str]) -> None:
     parts = {value[at : at + 8].encode() for text in values for value in (text, text[::-1]) for at in range(len(value) - 7)}
     for path in folder.iterdir():
-        data = path.read_bytes()
+        data = read_elsewhere(path)
         found = sum(data[at : at + 8] in parts for at in range(len(data) - 7))
         assert found == 0, path.name
 

@@ -70,7 +70,8 @@ def record_run(caller: Caller, name: str, secret_id: str) -> str:
             },
         )
     )
-    output = {"name": "output", "uri": "javascript:alert(3)", "format": HOSTILE, "type": HOSTILE, "size": 12_345}
+    uri = f"javascript://{run['id']}/{run['id']}/load/output.json"
+    output = {"name": "output", "uri": uri, "format": "json", "type": HOSTILE, "size": 12_345, "digest": "0" * 64}
     for step, fields in (
         ("load", {"status": "running"}),
         ("load", {"status": "completed", "outputs": [output], "metadata": {HOSTILE: HOSTILE}}),

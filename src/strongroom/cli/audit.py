@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -25,6 +24,8 @@ from strongroom.cli.output import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from strongroom.audit.archive import Summary
 
 
@@ -112,10 +113,10 @@ def export(after: int, **filters: Any) -> None:
 
 @audit.command("verify", short_help="Follow the chain of events from its beginning.")
 @click.option("--expect", metavar="NUMBER:MARK", help="What an earlier verification said: that event has to be there, unchanged.")
-@click.option("--archive", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Verify an archive instead.")
+@click.option("--archive", type=click.Path(dir_okay=False), metavar="FILE", help="Verify an archive instead.")
 @click.option("--key", metavar="HEX", help="With --archive: the public key that it must be signed with.")
 @output_option
-def verify(expect: str | None, archive: Path | None, key: str | None, output: str | None) -> None:
+def verify(expect: str | None, archive: str | None, key: str | None, output: str | None) -> None:
     """Follow the chain of events from its beginning; ends with 1 if it does not hold.
 
     An event that was edited, removed, added or put elsewhere breaks the chain, and so does a missing end. Keep what this says
@@ -125,7 +126,9 @@ def verify(expect: str | None, archive: Path | None, key: str | None, output: st
     the one that was printed when it was made.
     """
     if archive is not None:
-        _verify_archive(archive, key, output)
+        from pathlib import Path
+
+        _verify_archive(Path(archive), key, output)
         return
     number, mark = (None, None) if expect is None else _number_and_mark("--expect", expect)
     with open_client() as client:
@@ -161,18 +164,20 @@ def acknowledge(report: str) -> None:
 
 @audit.command("archive", short_help="Seal old events into a signed file, and remove them.")
 @click.option("--before", required=True, metavar="TIME", help="Only events before this time, for example 2026-01-31T09:00:00Z.")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(dir_okay=False))
 @output_option
-def archive(before: str, file: Path, output: str | None) -> None:
+def archive(before: str, file: str, output: str | None) -> None:
     """Seal the events before a time into a new, signed file, and remove them from the database.
 
     Works on the database itself: run it where the server's settings and key are. What remains verifies from the archive's end on.
     """
+    from pathlib import Path
+
     from strongroom.client.administration import archive_audit
     from strongroom.config import read_settings
     from strongroom.models.filter import parse_time
 
-    summary = archive_audit(read_settings(), parse_time("--before", before), file)
+    summary = archive_audit(read_settings(), parse_time("--before", before), Path(file))
     _show_archive(summary, output)
     say(f"Archived {count(summary.events, 'event')} in {file}. Keep the key elsewhere: {summary.key}")
 

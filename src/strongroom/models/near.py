@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import _thread  # `threading` takes longer to load
 import itertools
-import threading
 from collections.abc import Iterable
 
 from strongroom.errors import StrongroomError
@@ -18,7 +18,7 @@ MAX_COMPARED = 10
 """So many names, those with the most letters in common, are compared letter by letter."""
 
 
-_thread = threading.local()
+_state = _thread._local()
 
 
 class NotHere(StrongroomError):
@@ -27,7 +27,7 @@ class NotHere(StrongroomError):
 
 def leave_this_thread() -> None:
     """From now on, `near_names` raises `NotHere` in this thread: others wait for it."""
-    _thread.left = True
+    _state.left = True
 
 
 def near_names(name: str, known: Iterable[str], count: int = 1, cutoff: float = 0.6) -> list[str]:
@@ -36,7 +36,7 @@ def near_names(name: str, known: Iterable[str], count: int = 1, cutoff: float = 
     `cutoff` is how similar they are at least, from 0 to 1. Takes milliseconds in the worst case, whatever the names are.
     `NotHere` in a thread that was left to others.
     """
-    if getattr(_thread, "left", False):
+    if getattr(_state, "left", False):
         raise NotHere("names like this one are looked for in another thread")
     if not 0 < len(name) <= MAX_LENGTH:
         return []

@@ -149,6 +149,14 @@ class AuditLog:
         with contextlib.suppress(OSError):
             self.head.save(durable=durable)
 
+    def adopt(self, deployment_id: str) -> None:
+        """Notes the newest event for the deployment of this id, too, which this database has become."""
+        self.keep_head(durable=True)
+        known = self.head.known()
+        if known is not None:
+            with contextlib.suppress(OSError):
+                Anchor(self.head.anchor.path.parent, deployment_id, self._key).save(known, durable=True)
+
     def _repair(self, lack: str | None = None) -> None:
         """Records what is wrong with the head, and with the anchor."""
         facts = [] if lack is None else [trouble(ANCHOR, self.head.anchor.path.name, lack)]

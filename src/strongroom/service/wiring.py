@@ -266,6 +266,7 @@ class Service:
                     did = recovery.report
                     counts = f"{did.done} restored, {did.failed} failed, {did.skipped} skipped"
                     self.trail.record([facts_of_administration(RECOVERY, self.local_actor, counts, lost_id, outcome)])
+                    self.trail.adopt(lost_id)
         finally:
             placements.close()
         return report

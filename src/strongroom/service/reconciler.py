@@ -113,7 +113,7 @@ class Reconciler:
                         self._survey()
                     progress = self.run(INTERVAL_SECONDS)
                     trouble = progress.trouble if progress is not None else None
-                if trouble is None or progress is not None:
+                if progress is not None:
                     self._report(observe)
             except StrongroomError as error:  # of the index: it is tried again, and whoever works with it is told too
                 trouble = error

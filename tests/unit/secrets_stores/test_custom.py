@@ -238,8 +238,12 @@ def test_the_command_line_keeps_values_there(tmp_path: Path) -> None:
 
     run("secret", "create", "s", "--k=v")
     assert run("secret", "get", "s", "--key", "k") == "v"
-    stored = [path.read_text() for path in (tmp_path / "values").iterdir()]
-    assert [text for text in stored if "strongroom-marker" not in text] == ['{"k": "v"}']
+
+    def stored() -> list[str]:
+        texts = [path.read_text() for path in (tmp_path / "values").iterdir()]
+        return [text for text in texts if "strongroom-marker" not in text]
+
+    assert stored() == ['{"k": "v"}']
     run("secret", "delete", "s", "-y")
-    assert list((tmp_path / "values").iterdir()) == []
+    assert stored() == []
     assert "custom at custom:my_store:FolderStore" in run("server", "check-stores")

@@ -217,9 +217,9 @@ def test_the_last_administrator_stays(service: Service, root: Actor) -> None:
     ):
         with pytest.raises(InvalidInput, match="last administrator"):
             call(service, operation, request, root)
-    add_user(service, root, "second", admin=True)
+    second = add_user(service, root, "second", admin=True)
     call(service, operations.UPDATE, UpdateUser(id=root.user_id, admin=False), root)
-    assert not call(service, operations.GET, GetUser(name="root"), root).admin
+    assert not call(service, operations.GET, GetUser(name="root"), second).admin
 
 
 def test_an_update_says_something(service: Service, root: Actor) -> None:

@@ -84,14 +84,14 @@ class Database:
             return self._in_unit(within)
         return self._file.read() if self._file is not None else self._good.connection_of(self._reading)
 
-    def recall(self, key: Hashable, look_up: Callable[[Connection], T], *, anew: bool = False) -> T:
+    def recall(self, key: Hashable, look_up: Callable[[Connection], T], *, fresh: bool = False) -> T:
         """What `look_up` finds by single statements, as of the latest committed state; `key` says what it looks for.
 
         On SQLite it is not even called while nobody has changed the database since this thread looked the last time, which SQLite
-        tells for a fraction of what a look-up costs. What it gives must not be changed. `anew` has it ask even within `one_look`.
+        tells for a fraction of what a look-up costs. The caller must not change the result. With `fresh` it asks even within `one_look`.
         """
         if self._file is not None:
-            return self._file.recall(key, look_up, anew=anew)
+            return self._file.recall(key, look_up, fresh=fresh)
         with self.read() as connection:
             return look_up(connection)
 
@@ -190,7 +190,7 @@ class Database:
         """Makes one durable transaction of all that this thread writes in the block; undone when it raises. Gives its connection.
 
         Each `write` in it stays atomic: one that raises is undone alone. For a database that `has_one_writer`. Unless `patient`,
-        `OthersWrite` when somebody else is writing.
+        `OthersWrite` when another connection is writing.
         """
         assert self._file is not None
         return self._file.together(patient=patient)

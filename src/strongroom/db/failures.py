@@ -27,17 +27,17 @@ class Unanswered(Unavailable):
 
 
 class OthersWrite(Unavailable):
-    """Somebody else is writing just now, and this was not to wait. Nothing was done."""
+    """Another connection is writing, and the caller did not want to wait. Nothing was done."""
 
 
 class Deadlocked(Unavailable):
-    """The database undid this transaction because it and another one waited for each other. Whoever can, runs it again."""
+    """The database undid this transaction because it and another one waited for each other. The caller may run it again."""
 
 
 class Interrupted(Deadlocked):
     """The connection was lost before the commit was sent, or turned out to take no changes: nothing was done.
 
-    A new connection may do it, so whoever can runs it again.
+    The caller may run it again, on a new connection.
     """
 
 

@@ -76,20 +76,20 @@ class SqliteFile:
         self.connections.leave_if_split()
         return _Read(self)
 
-    def recall(self, key: Hashable, look_up: Callable[[Connection], T], *, anew: bool = False) -> T:
+    def recall(self, key: Hashable, look_up: Callable[[Connection], T], *, fresh: bool = False) -> T:
         """See `Database.recall`."""
         state = self.connections.state()
         if state.open is not None:  # what is not committed yet may be undone
             with _Read(self) as connection:
                 return look_up(connection)
-        anew = anew and not state.trusts
-        if state.looked and not anew and key in state.found:  # the connection is not needed
+        fresh = fresh and not state.trusts
+        if state.looked and not fresh and key in state.found:  # the connection is not needed
             remembered: T = state.found[key]
             return remembered
         before = state.busy
         try:
             held = self.connections.enter(state)
-            if anew or not state.looked:
+            if fresh or not state.looked:
                 self._look(state, held)
             found = state.found
             if key in found:

@@ -50,7 +50,7 @@ def give_back(connection: Connection, name: str, holder: str) -> None:
 
 
 def end(connection: Connection, name: str) -> None:
-    """Ends a lease, whoever holds it."""
+    """Ends a lease, for any holder."""
     connection.execute(delete(leases).where(leases.c.name == name))
 
 

@@ -43,7 +43,7 @@ def count_versions(connection: Connection, *, current: bool) -> int:
 
 
 def find_by_digest(connection: Connection, digest: bytes) -> list[Version]:
-    """The versions that have these values, whoever they belong to. Looks at all versions, for there is no index."""
+    """Returns the versions that have these values, of any secret. Looks at all versions, for there is no index."""
     query = select(versions.c.secret_id, versions.c.number).where(versions.c.digest == digest)
     return [(row.secret_id, row.number) for row in connection.execute(query)]
 

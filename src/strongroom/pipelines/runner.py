@@ -245,7 +245,7 @@ class _Execution:
     def _ship(self, node: Node, key: str | None, server: str | None) -> ShippedStep:
         transport, plan = self._workplace.client.transport, self._plan(node)
         assert isinstance(transport, RemoteTransport)  # what asks for this has refused the embedded store
-        if key is not None:  # whoever has the token of the run alone cannot give a step its cache key
+        if key is not None:  # a run token alone cannot set the cache key of a step
             self._client.update_run_step(self.record.id, node.name, RunStatus.PENDING, cache_key=key)
         texts = [text for _, text in walk_texts([plan.parameters, plan.settings])]
         return ship(

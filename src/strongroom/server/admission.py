@@ -24,7 +24,7 @@ class _Queue:
 class Admission:
     """Keeps one user's calls from taking all threads of a pool. For the event loop's thread alone.
 
-    Each user has at most one call in the pool, so whoever comes next waits for at most one call of each other user, however many
+    Each user has at most one call in the pool, so the next caller waits for at most one call of each other user, however many
     calls those make. It takes no memory for users without a call.
     """
 

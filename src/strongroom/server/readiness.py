@@ -1,4 +1,4 @@
-"""What a read and a write would get now, tried out: for whoever sends requests by `/readyz`."""
+"""What a read and a write would get now, tried out: for load balancers, which ask `/readyz`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from strongroom.service.facts import OK, facts_of_administration
 from strongroom.service.wiring import Service
 
 LIMIT_SECONDS = 2.0
-"""Whoever asks is told by then. What has not succeeded by then counts as failed."""
+"""An answer takes this long at most. What has not succeeded by then counts as failed."""
 
 FRESH_SECONDS = 1.0
 """For so long a verdict holds for all who ask."""

@@ -203,7 +203,7 @@ class Supervisor(MPServer):
 def forget_measurements(pid: int | None) -> None:
     """Removes what only a worker that lives may tell, as prometheus_client does for one that is marked as dead.
 
-    Its function for that cannot be used here: whoever imports it decides how this process and its forks measure.
+    Its function for that cannot be used here: importing it decides how this process and its forks measure.
     """
     for file in Path(os.environ[METRICS_FOLDER]).glob(f"gauge_live*_{pid}.db") if METRICS_FOLDER in os.environ else ():
         file.unlink(missing_ok=True)

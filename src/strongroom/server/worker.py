@@ -41,7 +41,9 @@ def open_app(settings: Settings, main: int, heartbeat: Heartbeat) -> Any:
     from strongroom.server.log import open_log
 
     sys.setswitchinterval(SWITCH_SECONDS)
-    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it shows tracebacks; whoever asked is told, and the log too
+    logging.getLogger("sqlalchemy.pool").setLevel(
+        logging.CRITICAL
+    )  # it shows tracebacks; the caller gets an error, and the log has it
     told = False
     while True:
         try:

@@ -52,7 +52,7 @@ class Authority:
         if actor.token_id is None:
             return
         key = actor.token_id, actor.user_id, actor.workspace_id
-        _compare(actor, self._database.recall(("authority", *key), lambda connection: find_authority(connection, *key), anew=True))
+        _compare(actor, self._database.recall(("authority", *key), lambda connection: find_authority(connection, *key), fresh=True))
 
 
 def _compare(actor: Actor, row: AuthorityRow | None) -> None:

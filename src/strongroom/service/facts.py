@@ -55,7 +55,7 @@ decode_facts = msgspec.json.Decoder(Facts).decode
 
 
 def facts_of_administration(operation: str, actor: Actor, target: str, target_id: str, outcome: str, detail: str = "") -> Facts:
-    """What is to be recorded of something that is no `Operation`: whoever holds database and key did it, without a server."""
+    """Returns the facts of something that is no `Operation`: it was done with the database and its key, without a server."""
     return Facts(
         moment=now(),
         workspace=_text(actor.workspace),
@@ -73,7 +73,7 @@ def facts_of_administration(operation: str, actor: Actor, target: str, target_id
 
 
 def facts_of(operation: Operation[Any, Any], actor: Actor, request: Any, outcome: Any) -> list[Facts]:
-    """What is to be recorded of a call: one event, or one for each secret that was resolved. `outcome` is the response or the error.
+    """Returns the facts of a call: one event, or one for each secret that was resolved. `outcome` is the response or the error.
 
     Only ids, names, versions and what the operation declares are taken from requests and responses. A name that led nowhere is left
     out: it may be a value or a password that was typed in the wrong place. One that was there, or would have been looked up but for

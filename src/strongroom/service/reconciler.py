@@ -185,7 +185,7 @@ class Reconciler:
             collected += len(ours)
 
     def _delete(self, store: ConfiguredStore, deadline: Deadline, progress: Progress) -> None:
-        """Deletes what no version needs. Whatever lies at a locator that a version needs stays, whoever says what about it."""
+        """Deletes what no version needs. Values at a locator that a version needs always stay."""
         external, is_ours = store.external, False
         while external is not None and self._may_go_on(deadline):
             with self._database.read() as connection:

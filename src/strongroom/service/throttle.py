@@ -50,7 +50,7 @@ class Throttle:
     def login_succeeded(self, username: str, address: str) -> None:
         """Takes the attempt back, and forgets the failures of the user at this address.
 
-        The other counts lose the attempt alone: somebody else may be going on with them.
+        The other counts lose the attempt alone: another client may still be guessing.
         """
         here, *others = _of_login(username, address)
         with self._database.write() as connection:

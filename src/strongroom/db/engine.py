@@ -88,7 +88,8 @@ class Database:
         """What `look_up` finds by single statements, as of the latest committed state; `key` says what it looks for.
 
         On SQLite it is not even called while nobody has changed the database since this thread looked the last time, which SQLite
-        tells for a fraction of what a look-up costs. The caller must not change the result. With `fresh` it asks even within `one_look`.
+        tells for a fraction of what a look-up costs. The caller must not change the result.
+        With `fresh` it asks even within `one_look`.
         """
         if self._file is not None:
             return self._file.recall(key, look_up, fresh=fresh)

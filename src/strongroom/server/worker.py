@@ -43,7 +43,7 @@ def open_app(settings: Settings, main: int, heartbeat: Heartbeat) -> Any:
     sys.setswitchinterval(SWITCH_SECONDS)
     logging.getLogger("sqlalchemy.pool").setLevel(
         logging.CRITICAL
-    )  # it shows tracebacks; the caller gets an error, and the log has it
+    )  # it shows tracebacks; the caller gets an error
     told = False
     while True:
         try:

@@ -29,7 +29,7 @@ def hand_on(acting: ContextVar[Transport | None]) -> None:
     """Makes what is started from now on inherit the variable, which holds the transport of the run. Does it once for a process.
 
     - A thread, also one that a pool starts, has the value of the thread that started it, to its end.
-    - A call that is submitted to a `ThreadPoolExecutor` has the value of the thread that submitted it, whichever thread started the pool.
+    - A call that is submitted to a `ThreadPoolExecutor` has the value of the thread that submitted it.
     - A process of `multiprocessing` has it whatever its start method, and so have its children.
     - A program that is started with `subprocess` finds the token of the run in its environment.
     """

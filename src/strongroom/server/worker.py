@@ -41,9 +41,7 @@ def open_app(settings: Settings, main: int, heartbeat: Heartbeat) -> Any:
     from strongroom.server.log import open_log
 
     sys.setswitchinterval(SWITCH_SECONDS)
-    logging.getLogger("sqlalchemy.pool").setLevel(
-        logging.CRITICAL
-    )  # it shows tracebacks; the caller gets an error
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)  # it shows tracebacks; the caller gets an error
     told = False
     while True:
         try:

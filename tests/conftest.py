@@ -33,7 +33,7 @@ from tests.servers.strongroom import PASSWORD, StrongroomServer
 if TYPE_CHECKING:
     from tests.servers.openbao import OpenBaoServer
 
-pytest_plugins = ["tests.canary", "tests.opens", "tests.fakes.keyring", "tests.processes", "pytester"]
+pytest_plugins = ["tests.reaper", "tests.canary", "tests.opens", "tests.fakes.keyring", "tests.processes", "pytester"]
 
 DATABASES = ("sqlite", "postgresql", "mariadb")
 

@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
+
+PATIENCE_SECONDS = 180
+"""How long a server may take to start before it is tried again: a busy machine takes its time."""
+
+_ATTEMPTS = 3
+
+
+class DidNotStartError(Exception):
+    """A server of the tests did not start. The message ends with the server's own log.
+
+    The first test that asks for the server fails with it; the other tests that do are skipped (see `tests/conftest.py`).
+    """
+
+    reported = False
 
 
 class DatabaseServer(Protocol):
@@ -44,6 +61,33 @@ class FragileServer(DatabaseServer, Protocol):
 
     def paused(self) -> AbstractContextManager[None]:
         """Meanwhile all its processes are stopped: connections stay open, and nothing answers."""
+
+
+def begin(start: Callable[[], None], log: Path) -> None:
+    """Calls `start` until it does not raise `DidNotStartError`; the third one is raised, with the end of the log."""
+    for attempt in range(1, _ATTEMPTS + 1):
+        try:
+            start()
+        except DidNotStartError as error:
+            if attempt == _ATTEMPTS:
+                written = log.read_text(errors="replace")[-3000:] if log.exists() else ""
+                raise DidNotStartError(f"{error}; its log ends with:\n{written}") from None
+        else:
+            return
+
+
+def wait_for(process: subprocess.Popen[bytes], name: str, is_ready: Callable[[], bool]) -> None:
+    """Returns when the server is ready. `DidNotStartError` when it has ended, or is killed since it takes too long."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not is_ready():
+        try:
+            raise DidNotStartError(f"{name} has ended with {process.wait(0.02)}")
+        except subprocess.TimeoutExpired:
+            if time.monotonic() < deadline:
+                continue
+        process.kill()
+        process.wait()
+        raise DidNotStartError(f"{name} does not answer within {PATIENCE_SECONDS} s")
 
 
 def children_of(pid: int) -> list[int]:

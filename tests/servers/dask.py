@@ -12,6 +12,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.servers import PATIENCE_SECONDS, DidNotStartError
+
 
 class DaskCluster:
     """A scheduler and so many workers, in a folder that has their empty home. Ready when this is made.
@@ -59,7 +61,7 @@ class DaskCluster:
         for process in self.processes:
             process.send_signal(signal.SIGKILL)
         for process in self.processes:
-            process.wait(30)
+            process.wait(PATIENCE_SECONDS)
 
     def _start(self, module: str, *options: str) -> subprocess.Popen[bytes]:
         with self.log_file.open("ab") as log:
@@ -77,7 +79,7 @@ class DaskCluster:
         self.processes[0].kill()
 
     def _until(self, is_ready: object) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not is_ready():  # type: ignore[operator]
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.processes[-1].wait(0.02)
@@ -87,7 +89,7 @@ class DaskCluster:
         else:
             return
         self.stop()
-        raise AssertionError(f"the Dask cluster does not start:\n{self.log}")
+        raise DidNotStartError(f"the Dask cluster does not start:\n{self.log}")
 
 
 def certificates(folder: Path) -> dict[str, str]:

@@ -8,11 +8,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pymysql
+
+from tests.servers import PATIENCE_SECONDS, DidNotStartError, begin, wait_for
 
 _ROOT = "--auth-root-authentication-method=normal"
 
@@ -37,23 +38,8 @@ class MariaDBServer:
             shutil.chown(self._folder, "mysql")
             user = ["--user=mysql"]
         data, place_for_tables = f"--datadir={self._folder / 'data'}", f"--tmpdir={self._folder}"  # of its own: names there collide
-        with (self._folder / "log").open("ab") as log:
-            subprocess.run(
-                [
-                    "mariadb-install-db",
-                    "--no-defaults",
-                    *user,
-                    data,
-                    place_for_tables,
-                    "--auth-root-authentication-method=normal",
-                    "--skip-test-db",
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                check=True,
-                timeout=120,
-            )
+        self._install = ["mariadb-install-db", "--no-defaults", *user, data, place_for_tables, _ROOT, "--skip-test-db"]
+        begin(self._initialise, self._folder / "log")
         quick = [
             f"--innodb-flush-log-at-trx-commit={2 if durable else 0}",
             "--innodb-doublewrite=0",
@@ -64,17 +50,28 @@ class MariaDBServer:
         self._command = [program, "--no-defaults", *user, *place, *quick, "--max-connections=300"]
         self.start()
 
+    def _initialise(self) -> None:
+        shutil.rmtree(self._folder / "data", ignore_errors=True)
+        if self._run(self._install).wait(PATIENCE_SECONDS):
+            raise DidNotStartError("mariadb-install-db fails")
+
     def start(self) -> None:
         """Starts the server, on the data that are there; returns when it answers."""
+        begin(self._start, self._folder / "log")
+
+    def _start(self) -> None:
         self.socket.unlink(missing_ok=True)  # of one that was killed
+        self._process = self._run(self._command)
+        wait_for(self._process, "MariaDB", self._is_ready)
+
+    def _run(self, command: list[str]) -> subprocess.Popen[bytes]:
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        self._admin = self._connect()
+            return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
         self._admin.close()
 
     @contextlib.contextmanager
@@ -114,17 +111,17 @@ class MariaDBServer:
         """Ends the server and removes its folder."""
         self._admin.close()
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(60)
+        self._process.wait(PATIENCE_SECONDS)
         shutil.rmtree(self._folder)
 
-    def _connect(self) -> pymysql.Connection:
-        deadline = time.monotonic() + 30
-        while not self.socket.exists():
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(0.02)
-            assert self._process.poll() is None, "mariadbd has ended"
-            assert time.monotonic() < deadline, "mariadbd does not start"
-        return pymysql.connect(unix_socket=str(self.socket), user="root", autocommit=True)
+    def _is_ready(self) -> bool:
+        if not self.socket.exists():
+            return False
+        try:
+            self._admin = pymysql.connect(unix_socket=str(self.socket), user="root", autocommit=True)
+        except pymysql.OperationalError:
+            return False
+        return True
 
     def _copy(self, template: str) -> list[str]:
         """The statements that make the template's tables and rows again."""

@@ -18,6 +18,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from tests.servers import PATIENCE_SECONDS, DidNotStartError
+
 USER = "admin"
 
 
@@ -41,7 +43,7 @@ class MLflowServer:
                 return
         log = (self.folder / "log").read_text(errors="replace")
         self.stop()
-        raise AssertionError(f"mlflow does not start:\n{log[-3000:]}")
+        raise DidNotStartError(f"mlflow does not start:\n{log[-3000:]}")
 
     def stop(self) -> None:
         """Ends the server with its workers and removes its folder."""
@@ -81,7 +83,7 @@ class MLflowServer:
     def _wait(self) -> bool:
         """Whether the server answers; False when it has ended or takes too long."""
         direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        deadline = time.monotonic() + 80
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(urllib.error.URLError, ConnectionError), direct.open(f"{self.url}/health", timeout=10) as answer:
                 if answer.status == 200 and self._process.poll() is None:
@@ -96,7 +98,7 @@ class MLflowServer:
         """The server's process leads a group, in which its workers are."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
 
 
 def _free_port() -> int:

@@ -22,6 +22,7 @@ import hvac.exceptions
 import requests
 import trustme
 
+from tests.servers import PATIENCE_SECONDS, DidNotStartError
 from tests.servers.strongroom import free_port
 
 _BINARY = Path(sys.executable).parent / "bao"
@@ -41,7 +42,7 @@ class OpenBaoServer:
             self.url = f"http://127.0.0.1:{self.port}"
             if self._begin():
                 return
-        raise AssertionError(f"OpenBao does not start:\n{self._log()}")
+        raise DidNotStartError(f"OpenBao does not start:\n{self._log()}")
 
     def _begin(self) -> bool:
         token = secrets.token_hex(16)
@@ -54,7 +55,7 @@ class OpenBaoServer:
         return True
 
     def _unsealing_key(self) -> str:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not (found := re.search(r"^Unseal Key: (\S+)$", self._log(), re.MULTILINE)):
             assert time.monotonic() < deadline, "no unseal key was printed"
         return found[1]
@@ -96,7 +97,7 @@ class OpenBaoServer:
     def wait_for_engine(self, path: str, namespace: str | None = None) -> None:
         """An engine of KV version 2 refuses everything for a moment after it was mounted or unsealed."""
         admin = hvac.Client(self.url, token=self.admin.token, namespace=namespace, verify=str(self.ca_cert) if self.ca_cert else True)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             try:
                 admin.secrets.kv.v2.read_configuration(mount_point=path)
@@ -121,7 +122,7 @@ class OpenBaoServer:
     def kill(self) -> None:
         """SIGKILL."""
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
 
     def _run(self, *arguments: str) -> None:
         with (self.folder / "log").open("wb") as log:
@@ -135,7 +136,7 @@ class OpenBaoServer:
 
     def _wait(self, *wanted: int) -> bool:
         """Whether its health is as wanted; False when it has ended."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             with contextlib.suppress(requests.ConnectionError):
                 health = requests.get(f"{self.url}/v1/sys/health", timeout=10, verify=str(self.ca_cert) if self.ca_cert else True)

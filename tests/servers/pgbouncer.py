@@ -8,9 +8,9 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
+from tests.servers import PATIENCE_SECONDS, begin, wait_for
 from tests.servers.strongroom import free_port
 
 POOL_SIZE = 8
@@ -32,6 +32,10 @@ class PgBouncer:
         program = find_pgbouncer()
         assert program is not None
         self._folder = Path(tempfile.mkdtemp(prefix="strongroom-pgbouncer-", dir="/tmp"))
+        begin(lambda: self._configure(program, server), self._folder / "log")
+
+    def _configure(self, program: str, server: Path) -> None:
+        """Another program may take the port before PgBouncer does: each attempt has one of its own."""
         self.port = free_port()
         settings = {
             "listen_addr": "127.0.0.1",
@@ -65,21 +69,19 @@ class PgBouncer:
         self._process = subprocess.Popen(
             self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                assert self._process.poll() is None, f"PgBouncer has ended: {(self._folder / 'log').read_text()}"
-                assert time.monotonic() < deadline, "PgBouncer does not start"
-                self._wait(0.02)
-            else:
-                return
+        wait_for(self._process, "PgBouncer", self._is_ready)
+
+    def _is_ready(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
 
     def kill(self) -> None:
         """SIGKILL: clients and sessions of the server are cut off."""
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
 
     def url(self, name: str) -> str:
         """The SQLAlchemy URL of a database behind it."""
@@ -88,11 +90,5 @@ class PgBouncer:
     def stop(self) -> None:
         """Ends it and removes its folder."""
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
         shutil.rmtree(self._folder)
-
-    def _wait(self, seconds: float) -> None:
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return

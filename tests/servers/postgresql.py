@@ -9,14 +9,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
-from tests.servers import children_of
+from tests.servers import PATIENCE_SECONDS, DidNotStartError, begin, children_of, wait_for
 
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 
@@ -31,23 +30,32 @@ class PostgreSQLServer:
         if self._user:
             shutil.chown(self._folder, self._user)
         self._binaries = _binaries(self._folder)
-        self._run(self._binaries / "initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", "-D", "data").wait(60)
         self._durable = durable
+        begin(self._initialise, self._folder / "log")
         self.start()
+
+    def _initialise(self) -> None:
+        shutil.rmtree(self._folder / "data", ignore_errors=True)
+        initdb = self._run(self._binaries / "initdb", "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--no-sync", "-D", "data")
+        if initdb.wait(PATIENCE_SECONDS):
+            raise DidNotStartError("initdb fails")
 
     def start(self) -> None:
         """Starts the server, on the data that are there; returns when it answers."""
+        begin(self._start, self._folder / "log")
+
+    def _start(self) -> None:
         quick = ["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "shared_buffers=32MB"]
         quick += [] if self._durable else ["-c", "synchronous_commit=off"]
         self._process = self._run(self._binaries / "postgres", "-D", "data", "-k", self._folder, "-c", "listen_addresses=", *quick)
-        self._admin = self._connect()
+        wait_for(self._process, "PostgreSQL", self._is_ready)
 
     def kill(self) -> None:
         """SIGKILL for all its processes at once, the one that looks after the others first."""
         for pid in self._processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
         self._admin.close()
 
     @contextlib.contextmanager
@@ -111,19 +119,15 @@ class PostgreSQLServer:
         """Ends the server and removes its folder."""
         self._admin.close()
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(30)
+        self._process.wait(PATIENCE_SECONDS)
         shutil.rmtree(self._folder)
 
-    def _connect(self) -> psycopg.Connection:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                return psycopg.connect(f"host={self._folder} user=postgres dbname=postgres", autocommit=True)
-            except psycopg.OperationalError:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    self._process.wait(0.02)
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    raise
+    def _is_ready(self) -> bool:
+        try:
+            self._admin = psycopg.connect(f"host={self._folder} user=postgres dbname=postgres", autocommit=True)
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def _run(self, *command: str | Path) -> subprocess.Popen[bytes]:
         with (self._folder / "log").open("ab") as log:

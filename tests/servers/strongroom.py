@@ -15,7 +15,7 @@ from pathlib import Path
 
 import urllib3
 
-from tests.servers import children_of
+from tests.servers import PATIENCE_SECONDS, DidNotStartError, children_of
 
 PASSWORD = "a long password of the tests"
 
@@ -43,7 +43,7 @@ class StrongroomServer:
             self.process = self._start()
             if self._wait():
                 return
-        raise AssertionError(f"the server does not start:\n{self.log}")
+        raise DidNotStartError(f"the server does not start:\n{self.log}")
 
     @property
     def log(self) -> str:
@@ -58,11 +58,11 @@ class StrongroomServer:
         """Ends the server as an operator would."""
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(30)
+            self.process.wait(PATIENCE_SECONDS)
         finally:
             with contextlib.suppress(ProcessLookupError):  # the server leads a group, in which its workers are
                 os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(30)
+            self.process.wait(PATIENCE_SECONDS)
             self.log_file.unlink()
 
     def connections(self) -> urllib3.HTTPConnectionPool:
@@ -84,7 +84,7 @@ class StrongroomServer:
 
     def _wait(self) -> bool:
         """Whether the server is ready; False when it has ended."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_SECONDS
         with self.connections() as pool:
             while time.monotonic() < deadline:
                 with contextlib.suppress(urllib3.exceptions.HTTPError, OSError):
@@ -94,7 +94,7 @@ class StrongroomServer:
                     self.process.wait(0.02)
                     return False
         os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(PATIENCE_SECONDS)
         return False
 
 
@@ -105,7 +105,7 @@ class FragileStrongroom(StrongroomServer):
         """SIGKILL for all its processes."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(30)
+        self.process.wait(PATIENCE_SECONDS)
 
     def begin(self) -> None:
         """Starts it, without waiting until it answers: it may refuse, while no store does."""

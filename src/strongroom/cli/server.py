@@ -11,6 +11,7 @@ import click
 
 from strongroom.cli.command import Command, Group
 from strongroom.cli.output import output_option, say, show_data, show_fields, show_line, write
+from strongroom.cli.prompts import confirm
 
 if TYPE_CHECKING:
     from strongroom.service.stores import Examination
@@ -26,8 +27,9 @@ def server() -> None:
 @click.option(
     "--take-over", is_flag=True, help="Take the stores over from other databases of this deployment, none of which is used any more."
 )
+@click.option("-y", "--yes", is_flag=True, help="Take over without a question.")
 @output_option
-def check_stores(policy: bool, take_over: bool, output: str | None) -> None:
+def check_stores(policy: bool, take_over: bool, yes: bool, output: str | None) -> None:
     """Try out the configured secrets stores: log in, write, read, list and delete.
 
     What is written is deleted again, and holds nothing secret. Where something is refused, the least that has to be allowed is shown.
@@ -39,6 +41,9 @@ def check_stores(policy: bool, take_over: bool, output: str | None) -> None:
     from strongroom.client.administration import examine_stores
     from strongroom.config import read_settings
 
+    if take_over and not yes and not confirm("Is every other copy of this deployment's database out of use?"):
+        say("Nothing was changed.")
+        raise click.exceptions.Exit(1)
     found = examine_stores(read_settings(), take_over=take_over)
     if output:
         show_data([_examination(each) for each in found], output)

@@ -17,6 +17,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
 
 Progress = Callable[[Job], object]
 
+_HINT = "what one store lost and the other one has is copied by: strongroom secret verify --deep --repair"
+
 
 class JobClient:
     """Backup, restore and verification, for administrators. Each waits for the end, and gives the report.
@@ -74,5 +76,6 @@ class JobClient:
         if job.status is JobStatus.CANCELLED:
             raise JobFailed(f"the {job.kind} was cancelled", hint="run it again to go on", report=job.report)
         if job.status is not JobStatus.DONE:
-            raise JobFailed(f"the {job.kind} {job.status}: {job.error or 'another process took it over'}", report=job.report)
+            reason = job.error or "another process took it over"
+            raise JobFailed(f"the {job.kind} {job.status}: {reason}", hint=_HINT if job.report.failed else None, report=job.report)
         return job.report

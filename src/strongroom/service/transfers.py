@@ -7,6 +7,7 @@ harmless: so all of them can be cut off anywhere, and go on from the last step o
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
@@ -35,10 +36,13 @@ from strongroom.service.copies import Copies
 from strongroom.service.placements import ConfiguredStore, Placements
 
 PAGE = 64
+"""The most versions between two reports of how far a job is. Slow stores have smaller pages, of at least `AT_ONCE`."""
+
 AT_ONCE = 16
 """How many calls of stores are made side by side."""
 
 MOST_FAILURES = 1_000
+_SLOW_PAGE_SECONDS = 1.0
 _NO_BACKUP = "there is no backup secrets store"
 _NO_BACKUP_HINT = "configure one: STRONGROOM_BACKUP_SECRETS_STORE_TYPE and its options"
 
@@ -146,7 +150,7 @@ class Transfers:
                 state.count(row, "failed" if error else "done" if needed else "skipped", error)
                 if error is not None and not request.ignore_errors:
                     step(state)
-                    raise JobFailed(f"secret '{row.name}', version {row.number}: {error.message}", hint="or use --ignore-errors")
+                    raise JobFailed(f"secret '{row.name}', version {row.number}: {error.message}")
             step(state)
 
     def _empty(self, moved: list[SecretRow], source: ConfiguredStore, target: ConfiguredStore) -> Sequence[StrongroomError | None]:
@@ -160,12 +164,15 @@ class Transfers:
         return self._placements.stores[0], self._placements.stores[1]
 
     def _pages(self, state: State) -> Iterator[list[SecretRow]]:
+        size = AT_ONCE
         while True:
             with self._database.read() as connection:
-                found = self._versions.after(connection, state.after, PAGE)
+                found = self._versions.after(connection, state.after, size)
             if not found:
                 return
+            began = time.monotonic()
             yield found
+            size = PAGE if time.monotonic() - began < _SLOW_PAGE_SECONDS else AT_ONCE
             state.after = _version(found[-1])
 
     def _without_lost(

@@ -13,6 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from strongroom.redaction import MASK, RedactingStream, Redactor
+from strongroom.redaction.sensitive import is_common
 from tests.canary import CANARY, holds_canary
 
 VALUE = f"{CANARY}-stream"
@@ -63,7 +64,9 @@ def test_the_cut_into_writes_makes_no_difference(values: list[str], parts: list[
         assert redactor.redact(text).startswith(original.getvalue())
     stream.finish()
     assert original.getvalue() == redactor.redact(text)
-    assert not any(value.strip() in original.getvalue() for value in values if len(value.strip()) >= 4)
+    assert not any(
+        value.strip() in original.getvalue() for value in values if len(value.strip()) >= 4 and not is_common(value.strip())
+    )
 
 
 @given(VALUES, PARTS, CUTS, st.lists(st.booleans(), min_size=14, max_size=14))
@@ -119,12 +122,12 @@ def test_only_what_could_begin_a_value_is_held_back() -> None:
 
 def test_a_value_registered_late_is_masked_in_what_is_held_back() -> None:
     """A value that is added between two writes is found in the characters that were not passed on yet."""
-    redactor = redactor_of("abcdefgh")
+    redactor = redactor_of("abcdef-gh")
     original = io.StringIO()
     stream = RedactingStream(original, redactor)
     stream.write("abcdef")
-    redactor.add("cdefX")
-    stream.write("X.")
+    redactor.add("cdef-XYZ")
+    stream.write("-XYZ.")
     assert original.getvalue() == f"ab{MASK}."
 
 

@@ -1,11 +1,11 @@
-"""Who else is told when this process reads values: a pipeline run records the read and keeps the values out of its output."""
+"""Who else is told when this process reads or writes values: a pipeline run records reads, and keeps values out of its output."""
 
 from __future__ import annotations
 
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -29,6 +29,11 @@ class ValuesRead:
         """All values of a secret that was read with them."""
         return cls(secret.id, secret.name, secret.version, secret.values or {})
 
+    @classmethod
+    def written(cls, name: str, values: Mapping[str, SecretText | None]) -> ValuesRead:
+        """Values that this process is about to write. No read that a run would record."""
+        return cls("", name, 0, {key: value for key, value in values.items() if value is not None}, recorded=True)
+
 
 Observer = Callable[[ValuesRead], None]
 
@@ -41,7 +46,7 @@ _observers: tuple[Observer, ...] = ()
 
 @contextmanager
 def observing(observer: Observer) -> Iterator[None]:
-    """Within the block, the observer gets whatever values any client of this process reads, before the caller does."""
+    """Within the block, the observer gets whatever values any client of this process reads (before the caller does) or writes."""
     global _observers
     with _lock:
         _observers = (*_observers, observer)
@@ -55,12 +60,12 @@ def observing(observer: Observer) -> Iterator[None]:
 
 
 def tell(read: ValuesRead) -> None:
-    """Tells all observers of values that were read."""
+    """Tells all observers of values that were read, or are about to be written."""
     _recent.append(read)
     for observer in _observers:
         observer(read)
 
 
 def recently_read() -> list[ValuesRead]:
-    """The latest reads of this process: a pipeline may have been given one of these values."""
+    """The latest of this process, up to 256: a pipeline may have been given one of these values, or print it."""
     return list(_recent)

@@ -72,6 +72,7 @@ class SecretClient:
             labels=dict(labels or {}),
             expires_at=expires_at,
         )
+        tell(ValuesRead.written(name, request.values))
         return self._transport.call(operations.CREATE, request)
 
     def get_secret(self, name_or_id: str | UUID, *, scope: Scope | str | None = None, version: int | None = None) -> Secret:
@@ -142,6 +143,7 @@ class SecretClient:
             if key in changes:
                 raise InvalidInput(f"the key '{key}' is both set and removed")
             changes[key] = None
+        tell(ValuesRead.written(str(name_or_id), changes))
         request = UpdateSecret(
             id=self._metadata(name_or_id, scope).id,
             values=changes or UNSET,

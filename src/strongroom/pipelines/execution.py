@@ -12,6 +12,7 @@ import msgspec
 from strongroom.client import Client
 from strongroom.client.transports.acting import acting
 from strongroom.errors import InvalidInput, StrongroomError, printable
+from strongroom.models.reference import parse_reference
 from strongroom.models.run import ArtifactRecord, RecordedStep, RunStatus
 from strongroom.pipelines import artifact
 from strongroom.pipelines.context import StepContext
@@ -115,7 +116,7 @@ def error_line(error: BaseException) -> str:
 
 
 def recorded(redactor: Redactor, data: Mapping[str, Any], what: str) -> dict[str, Any]:
-    """Plain data as it is recorded, with values masked. `InvalidInput` for what is no plain data."""
+    """Plain data as it is recorded, with values masked, and references as they are. `InvalidInput` for what is no plain data."""
     try:
         plain = msgspec.to_builtins(dict(data), str_keys=True)
         msgspec.json.encode(plain)
@@ -124,7 +125,7 @@ def recorded(redactor: Redactor, data: Mapping[str, Any], what: str) -> dict[str
         raise InvalidInput(
             f"'{printable(str(odd))}' of {what} is no plain data", hint="make it the output of a step, or pass a name or a path"
         ) from None
-    masked: dict[str, Any] = redactor.redact_nested(plain)
+    masked: dict[str, Any] = redactor.redact_nested(plain, keep=lambda text: parse_reference(text) is not None)
     return masked
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,10 +13,7 @@ from strongroom.client import Client
 from strongroom.client.observers import ValuesRead, recently_read
 from strongroom.models.reference import ResolvedReference, parse_reference, walk_texts
 from strongroom.models.run import SecretRead
-from strongroom.redaction import SHORTEST, Redactor, SecretText
-
-_LONG = 20
-"""Shorter texts within a JSON value, such as the name of a project, stay visible."""
+from strongroom.redaction import SHORTEST, Redactor
 
 _current: ContextVar[tuple[Reads, str] | None] = ContextVar("current_step", default=None)
 
@@ -35,15 +31,16 @@ class Reads:
         self._running: list[str] = []
 
     def recognise(self, data: Any) -> None:
-        """Masks values that this process read before the run and that stand in the data, as parameters that a pipeline was given.
+        """Masks values that this process read or wrote before the run, as a module does when it is imported.
 
-        In references there is none: what they are made of is recorded as it is written.
+        `recognised` are those that stand in the data, as parameters that a pipeline was given: other processes need them, too. In
+        references there is none: what they are made of is recorded as it is written.
         """
         texts = [text for _, text in walk_texts(data) if parse_reference(text) is None]
-        for read in recently_read() if texts else ():
+        for read in recently_read():
             for value in read.values.values():
+                self._redactor.add(value)
                 if len(value.reveal()) >= SHORTEST and any(value.reveal() in text for text in texts):
-                    hide(value, self._redactor)
                     self.recognised.append(value.reveal())
 
     def begin(self, run_id: str) -> None:
@@ -70,7 +67,7 @@ class Reads:
     def observe(self, read: ValuesRead) -> None:
         """Hears of values that this process read: keeps them out of the output, and on record."""
         for value in read.values.values():
-            hide(value, self._redactor)
+            self._redactor.add(value)
         if not read.recorded:
             mine, step = self._step()
             if mine:
@@ -104,14 +101,3 @@ class Reads:
                 return
         if new:
             self._client.record_reads(self._run_id, new)
-
-
-def hide(value: SecretText, redactor: Redactor) -> None:
-    """Masks a value from now on; where it is JSON, also the longer texts in it, such as the private key of a service account."""
-    redactor.add(value)
-    text = value.reveal()
-    if text.lstrip().startswith(("{", "[")):
-        with suppress(ValueError, RecursionError):
-            for _, part in walk_texts(json.loads(text)):
-                if len(part) >= _LONG:
-                    redactor.add(part)

@@ -3,6 +3,8 @@
 Every command imports this for `SecretText` and `MASK`; the rest is loaded when it is first asked for.
 
 - `redactor`: which text gives a value away, and masking it
+- `sensitive`: which parts of a value are sensitive, and which texts are common
+- `views`: a text without escape sequences
 - `stream`: masking what is written to a stream, piece by piece
 - `held_text`: what such a stream holds back meanwhile
 - `installation`: masking `sys.stdout`, `sys.stderr` and logging while a run executes
@@ -20,7 +22,8 @@ from strongroom.redaction.secret_text import MASK, SecretText
 if TYPE_CHECKING:
     from strongroom.redaction.exception import Redacted, redact_exception
     from strongroom.redaction.installation import mask, redacting
-    from strongroom.redaction.redactor import SHORTEST, Redactor
+    from strongroom.redaction.redactor import Redactor
+    from strongroom.redaction.sensitive import SHORTEST
     from strongroom.redaction.stream import RedactingStream
 
 __all__ = ["MASK", "SHORTEST", "Redacted", "RedactingStream", "Redactor", "SecretText", "mask", "redact_exception", "redacting"]
@@ -30,7 +33,7 @@ _HOMES = {
     "redact_exception": "exception",
     "mask": "installation",
     "redacting": "installation",
-    "SHORTEST": "redactor",
+    "SHORTEST": "sensitive",
     "Redactor": "redactor",
     "RedactingStream": "stream",
 }

@@ -20,6 +20,8 @@ class Held(NamedTuple):
     """Where a value may have begun of which the rest is still to come; the last few characters are not told."""
     version: object = None
     """What was looked for in it. If that is what is looked for next time, the text is not searched again."""
+    before: str = ""
+    """The last two characters that were passed on, as they were written."""
 
 
 class Piece(NamedTuple):
@@ -67,8 +69,9 @@ def cut(text: str, spans: list[Span], runs: tuple[tuple[int, bool], ...], safe: 
 
 def after(held: Held, done: int) -> Held:
     """What is left when everything before `done` was passed on."""
+    before = (held.before + held.text[:done])[-2:]
     if done >= len(held.text):
-        return Held()
+        return Held(before=before)
     runs = []
     begin = 0
     for length, binary in held.runs:
@@ -77,4 +80,4 @@ def after(held: Held, done: int) -> Held:
         begin += length
     spans = tuple((start - done, end - done) for start, end in held.spans if end > done)
     open_ends = tuple(place - done for place in held.open_ends if place >= done)
-    return Held(held.text[done:], spans, tuple(runs), open_ends, held.version)
+    return Held(held.text[done:], spans, tuple(runs), open_ends, held.version, before)

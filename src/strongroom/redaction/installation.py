@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from strongroom.redaction.log import redact_record
+from strongroom.redaction.originals import Descriptors, Guard
 from strongroom.redaction.redactor import Redactor, Redactors
 from strongroom.redaction.secret_text import SecretText
 from strongroom.redaction.stream import RedactingStream
@@ -23,10 +24,11 @@ def redacting(redactor: Redactor) -> Iterator[None]:
 
     May be nested, and entered by several threads at once, in any order: all redactors that are within apply to everything. When the
     last one leaves, what was there before is put back, unless somebody replaced it meanwhile. Streams that somebody kept work on, and
-    mask again in the next run.
+    mask again in the next run. Stream objects from before the run mask meanwhile, and so do `os.write` and `os.writev` on their
+    descriptors.
 
-    Not masked is what goes past Python's streams: child processes, extension modules and `os.write` on the file descriptors, and
-    `sys.__stdout__`. Nor are objects in a log record's `extra` that only a formatter turns into text.
+    Not masked is what child processes and extension modules write, and what goes to other descriptors of the same file. Nor are
+    objects in a log record's `extra` that only a formatter turns into text.
     """
     _installation.enter(redactor)
     try:
@@ -50,6 +52,9 @@ class _Installation:
         self._lock = threading.RLock()
         self._redactors = Redactors()
         self._streams: weakref.WeakSet[RedactingStream] = weakref.WeakSet()
+        self._guards: dict[int, Guard] = {}
+        """By the identity of what they guard."""
+        self._descriptors = Descriptors()
         self._filter = _RecordFilter(self._redactors)
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
         if hasattr(os, "register_at_fork"):
@@ -62,6 +67,7 @@ class _Installation:
                 current = getattr(sys, name)
                 if current is not None and not self._is_ours(current):
                     setattr(sys, name, self._stream_to(current))
+            self._guard()
             factory = logging.getLogRecordFactory()
             if not isinstance(factory, _RecordFactory):
                 logging.setLogRecordFactory(_RecordFactory(factory, self))
@@ -79,6 +85,10 @@ class _Installation:
             self._finish()
             self._redactors.leave(redactor)
             self._finish()  # what other threads wrote in between
+            self._descriptors.end()
+            for guard in self._guards.values():
+                guard.end()
+            self._guards.clear()
             for name in ("stdout", "stderr"):
                 if self._is_ours(current := getattr(sys, name)):
                     setattr(sys, name, current.original)
@@ -87,6 +97,17 @@ class _Installation:
             for handler in list(self._handlers):
                 handler.removeFilter(self._filter)
             self._handlers.clear()
+
+    def _guard(self) -> None:
+        """Streams that somebody may have kept, and the process's first ones, to whose descriptors all else goes."""
+        ours = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, RedactingStream) and self._is_ours(stream)]
+        firsts = [self._stream_to(first) for first in (sys.__stdout__, sys.__stderr__) if first is not None and not first.closed]
+        streams = [*ours, *firsts]
+        for stream in streams:
+            if id(stream.original) not in self._guards:
+                guard = self._guards[id(stream.original)] = Guard(stream)
+                guard.begin()
+        self._descriptors.begin(streams)
 
     def mask(self, value: SecretText) -> None:
         self._redactors.add(value)

@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from typing import IO, TYPE_CHECKING, Any
 
 from strongroom.redaction.held_text import Held, Piece, after, cut
-from strongroom.redaction.redactor import SHORTEST, Finder, merged
+from strongroom.redaction.redactor import Finder, merged
+from strongroom.redaction.sensitive import SHORTEST
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -28,6 +29,10 @@ class RedactingStream(io.TextIOBase):
 
     def __init__(self, original: Any, finder: Finder) -> None:
         self._original = original
+        self._write, self._flush = original.write, original.flush
+        self._buffer_write = getattr(getattr(original, "buffer", None), "write", None)
+        self._emitting: int | None = None
+        """The thread that is passing something on."""
         self._finder = finder
         self._lock = threading.RLock()
         self._held = Held()
@@ -63,6 +68,14 @@ class RedactingStream(io.TextIOBase):
             self._pass_bytes(bytes(view))
         return view.nbytes
 
+    def write_original_bytes(self, data: ReadableBuffer) -> int:
+        """The `write` of the original's buffer while that is guarded: passes on what this stream masked, and masks all else."""
+        if self._emitting == threading.get_ident():
+            assert self._buffer_write is not None
+            written: int = self._buffer_write(data)
+            return written
+        return self.write_bytes(data)
+
     def writelines(self, lines: Iterable[str], /) -> None:  # type: ignore[override]
         """Writes each; other threads' writes may come between them."""
         for line in lines:
@@ -71,7 +84,7 @@ class RedactingStream(io.TextIOBase):
     def flush(self) -> None:
         """Flushes the original. What is held back stays."""
         with self._lock:
-            self._original.flush()
+            self._flush()
             self._text_first = False
 
     def finish(self) -> None:
@@ -118,16 +131,17 @@ class RedactingStream(io.TextIOBase):
             runs = (*before.runs, (len(text), binary))
         version = self._finder.version
         if version == before.version:
-            found, open_ends = self._finder.places(pending, max(0, len(before.text) - SHORTEST + 1), before.open_ends)
+            since = max(0, len(before.text) - SHORTEST + 1)
+            found, open_ends = self._finder.places(pending, since, before.open_ends, before=before.before, last=last)
         else:
-            found, open_ends = self._finder.places(pending)
+            found, open_ends = self._finder.places(pending, before=before.before, last=last)
         safe = len(pending) if last else min(open_ends, default=len(pending))
         open_ends = [place for place in open_ends if place <= len(pending) - SHORTEST]
         spans = merged((*before.spans, *found))
         # Nothing to pass on: an empty write lets a closed original say so.
         pieces = cut(pending, spans, runs, safe) or [Piece("", binary, 0)]
         # Before it is passed on, so that whoever writes on the way (a signal handler) finds things in order.
-        self._held = after(Held(pending, tuple(spans), runs, tuple(open_ends), version), safe)
+        self._held = after(Held(pending, tuple(spans), runs, tuple(open_ends), version, before.before), safe)
         done = 0
         try:
             for piece in pieces:
@@ -138,15 +152,23 @@ class RedactingStream(io.TextIOBase):
             raise
 
     def _emit(self, piece: Piece) -> None:
+        before, self._emitting = self._emitting, threading.get_ident()
+        try:
+            self._pass_on(piece)
+        finally:
+            self._emitting = before
+
+    def _pass_on(self, piece: Piece) -> None:
         if not piece.binary:
             self._text_first = True
-            self._original.write(piece.text)
+            self._write(piece.text)
             return
         if self._text_first:
-            self._original.flush()
+            self._flush()
             self._text_first = False
+        assert self._buffer_write is not None
         data = piece.text.encode(errors="surrogateescape")
-        while (written := self._original.buffer.write(data)) != len(data):  # an unbuffered one may take a part only
+        while (written := self._buffer_write(data)) != len(data):  # an unbuffered one may take a part only
             if written is None:
                 raise BlockingIOError("the stream takes no more at present")
             data = data[written:]

@@ -68,6 +68,47 @@ def test_what_was_read_before_the_run(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"{MASK}\n"
 
 
+def test_values_of_an_import_and_of_the_step_itself(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was read before the run and handed to nobody, and what a step writes into a secret, are masked as well."""
+    early, made, merged = secret("value"), f"{CANARY}-made", f"{CANARY}-merged"
+
+    @step
+    def write() -> None:
+        print(early)
+        client.create_secret("made", {"k": made})
+        client.update_secret("made", add_or_update_values={"l": merged})
+        print(made, merged)
+
+    @pipeline
+    def writing() -> None:
+        write()
+
+    writing()
+    assert capsys.readouterr().out == f"{MASK}\n{MASK} {MASK}\n"
+
+
+def test_common_values_keep_no_step_from_the_cache(client: Client) -> None:
+    """Parameters with a word or a short number that happens to be a value: the step is cached; with any other value it is not."""
+    client.create_secret("database", {"user": "admin", "port": "5432", "pin": "86753091234"})
+
+    @step
+    def train(role: str, epochs: int) -> int:
+        assert Client().get_secret("database").secret_values["user"] == "admin"
+        return epochs
+
+    @pipeline
+    def training(role: str, epochs: int) -> None:
+        train(role=role, epochs=epochs)
+
+    training("admin", 5432)
+    again = training("admin", 5432)
+    assert again.record.steps[0].status == "cached"
+    training("admin", 86753091234)
+    run = training("admin", 86753091234)
+    assert run.record.steps[0].status == "completed"
+    assert run.record.steps[0].parameters == {"role": MASK, "epochs": MASK}
+
+
 def test_references_are_recorded_as_they_are_written(client: Client) -> None:
     """Also when the program has read a value before that happens to be a part of one."""
     client.create_secret("plain", {"word": "token"})

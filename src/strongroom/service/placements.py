@@ -167,12 +167,15 @@ class Placements:
                 rows.to_delete(connection, ours, now())
             self.work_left.set()
 
-    def release(self, connection: Connection, placed: Sequence[Pair]) -> None:
-        """Former placements, in the caller's transaction that has removed them: what they named is to go."""
+    def release(self, connection: Connection, placed: Sequence[Pair], *, soon: bool = False) -> None:
+        """Former placements, in the caller's transaction that has removed them: what they named must go.
+
+        With `soon`, the log of SQLite may keep it for a while.
+        """
         local = [locator for store_id, locator in placed if store_id == STORE_ID]
         external = [pair for pair in placed if pair[0] != STORE_ID]
         if local:
-            self._sql.delete(connection, local)
+            self._sql.delete(connection, local, soon=soon)
         if external:
             rows.to_delete(connection, external, now())
             self._database.after_commit(self.work_left.set)

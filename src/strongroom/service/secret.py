@@ -316,7 +316,7 @@ class SecretService:
                 self._placements.place(connection, landed, known.id, number, sealed)
                 if number > self._keep:
                     forgotten = self._index.forget_versions(connection, known.id, number - self._keep, keeping=known.current_version)
-                    self._placements.release(connection, forgotten)
+                    self._placements.release(connection, forgotten, soon=True)
 
         try:
             with self._abandoned_unless_placed(landed):

@@ -27,6 +27,7 @@ from strongroom.models.filter import from_microseconds, to_microseconds
 from strongroom.models.page import Page, check_page, offset_of
 from strongroom.service.audit_head import ACKNOWLEDGE, is_trouble
 from strongroom.service.audit_log import AuditLog, new_event
+from strongroom.service.audit_pointers import Pointers
 from strongroom.service.deployment import Deployment
 from strongroom.service.facts import OK, Facts, decode_facts, facts_of_administration
 
@@ -68,7 +69,7 @@ class AuditService:
     def verify(self, actor: Actor, request: VerifyAudit) -> AuditReport:
         """Follows the whole chain in one snapshot, and compares it with what is known outside of it.
 
-        Time grows with the number of events; memory with the number of journals and of problems.
+        Time grows with the number of events; memory with the number of secrets, of journals and of problems.
         """
         if (request.number is None) is not (request.mark is None):
             raise InvalidInput("give both number and mark of an earlier report, or none of them")
@@ -91,7 +92,7 @@ class AuditService:
         return msgspec.structs.replace(report, problems=seen)
 
     def _follow(self, request: VerifyAudit, beside: Sequence[str]) -> AuditReport:
-        verification = Verification(self._key)
+        verification, pointers = Verification(self._key), Pointers(of_one_writer=self._database.has_one_writer)
         entries = _Entries()
         acknowledged: set[str] = set()
         expected = {} if not request.number or request.mark is None else {request.number: request.mark}
@@ -115,11 +116,14 @@ class AuditService:
                 if facts is not None and len(verification.breaks) == broken:
                     if facts.operation == ACKNOWLEDGE and facts.outcome == OK:
                         acknowledged.update(facts.detail.split())
+                    pointers.follow(row.number, facts)
                     if is_trouble(facts):
                         verification.tell(row.number, f"on record: {facts.operation} of {facts.target}: {facts.outcome}")
                 if expected.get(row.number) == row.mark.hex():
                     seen.add(row.number)
                 known_is_there = known_is_there or (known is not None and (row.number, row.mark) == (known.number, known.mark))
+            for number, wrong in pointers.compare(connection):
+                verification.tell(number, wrong)
         if head is None:
             verification.tell(verification.number, "the end of the chain was removed")
         else:

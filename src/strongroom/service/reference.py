@@ -45,7 +45,7 @@ class ReferenceService:
         record: Callable[[Actor, str, Sequence[SecretRead]], None],
     ) -> None:
         self._database, self._placements, self._record = deployment.database, placements, record
-        self._index = SecretIndex(store)
+        self._index = SecretIndex(store, deployment.binding)
 
     def check(self, actor: Actor, request: CheckReferences) -> CheckedReferences:
         """Says of each reference whether it would resolve. Reads the index alone, in one query for a thousand names."""

@@ -90,7 +90,7 @@ class RunService:
 
     def __init__(self, deployment: Deployment, store: SqlSecretsStore) -> None:
         self._database = deployment.database
-        self._secrets = SecretIndex(store)
+        self._secrets = SecretIndex(store, deployment.binding)
         self._marks = ArtifactMarks(deployment)
 
     def create(self, actor: Actor, request: CreateRun) -> Run:

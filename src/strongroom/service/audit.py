@@ -30,6 +30,7 @@ from strongroom.service.audit_log import AuditLog, new_event
 from strongroom.service.audit_pointers import Pointers
 from strongroom.service.deployment import Deployment
 from strongroom.service.facts import OK, Facts, decode_facts, facts_of_administration
+from strongroom.service.private_names import hide_in_events
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -58,13 +59,17 @@ class AuditService:
             rows, total = index.list_events(
                 connection,
                 filters,
+                actor.user_id,
                 after=request.after,
                 offset=offset_of(request.page, request.size),
                 size=request.size,
                 first=None if since is None else _number_at(connection, since),
                 end=None if until is None else _number_at(connection, until),
             )
-        return Page.of([_shown(row) for row in rows], total=total, page=request.page, size=request.size)
+            readable = [facts_or_none(row) or _UNREADABLE for row in rows]
+            facts = hide_in_events(connection, actor, readable)
+        items = [_shown(row.number, each) for row, each in zip(rows, facts, strict=True)]
+        return Page.of(items, total=total, page=request.page, size=request.size)
 
     def verify(self, actor: Actor, request: VerifyAudit) -> AuditReport:
         """Follows the whole chain in one snapshot, and compares it with what is known outside of it.
@@ -204,11 +209,13 @@ def facts_or_none(row: EventRow) -> Facts | None:
         return None
 
 
-_UNREADABLE = facts_of_administration("", Actor.anonymous(), "", "", "unreadable", "this event was changed: see audit verify")
+_UNREADABLE = msgspec.structs.replace(
+    facts_of_administration("", Actor.anonymous(), "", "", "unreadable", "this event was changed: see audit verify"), moment=0
+)
 
 
-def _shown(row: EventRow) -> AuditEvent:
+def _shown(number: int, facts: Facts) -> AuditEvent:
     """The event; one that was changed and cannot be read has the outcome `unreadable`, so that it does not hide the others."""
-    fields = msgspec.structs.asdict(facts_or_none(row) or msgspec.structs.replace(_UNREADABLE, moment=0))
-    moment, _ = fields.pop("moment"), fields.pop("entry")
-    return AuditEvent(number=row.number, moment=from_microseconds(moment), **fields)
+    fields = msgspec.structs.asdict(facts)
+    moment, _, _ = fields.pop("moment"), fields.pop("entry"), fields.pop("scope")
+    return AuditEvent(number=number, moment=from_microseconds(moment), **fields)

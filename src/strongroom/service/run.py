@@ -50,6 +50,7 @@ from strongroom.redaction import SecretText
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.artifact import ArtifactMarks, Place, check_outputs
 from strongroom.service.deployment import Deployment
+from strongroom.service.private_names import hide_in_texts
 from strongroom.service.secret_lookup import namespaces_of
 
 MAX_RECORD_BYTES = 1_048_576
@@ -288,7 +289,9 @@ class RunService:
             if row.owner_id != actor.user_id:  # another one's user-scoped secrets do not exist for anybody else
                 visible = self._secrets.visible(connection, actor.workspace_id, actor.user_id, {read.secret_id for read in reads})
                 reads = [read for read in reads if read.secret_id in visible]
-        return msgspec.structs.replace(_run(row), steps=steps, reads=reads)
+            errors = hide_in_texts(connection, actor, [(row.owner_id, text) for text in (row.error, *(step.error for step in steps))])
+        steps = [msgspec.structs.replace(step, error=error) for step, error in zip(steps, errors[1:], strict=True)]
+        return msgspec.structs.replace(_run(row), steps=steps, reads=reads, error=errors[0])
 
     def list(self, actor: Actor, request: ListRuns) -> Page[Run]:
         """A page of runs, newest first."""
@@ -302,7 +305,9 @@ class RunService:
                 offset=offset_of(request.page, request.size),
                 size=request.size,
             )
-        return Page.of([_run(row) for row in rows], total=total, page=request.page, size=request.size)
+            errors = hide_in_texts(connection, actor, [(row.owner_id, row.error) for row in rows])
+        items = [msgspec.structs.replace(_run(row), error=error) for row, error in zip(rows, errors, strict=True)]
+        return Page.of(items, total=total, page=request.page, size=request.size)
 
     def list_usage(self, actor: Actor, request: ListSecretUsage) -> Page[SecretUse]:
         """A page of who read a secret that the actor may see, newest first. `NotFound`.

@@ -66,8 +66,11 @@ TOKEN_SECONDS = 7 * 24 * 3600
 """How long a run token lasts at most, where nothing ends its run."""
 
 _MAX_ERROR = 16_384
+MAX_STEPS = 5_000
+"""Of a run. With what each may always record, that bounds how large a run can become."""
+
 _SMALL = 2_048
-"""What a step may always record: a run has so few steps that it does not matter."""
+"""So many characters a step may always record."""
 
 _MAX_CACHE_KEY, _MAX_ID = 64, 36
 _ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.STOPPED)
@@ -104,6 +107,8 @@ class RunService:
         pipeline = check_plain_name(request.pipeline, "the pipeline")
         stamp = from_microseconds(moment).strftime("%Y%m%d-%H%M%S")
         name = f"{pipeline[:220]}-{stamp}-{run_id[-6:]}" if request.name is None else _checked_name(request.name)
+        if len(request.steps) > MAX_STEPS:
+            raise InvalidInput(f"a run has at most {MAX_STEPS} steps", hint="have a step do the work of several")
         plans = [
             (
                 check_plain_name(step.name, "the step"),

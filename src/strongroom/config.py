@@ -101,7 +101,7 @@ VARIABLES = {
     ),
     "TRUSTED_PROXIES": Variable(
         "proxies whose X-Forwarded-For a server believes",
-        "addresses or networks, separated by commas",
+        "addresses or networks of at most /20 (IPv4) and /64 (IPv6), separated by commas",
         example="10.0.16.0/20,fd00:0:0:1::/64",
     ),
 }
@@ -336,18 +336,30 @@ def _number(values: Mapping[str, str], name: str, default: int, largest: int, sm
     return int(text)
 
 
+_NARROWEST = {4: 20, 6: 64}
+"""How many bits a network of trusted proxies has at least, by the version of IP: 4096 addresses, or one subnet."""
+
+
 def _networks(values: Mapping[str, str], name: str) -> tuple[str, ...]:
     if name not in values:
         return ()
     from ipaddress import ip_network
 
     try:
-        return tuple(str(ip_network(text.strip(), strict=False)) for text in values[name].split(","))
+        networks = [ip_network(text.strip(), strict=False) for text in values[name].split(",")]
     except ValueError:
         raise ConfigurationError(
             f"{PREFIX}{name} is a list of addresses or networks, separated by commas",
             hint="for example: 10.0.16.0/20,fd00:0:0:1::/64",
         ) from None
+    for network in networks:
+        mapped = network.version == 6 and network.network_address.ipv4_mapped is not None
+        if network.prefixlen < _NARROWEST[network.version] + (96 - 64 + 20 if mapped else 0):
+            raise ConfigurationError(
+                f"{PREFIX}{name}: {network} is too wide: whoever has one of its addresses could claim to be anybody",
+                hint="name the addresses of your proxies, or networks of at most /20 (IPv4) and /64 (IPv6)",
+            )
+    return tuple(map(str, networks))
 
 
 def find_proxy(url: str) -> str | None:

@@ -86,7 +86,7 @@ MATRIX: dict[str, dict[str, Any]] = {
                 "enabled": True, "className": "nginx", "hosts": ["strongroom.example.com"],
                 "annotations": {"cert-manager.io/cluster-issuer": "letsencrypt"}, "tls": {"enabled": True, "secretName": "web-tls"},
             },
-            "server": {"trustedProxies": ["10.0.0.0/8", "fd00::/8"]},
+            "server": {"trustedProxies": ["10.0.16.0/20", "10.1.2.3", "fd00:0:0:1::/64", "fd00::1"]},
         },
     ),
     "tls": merged(
@@ -253,6 +253,23 @@ def test_odd_texts_arrive_as_they_are(helm: Helm, number: int) -> None:
     nested = {"type": "vault", "auth_config": {"username": "u", "password": text}}
     variables = helm.template(merged(INLINE, {"secretsStore": nested})).variables()
     assert json.loads(variables[f"{PREFIX}SECRETS_STORE_AUTH_CONFIG"])["password"] == text
+
+
+@pytest.mark.parametrize("network", ["10.0.0.0/8", "10.0.0.0/19", "0.0.0.0/0", "fd00::/63", "::/0", "*", "proxy.example.com"])
+def test_wide_networks_are_no_trusted_proxies(helm: Helm, network: str) -> None:
+    """The chart refuses what the server would refuse at its start."""
+    with pytest.raises(Refused, match="trustedProxies"):
+        helm.template(merged(INLINE, {"server": {"trustedProxies": ["10.1.2.3", network]}}))
+
+
+def test_a_network_policy_is_there_unless_it_is_disabled(helm: Helm) -> None:
+    """By default pods are reached at the server's port alone, and `from` says by whom."""
+    (rule,) = helm.template(INLINE).one("NetworkPolicy")["spec"]["ingress"]
+    assert rule == {"ports": [{"port": "api", "protocol": "TCP"}]}
+    who = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}]
+    (rule,) = helm.template(merged(INLINE, {"networkPolicy": {"from": who}})).one("NetworkPolicy")["spec"]["ingress"]
+    assert rule["from"] == who
+    assert helm.template(merged(INLINE, {"networkPolicy": {"enabled": False}})).of_kind("NetworkPolicy") == []
 
 
 @pytest.mark.parametrize("name", [name for name in MATRIX if name.startswith("store-")])

@@ -41,7 +41,7 @@ def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_limits_and_records_behind_a_proxy(tmp_path: Path) -> None:
     """With a trusted proxy in front, failed logins count for the client's address, and it stands in the audit trail and the log."""
-    variables = {"CONFIG_PATH": str(tmp_path / "server"), "TRUSTED_PROXIES": "127.0.0.0/8", **ADMIN}
+    variables = {"CONFIG_PATH": str(tmp_path / "server"), "TRUSTED_PROXIES": "127.0.0.1", **ADMIN}
     server = StrongroomServer(variables)
     try:
         with server.connections() as pool:

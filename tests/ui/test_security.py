@@ -135,7 +135,7 @@ def test_cookies(admin: Caller, nobody: Caller, over_tls: Caller) -> None:
 def test_cookies_behind_a_proxy(tmp_path: Path) -> None:
     """Where a trusted proxy speaks TLS with the browser, the cookie is for TLS alone, and forms come from an https page."""
     variables = {"CONFIG_PATH": str(tmp_path / "server"), "ADMIN_USERNAME": "root", "ADMIN_PASSWORD": PASSWORD}
-    server = StrongroomServer({**variables, "TRUSTED_PROXIES": "127.0.0.0/8"})
+    server = StrongroomServer({**variables, "TRUSTED_PROXIES": "127.0.0.1"})
     try:
         with server.connections() as pool:
             caller, fields = Caller(server, pool), {"username": "root", "password": PASSWORD}

@@ -84,7 +84,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "SECRET_VALIDATION_LEVEL": "NONE",
         "SERVER_URL": "https://a-host",
         "SERVER_WAIT": "60",
-        "TRUSTED_PROXIES": "10.0.0.0/8",
+        "TRUSTED_PROXIES": "10.0.0.0/20",
     }
     assert set(given) == set(VARIABLES)
     (tmp_path / "config.yaml").touch()
@@ -109,11 +109,24 @@ def test_kept_versions_out_of_bounds(text: str) -> None:
 
 def test_trusted_proxies_are_networks() -> None:
     """Addresses and networks of both families, with blanks around them; anything else is refused."""
-    given = read_settings({"STRONGROOM_TRUSTED_PROXIES": "10.1.2.3, 192.168.7.7/16,::1 ,fd00::/8"})
-    assert given.trusted_proxies == ("10.1.2.3/32", "192.168.0.0/16", "::1/128", "fd00::/8")
+    given = read_settings({"STRONGROOM_TRUSTED_PROXIES": "10.1.2.3, 192.168.17.7/20,::1 ,fd00:0:0:1::/64"})
+    assert given.trusted_proxies == ("10.1.2.3/32", "192.168.16.0/20", "::1/128", "fd00:0:0:1::/64")
     for text in ("*", "10.0.0.0/8,", "proxy.example.com", "10.0.0.0/33", " "):
         with pytest.raises(ConfigurationError, match="STRONGROOM_TRUSTED_PROXIES is a list"):
             read_settings({"STRONGROOM_TRUSTED_PROXIES": text})
+
+
+@pytest.mark.parametrize(
+    "network", [*(f"10.0.0.0/{bits}" for bits in range(20)), *(f"fd00::/{bits}" for bits in range(64)), "::ffff:10.0.0.0/115"]
+)
+def test_wide_networks_are_no_trusted_proxies(network: str) -> None:
+    """More than 4096 addresses, or one subnet of IPv6, are refused in one line that names the network, also among others."""
+    for text in (network, f"10.1.2.3,{network}", f"{network},fd00::1"):
+        with pytest.raises(ConfigurationError) as caught:
+            read_settings({"STRONGROOM_TRUSTED_PROXIES": text})
+        assert network.rpartition("/")[2] in str(caught.value)
+        assert "wide" in str(caught.value)
+        assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["CLIENT_TIMEOUT", "DATABASE_TIMEOUT"])

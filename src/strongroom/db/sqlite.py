@@ -9,14 +9,14 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Hashable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import OperationalError
 
 from strongroom import changes, forking
-from strongroom.db.checkpoints import BACKSTOP_PAGES, Checkpoints
+from strongroom.db.checkpoints import BACKSTOP_PAGES, Checkpoints, take_wiping, wipe
 from strongroom.db.failures import DATABASE_ERRORS, KNOWN_REASONS, OthersWrite, translated
 from strongroom.db.query import data_version, run_text
 from strongroom.db.sqlite_connections import BUSY_TIMEOUT_SECONDS, OpenConnection, SqliteConnections, ThreadState, is_spoilt
@@ -29,6 +29,12 @@ MOST_REMEMBERED = 256
 
 LOOK_AT_FILE_SECONDS = 0.1
 """How long a thread recalls before it looks again whether the path still leads to the file. Writes look each time."""
+
+CLOSE_PATIENCE_SECONDS = 1.0
+"""How long the last user of a file waits for its turn to cut the log, when that is still due."""
+
+WIPE_PAUSE_SECONDS = 1.0
+"""How often an embedded store cuts its log, at most, but for secrets that are deleted: then it does so each time."""
 
 FORK_PATIENCE_SECONDS = 5.0
 """How long a fork waits for what other threads do with a file."""
@@ -62,6 +68,7 @@ class SqliteFile:
         self.connections = SqliteConnections(path, at)
         self.turn = WriteTurn(f"{path}-turn")
         self._checkpoints: Checkpoints | None = None
+        self._wipe_due, self._wiped_at = False, float("-inf")
 
     @property
     def engine(self) -> Engine:
@@ -223,7 +230,29 @@ class SqliteFile:
         except BaseException as error:
             self.undo(state, block.before, error)
             raise
-        self._end(state, block.before)
+        try:
+            said = take_wiping(held.connection)
+            if said is not None or self._wipe_due:
+                self._wipe(held.connection, at_once=said == "now")
+        finally:
+            self._end(state, block.before)
+
+    def _wipe(self, connection: Connection, *, at_once: bool) -> None:
+        """Has the log cut, after a transaction that deleted something. The thread holds the turn, and the change is durable already.
+
+        What keeps it from that is no error of the change: it is tried again after a later one, and when the file is closed. Unless
+        `at_once`, that is also so when it was cut within the last second.
+        """
+        if self._checkpoints is not None:
+            self._wipe_due = False
+            self._checkpoints.wipe_soon()
+            return
+        self._wipe_due = True
+        now = time.monotonic()
+        if at_once or now - self._wiped_at >= WIPE_PAUSE_SECONDS:
+            self._wiped_at = now
+            with suppress(*DATABASE_ERRORS):
+                self._wipe_due = not wipe(connection, BUSY_TIMEOUT_SECONDS, patient=at_once)
 
     def undo(self, state: ThreadState, before: int, error: BaseException | None) -> None:
         """Undoes the transaction, if there is one. Some failures have ended it already; a connection that cannot do it is closed."""
@@ -247,7 +276,7 @@ class SqliteFile:
         if self._checkpoints is None:
             self.connections.checkpoint_pages = BACKSTOP_PAGES
             self.connections.close_idle()
-            self._checkpoints = Checkpoints(self._read_unless_split, self.turn, BUSY_TIMEOUT_SECONDS)
+            self._checkpoints = Checkpoints(self.path, self._read_unless_split, self.turn, BUSY_TIMEOUT_SECONDS)
 
     def close(self) -> None:
         """Gives it back. The last user closes all connections that are not in use."""
@@ -256,14 +285,21 @@ class SqliteFile:
             if self.users > 0:
                 return
         if self._checkpoints is not None:
-            self._checkpoints.close()
+            self._wipe_due |= self._checkpoints.close()
             self._checkpoints = None
+        if self._wipe_due and not self.connections.is_gone:  # SQLite removes the log if no other process has it open
+            with (
+                suppress(Unavailable, WaitedTooLong),
+                self.turn.taken(CLOSE_PATIENCE_SECONDS),
+                self._read_unless_split() as connection,
+            ):
+                self._wipe_due = not wipe(connection, BUSY_TIMEOUT_SECONDS)
         self.connections.close_idle()
         self.turn.close()
 
     def forget(self) -> None:
         """In a forked child: begins afresh."""
-        self._checkpoints = None
+        self._checkpoints, self._wipe_due = None, False
         self.connections.forget()
         self.turn.forget()
 

@@ -70,7 +70,7 @@ encryption_keys = Table(
 deployment = Table(
     "deployment",
     metadata,
-    # One row. `digest_key` makes digests of values that compare without disclosing; it is wrapped like a data key.
+    # One row. `digest_key` makes digests of values that compare without disclosing, and marks; it is wrapped like a data key.
     Column("id", exact(ID), primary_key=True),
     Column("created", BigInteger, nullable=False),
     Column("key_id", exact(16), ForeignKey("encryption_keys.id"), nullable=False),
@@ -121,6 +121,8 @@ secrets = Table(
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
+    # See `crypto/binding.py`. What has none was not written by strongroom.
+    Column("pointer_mark", blob(32)),
     Index("uq_secrets_namespace_name", "workspace_id", "private_to", "name", unique=True),
     Index("ix_secrets_namespace_id", "workspace_id", "private_to", "id"),
     Index("ix_secrets_namespace_updated", "workspace_id", "private_to", "updated", "id"),
@@ -157,6 +159,7 @@ versions = Table(
     Column("secret_id", exact(ID), ForeignKey("secrets.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("key_names", prose(), nullable=False),
+    # Of the values and of the version's place, under a key: equal values elsewhere have another one.
     Column("digest", blob(32), nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("created_by_id", exact(ID), ForeignKey("users.id"), nullable=False),

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from strongroom.db.query import Prepared, PreparedInsert
 from strongroom.db.tables import audit_events, audit_head, audit_journals
 from strongroom.metadata.conditions import can_be_stored
+from strongroom.metadata.private_name import target_is
 
 _HEAD, _BASE = 1, 2
 _LAST = select(func.max(audit_events.c.number)).scalar_subquery()
@@ -123,6 +124,7 @@ def find_event(connection: Connection, number: int) -> EventRow | None:
 def list_events(
     connection: Connection,
     filters: Mapping[str, str],
+    viewer_id: str,
     *,
     after: int | None,
     offset: int,
@@ -132,11 +134,11 @@ def list_events(
 ) -> tuple[list[EventRow], int]:
     """A page of events, newest first, or with `after` the oldest first of those behind it; and how many there are in all.
 
-    Only those from number `first` on, and before number `end`.
+    Only those from number `first` on, and before number `end`. The filter `target` finds names that the viewer may know.
     """
     if not all(can_be_stored(text) for text in filters.values()):
         return [], 0
-    wanted = [audit_events.c[name] == text for name, text in filters.items()]
+    wanted = [target_is(text, viewer_id) if name == "target" else audit_events.c[name] == text for name, text in filters.items()]
     wanted += [] if after is None else [audit_events.c.number > after]
     wanted += [] if first is None else [audit_events.c.number >= first]
     wanted += [] if end is None else [audit_events.c.number < end]

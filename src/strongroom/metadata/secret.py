@@ -21,6 +21,7 @@ from sqlalchemy import (
     update,
 )
 
+from strongroom.crypto.binding import Binding
 from strongroom.db.query import Prepared, PreparedInsert
 from strongroom.db.tables import placements, secret_labels, secrets, users, versions, workspaces
 from strongroom.metadata import secret_count
@@ -79,7 +80,15 @@ class SecretRow(msgspec.Struct, frozen=True):
     number: int
     key_names: list[str]
     digest: bytes
+    pointer_mark: bytes | None
     placements: list[PlacementRow] = msgspec.field(default_factory=list)
+    is_bound: bool = True
+    """False if it was asked for as the current version, and the row is not what strongroom wrote."""
+
+    @property
+    def pointer(self) -> tuple[str, str, str, str, int, int, int]:
+        """What `pointer_mark` is over."""
+        return self.id, self.workspace_id, self.private_to, self.name, self.current_version, self.last_version, self.updated
 
 
 @dataclass(frozen=True)
@@ -131,6 +140,7 @@ SECRET_COLUMNS: tuple[ColumnElement[Any], ...] = (
     versions.c.number,
     versions.c.key_names,
     versions.c.digest,
+    secrets.c.pointer_mark,
 )
 _WIDTH = len(SECRET_COLUMNS)
 
@@ -159,7 +169,8 @@ class SecretIndex:
     `workspace_id` and `user_id` and find nothing else.
     """
 
-    def __init__(self, beside: Beside) -> None:
+    def __init__(self, beside: Beside, binding: Binding) -> None:
+        self._binding = binding
         current, given = secrets.c.current_version, bindparam("number", type_=versions.c.number.type)
         self._finders = {
             (field, versioned): Prepared(_finder(beside, secrets.c[field], given if versioned else current))
@@ -190,7 +201,7 @@ class SecretIndex:
         """
         found: list[SecretRow] = []
         for some in _batches([name for name in names if can_be_stored(name)]):
-            found += assemble(connection.execute(self._by_names, _among(workspace_id, namespaces, some)).all())
+            found += assemble(connection.execute(self._by_names, _among(workspace_id, namespaces, some)).all(), self._binding)
         return _first_of_each(found, namespaces)
 
     def find_keys(
@@ -227,9 +238,10 @@ class SecretIndex:
             "other": namespaces[-1],
             "number": number,
         }
-        if number is None:
-            del parameters["number"]
-        return assemble(self._finders[field, number is not None].all(connection, parameters))
+        if number is not None:
+            return assemble(self._finders[field, True].all(connection, parameters))
+        del parameters["number"]
+        return assemble(self._finders[field, False].all(connection, parameters), self._binding)
 
     def insert(
         self,
@@ -251,6 +263,7 @@ class SecretIndex:
 
         `ConstraintViolated` when the name is taken in its namespace.
         """
+        changed = now if updated is None else updated
         _INSERT_SECRET.run(
             connection,
             [
@@ -266,8 +279,11 @@ class SecretIndex:
                     "current_version": last_version,
                     "last_version": last_version,
                     "created": now,
-                    "updated": now if updated is None else updated,
+                    "updated": changed,
                     "expires_at": expires_at,
+                    "pointer_mark": self._binding.pointer_mark(
+                        secret_id, workspace_id, private_to, name, last_version, last_version, changed
+                    ),
                 }
             ],
         )
@@ -309,9 +325,12 @@ class SecretIndex:
     def advance(self, connection: Connection, known: SecretRow, changes: Mapping[str, Any]) -> bool:
         """Compare-and-set: applies the changes if the secret is still as it was `known`. False if it has moved on or is gone.
 
-        `changes` are columns of `secrets`; a new `labels` comes as a mapping. `ConstraintViolated` when a new name is taken.
+        `changes` are columns of `secrets`; a new `labels` comes as a mapping. `ConstraintViolated` when a new name is taken. The
+        caller must have looked at `is_bound`: from here on the row is one that strongroom wrote.
         """
         columns = dict(changes)
+        after = msgspec.structs.replace(known, **{name: columns[name] for name in _POINTER if name in columns})
+        columns["pointer_mark"] = self._binding.pointer_mark(*after.pointer)
         if "labels" in columns:
             columns["labels"] = _encode(columns["labels"])
         moved = connection.execute(
@@ -321,6 +340,7 @@ class SecretIndex:
                 secrets.c.current_version == known.current_version,
                 secrets.c.last_version == known.last_version,
                 secrets.c.private_to == known.private_to,
+                secrets.c.name == known.name,
                 secrets.c.updated == known.updated,  # grows with each change: what the caller tells is all of one moment
             )
             .values(**columns)
@@ -424,26 +444,32 @@ def _finder(beside: Beside, field: ColumnElement[Any], number: ColumnElement[int
     )
 
 
+_POINTER = ("private_to", "name", "current_version", "last_version", "updated")
+"""The columns under `pointer_mark` that change."""
 _NUMBER = SECRET_COLUMNS.index(versions.c.number)
 
 
-def assemble(rows: Sequence[Sequence[Any]]) -> list[SecretRow]:
-    """One `SecretRow` per version out of one row per placement."""
+def assemble(rows: Sequence[Sequence[Any]], binding: Binding | None = None) -> list[SecretRow]:
+    """One `SecretRow` per version out of one row per placement. With `binding` they were asked for as current versions."""
     found: dict[tuple[str, int], SecretRow] = {}
     for row in rows:
         key = row[0], row[_NUMBER]
         secret = found.get(key)
         if secret is None:
-            secret = found[key] = secret_row(row[:_WIDTH])
+            secret = found[key] = secret_row(row[:_WIDTH], binding)
         store_id, locator, state, *beside = row[_WIDTH:]
         if store_id is not None:
             secret.placements.append(PlacementRow(store_id, locator, state, beside))
     return list(found.values())
 
 
-def secret_row(columns: Sequence[Any]) -> SecretRow:
+def secret_row(columns: Sequence[Any], binding: Binding | None = None) -> SecretRow:
     """The row of `SECRET_COLUMNS`, with its placements still to come."""
-    return SecretRow(*(*columns[:-2], decode_keys(columns[-2]), columns[-1]))
+    bound = True
+    if binding is not None:
+        secret_id, workspace_id, private_to, name, _, _, current_version, last_version, _, updated, *_ = columns
+        bound = binding.is_pointer(columns[-1], secret_id, workspace_id, private_to, name, current_version, last_version, updated)
+    return SecretRow(*(*columns[:-3], decode_keys(columns[-3]), columns[-2], columns[-1], [], bound))
 
 
 def _insert_labels(connection: Connection, secret_id: str, labels: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
@@ -42,10 +42,17 @@ def count_versions(connection: Connection, *, current: bool) -> int:
     return connection.execute(select(func.count()).select_from(secrets if current else versions)).scalar_one()
 
 
-def find_by_digest(connection: Connection, digest: bytes) -> list[Version]:
-    """Returns the versions that have these values, of any secret. Looks at all versions, for there is no index."""
-    query = select(versions.c.secret_id, versions.c.number).where(versions.c.digest == digest)
-    return [(row.secret_id, row.number) for row in connection.execute(query)]
+def all_digests(connection: Connection) -> Iterator[tuple[str, int, bytes]]:
+    """Goes through the secret, the number and the digest of all versions."""
+    query = select(versions.c.secret_id, versions.c.number, versions.c.digest)
+    for row in connection.execution_options(yield_per=1_000).execute(query):
+        yield row.secret_id, row.number, row.digest
+
+
+def current_versions(connection: Connection) -> Iterator[tuple[str, int]]:
+    """Goes through the ids and the current versions of all secrets."""
+    for row in connection.execution_options(yield_per=1_000).execute(select(secrets.c.id, secrets.c.current_version)):
+        yield row.id, row.current_version
 
 
 def existing(connection: Connection, secret_ids: Sequence[str]) -> set[str]:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from strongroom.models.secret import Scope
 from strongroom.redaction import SecretText
 
 _REFERENCE = re.compile(r"\{\{[ \t]*([A-Za-z0-9_-]{1,255})\.([A-Za-z0-9_.-]{1,255})[ \t]*\}\}")
@@ -130,6 +131,7 @@ class ResolvedReference(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     status: ReferenceStatus
     secret_id: str | None = None
+    scope: Scope | None = None
     version: int | None = None
     keys: list[str] = []
     near: list[str] = []

@@ -18,6 +18,7 @@ from strongroom.crypto import envelope
 from strongroom.crypto.aead import DecryptionFailed
 from strongroom.crypto.envelope import Envelope
 from strongroom.crypto.keyring import Keyring, UnknownKey
+from strongroom.db.checkpoints import wipe_after_commit
 from strongroom.db.query import PreparedInsert
 from strongroom.db.tables import placements, sql_values
 from strongroom.errors import EncryptionKeyError, ValuesCorrupt, ValuesMissing
@@ -105,8 +106,12 @@ class SqlSecretsStore:
             ],
         )
 
-    def delete(self, connection: Connection, locators: Iterable[str]) -> None:
-        """Deletes what lies at the locators, as part of the caller's transaction; what is gone is no error."""
+    def delete(self, connection: Connection, locators: Iterable[str], *, soon: bool = False) -> None:
+        """Deletes what lies at the locators, as part of the caller's transaction; what is gone is no error.
+
+        On SQLite, no byte of it stays in the files of the database; with `soon`, after a while. See `wipe_after_commit`.
+        """
+        wipe_after_commit(connection, soon=soon)
         connection.execute(_DELETE, {"locators": list(locators)})
 
     def scan(self, connection: Connection, after: str, limit: int) -> list[Place]:
@@ -131,6 +136,7 @@ class SqlSecretsStore:
             except DecryptionFailed:
                 corrupt.append((secret_id, number))
                 continue
+            wipe_after_commit(connection)
             connection.execute(_REWRAP, {"at": locator, "former": key_id, "new_key_id": new_key_id, "rewrapped": rewrapped})
         return Rewrapped(len(rows) - len(corrupt), corrupt, rows[-1].locator if len(rows) == limit else None)
 

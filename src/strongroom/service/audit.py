@@ -27,8 +27,10 @@ from strongroom.models.filter import from_microseconds, to_microseconds
 from strongroom.models.page import Page, check_page, offset_of
 from strongroom.service.audit_head import ACKNOWLEDGE, is_trouble
 from strongroom.service.audit_log import AuditLog, new_event
+from strongroom.service.audit_pointers import Pointers
 from strongroom.service.deployment import Deployment
 from strongroom.service.facts import OK, Facts, decode_facts, facts_of_administration
+from strongroom.service.private_names import hide_in_events
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -57,18 +59,22 @@ class AuditService:
             rows, total = index.list_events(
                 connection,
                 filters,
+                actor.user_id,
                 after=request.after,
                 offset=offset_of(request.page, request.size),
                 size=request.size,
                 first=None if since is None else _number_at(connection, since),
                 end=None if until is None else _number_at(connection, until),
             )
-        return Page.of([_shown(row) for row in rows], total=total, page=request.page, size=request.size)
+            readable = [facts_or_none(row) or _UNREADABLE for row in rows]
+            facts = hide_in_events(connection, actor, readable)
+        items = [_shown(row.number, each) for row, each in zip(rows, facts, strict=True)]
+        return Page.of(items, total=total, page=request.page, size=request.size)
 
     def verify(self, actor: Actor, request: VerifyAudit) -> AuditReport:
         """Follows the whole chain in one snapshot, and compares it with what is known outside of it.
 
-        Time grows with the number of events; memory with the number of journals and of problems.
+        Time grows with the number of events; memory with the number of secrets, of journals and of problems.
         """
         if (request.number is None) is not (request.mark is None):
             raise InvalidInput("give both number and mark of an earlier report, or none of them")
@@ -91,7 +97,7 @@ class AuditService:
         return msgspec.structs.replace(report, problems=seen)
 
     def _follow(self, request: VerifyAudit, beside: Sequence[str]) -> AuditReport:
-        verification = Verification(self._key)
+        verification, pointers = Verification(self._key), Pointers(of_one_writer=self._database.has_one_writer)
         entries = _Entries()
         acknowledged: set[str] = set()
         expected = {} if not request.number or request.mark is None else {request.number: request.mark}
@@ -115,11 +121,14 @@ class AuditService:
                 if facts is not None and len(verification.breaks) == broken:
                     if facts.operation == ACKNOWLEDGE and facts.outcome == OK:
                         acknowledged.update(facts.detail.split())
+                    pointers.follow(row.number, facts)
                     if is_trouble(facts):
                         verification.tell(row.number, f"on record: {facts.operation} of {facts.target}: {facts.outcome}")
                 if expected.get(row.number) == row.mark.hex():
                     seen.add(row.number)
                 known_is_there = known_is_there or (known is not None and (row.number, row.mark) == (known.number, known.mark))
+            for number, wrong in pointers.compare(connection):
+                verification.tell(number, wrong)
         if head is None:
             verification.tell(verification.number, "the end of the chain was removed")
         else:
@@ -200,11 +209,13 @@ def facts_or_none(row: EventRow) -> Facts | None:
         return None
 
 
-_UNREADABLE = facts_of_administration("", Actor.anonymous(), "", "", "unreadable", "this event was changed: see audit verify")
+_UNREADABLE = msgspec.structs.replace(
+    facts_of_administration("", Actor.anonymous(), "", "", "unreadable", "this event was changed: see audit verify"), moment=0
+)
 
 
-def _shown(row: EventRow) -> AuditEvent:
+def _shown(number: int, facts: Facts) -> AuditEvent:
     """The event; one that was changed and cannot be read has the outcome `unreadable`, so that it does not hide the others."""
-    fields = msgspec.structs.asdict(facts_or_none(row) or msgspec.structs.replace(_UNREADABLE, moment=0))
-    moment, _ = fields.pop("moment"), fields.pop("entry")
-    return AuditEvent(number=row.number, moment=from_microseconds(moment), **fields)
+    fields = msgspec.structs.asdict(facts)
+    moment, _, _ = fields.pop("moment"), fields.pop("entry"), fields.pop("scope")
+    return AuditEvent(number=number, moment=from_microseconds(moment), **fields)

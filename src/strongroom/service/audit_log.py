@@ -320,6 +320,16 @@ def _with_entry(facts: Facts, number: str) -> bytes:
 
 
 def new_event(number: int, written: bytes, mark: bytes, facts: Facts) -> NewEvent:
-    """The event with the columns that it is found by."""
+    """The event with the columns that it is found by. The name of a private secret is no column: nobody finds it by guessing."""
     entry = facts.entry if facts.entry and "/" not in facts.entry else None
-    return NewEvent(number, facts.actor, facts.operation, facts.target, facts.target_id, facts.outcome, written, mark, entry)
+    return NewEvent(
+        number,
+        facts.actor,
+        facts.operation,
+        "" if facts.is_private else facts.target,
+        facts.target_id,
+        facts.outcome,
+        written,
+        mark,
+        entry,
+    )

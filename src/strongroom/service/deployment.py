@@ -13,6 +13,7 @@ from strongroom.auth.actor import Actor
 from strongroom.auth.policy import Role
 from strongroom.config import PREFIX, Settings
 from strongroom.crypto.aead import new_key
+from strongroom.crypto.binding import Binding
 from strongroom.crypto.key_source import KeySource, SystemKeyring, find_key_source
 from strongroom.crypto.keyring import Keyring, key_id
 from strongroom.db import schema
@@ -27,6 +28,7 @@ from strongroom.metadata.identity import put_member
 from strongroom.metadata.stack import create_defaults
 from strongroom.service.audit_head import begin_chain
 from strongroom.service.audit_journals import seal_former_rows
+from strongroom.service.binding import bind_former_rows
 from strongroom.service.encryption_keys import EncryptionKeys, make_digest_key, unwrap_digest_key
 
 
@@ -39,6 +41,7 @@ class Deployment:
     database: Database
     keys: EncryptionKeys
     digest_key: bytes
+    binding: Binding
     local_actor: Actor
 
     def close(self) -> None:
@@ -60,7 +63,8 @@ def open_deployment(settings: Settings) -> Deployment:
                 follow_clock(connection)
             row = rows.find_deployment(connection)
         assert row is not None, "opened databases have a deployment"
-        return Deployment(row.id, settings, database, keys, keys.digest_key(), local_actor(database, settings.active_workspace))
+        digest_key, actor = keys.digest_key(), local_actor(database, settings.active_workspace)
+        return Deployment(row.id, settings, database, keys, digest_key, Binding(digest_key), actor)
     except BaseException:
         database.close()
         raise
@@ -105,7 +109,10 @@ def _begin(connection: Connection, settings: Settings, source: KeySource) -> Non
 
 
 def _begin_trail(connection: Connection, settings: Settings, source: KeySource) -> None:
-    """Makes the head of the audit trail, seals what is noted of journals, and makes the anchor: later they must be there."""
+    """Makes the head of the audit trail, seals what is noted of journals, and makes the anchor: later they must be there.
+
+    Binds the rows that a former version wrote.
+    """
     keys = source.load()
     row = rows.find_deployment(connection)
     assert row is not None, "it was made before"
@@ -114,7 +121,11 @@ def _begin_trail(connection: Connection, settings: Settings, source: KeySource) 
             f"{source.description} does not hold the key {row.key_id}, which the database uses",
             hint="give the key that the database was made with; if it was rotated, give both, the newer one first",
         )
-    digest_key = unwrap_digest_key(Keyring(keys, row.key_id), row)
+    keyring = Keyring(keys, row.key_id)
+    bind_former_rows(connection, keyring, row)
+    row = rows.find_deployment(connection)
+    assert row is not None, "it is still there"
+    digest_key = unwrap_digest_key(keyring, row)
     key = audit_key(digest_key)
     head = audit_rows.find_head(connection)
     if head is None and audit_rows.last_event(connection) is None:

@@ -213,7 +213,12 @@ def _retire(database: Database, former_id: str) -> bool:
 
 def make_digest_key(keyring: Keyring, deployment_id: str) -> tuple[str, bytes, bytes]:
     """A new digest key as it is stored: the id of the key that wraps it, the wrapped data key, the sealed digest key."""
-    sealed = envelope.seal(keyring, aead.new_key(), _digest_place(deployment_id))
+    return seal_digest_key(keyring, aead.new_key(), deployment_id)
+
+
+def seal_digest_key(keyring: Keyring, digest_key: bytes, deployment_id: str) -> tuple[str, bytes, bytes]:
+    """A digest key as it is stored for a deployment."""
+    sealed = envelope.seal(keyring, digest_key, _digest_place(deployment_id))
     return sealed.key_id, sealed.wrapped_key, sealed.sealed
 
 
@@ -225,10 +230,17 @@ def unwrap_digest_key(keyring: Keyring, row: Deployment) -> bytes:
         raise _changed() from None
 
 
+def unwrap_former_digest_key(keyring: Keyring, row: Deployment) -> bytes | None:
+    """The digest key in clear if it is sealed as before versions and pointers were bound, see `service/binding.py`."""
+    try:
+        return envelope.unseal(keyring, envelope.Envelope(row.key_id, row.wrapped_key, row.digest_key), _former_place(row.id))
+    except aead.DecryptionFailed:
+        return None
+
+
 def reseal_digest_key(keyring: Keyring, row: Deployment, deployment_id: str) -> tuple[str, bytes, bytes]:
     """The same digest key as it is stored for a deployment of another id."""
-    sealed = envelope.seal(keyring, unwrap_digest_key(keyring, row), _digest_place(deployment_id))
-    return sealed.key_id, sealed.wrapped_key, sealed.sealed
+    return seal_digest_key(keyring, unwrap_digest_key(keyring, row), deployment_id)
 
 
 def _changed() -> EncryptionKeyError:
@@ -241,4 +253,8 @@ def key_target(settings: Settings, name: str) -> KeySource:
 
 
 def _digest_place(deployment_id: str) -> bytes:
+    return b"strongroom digest key 2\0" + deployment_id.encode()
+
+
+def _former_place(deployment_id: str) -> bytes:
     return b"strongroom digest key\0" + deployment_id.encode()

@@ -14,10 +14,13 @@ from msgspec import UNSET
 from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
 from strongroom.errors import AlreadyExists, Forbidden, NotFound, StaleVersion, StrongroomError, Unauthenticated, Unavailable
+from strongroom.models.secret import Scope
 from strongroom.operations.operation import Operation
+from strongroom.operations.secret import SECRET_OPERATIONS
 
 OK = "ok"
 MOST_DETAIL = 4_000
+_OF_SECRETS = frozenset(each.name for each in SECRET_OPERATIONS)
 _TELLING = (OK, Forbidden.code, AlreadyExists.code, StaleVersion.code)
 _RESOLUTION = {
     "no_key": NotFound.code,
@@ -31,7 +34,8 @@ _ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is recorded of an event; the moment in microseconds since 1970.
 
-    `changed` names the fields that the request set; `detail` says more where the operation declares it. `entry` is what the event
+    `changed` names the fields that the request set; `detail` says more where the operation declares it. `scope` is that of a secret,
+    if it is known. `entry` is what the event
     was called before it was in the chain: the id in the outbox, or a journal's name and a number. It is the last field.
     """
 
@@ -48,7 +52,13 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     address: str
     changed: tuple[str, ...] = ()
     detail: str = ""
+    scope: str = ""
     entry: str = ""
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the target is a secret of the actor that nobody else may see."""
+        return self.scope == Scope.USER
 
 
 decode_facts = msgspec.json.Decoder(Facts).decode
@@ -94,30 +104,33 @@ def facts_of(operation: Operation[Any, Any], actor: Actor, request: Any, outcome
         target_id = outcome.user_id
     version = getattr(response, "version", None)
     version = version if isinstance(version, int) else None
+    scope = (getattr(response, "scope", None) or getattr(request, "scope", None) or "") if operation.name in _OF_SECRETS else ""
+    scope = "" if scope is UNSET else str(scope)
     if operation.method == "GET" or request is None:
-        return [_fact(operation, actor, code, str(target), str(target_id), version)]
+        return [_fact(operation, actor, code, str(target), str(target_id), version, scope=scope)]
     is_told = code in _TELLING and (code == OK or actor.user_id != "")
     workspace = (is_told and declared.workspace and getattr(request, declared.workspace, None)) or actor.workspace
     changed = () if operation.reads else tuple(name for name in declared.others if _is_set(request, name))
     shown = [f"{name}={_shown(getattr(request, name))}" for name in declared.shown if _is_set(request, name)] if is_told else []
     if declared.summary is not None and response is not None:
         shown.append(declared.summary(response))
-    return [_fact(operation, actor, code, str(target), str(target_id), version, workspace, changed, ", ".join(shown))]
+    return [_fact(operation, actor, code, str(target), str(target_id), version, workspace, changed, ", ".join(shown), scope)]
 
 
 def _facts_of_resolution(operation: Operation[Any, Any], actor: Actor, items: Sequence[Any]) -> list[Facts]:
     """An event for each secret that was found, and one for each reason why others were not, with their number."""
     facts: list[Facts] = []
-    secrets: dict[tuple[str, str, int], set[str]] = {}
+    secrets: dict[tuple[str, str, int, str], set[str]] = {}
     missing: Counter[str] = Counter()
     for item in items:
         if item.secret_id is None:
             missing[str(item.status)] += 1
         else:
-            secrets.setdefault((item.name, item.secret_id, item.version), set()).add(str(item.status))
-    for about, statuses in secrets.items():
+            about = (item.name, item.secret_id, item.version, str(item.scope or ""))
+            secrets.setdefault(about, set()).add(str(item.status))
+    for (name, secret_id, version, scope), statuses in secrets.items():
         code = OK if OK in statuses else _RESOLUTION[min(statuses)]
-        facts.append(_fact(operation, actor, code, *about))
+        facts.append(_fact(operation, actor, code, name, secret_id, version, scope=scope))
     for status, count in missing.items():
         detail = f"{count} {'reference' if count == 1 else 'references'}: {status}"
         facts.append(_fact(operation, actor, _RESOLUTION[status], "", "", None, detail=detail))
@@ -134,6 +147,7 @@ def _fact(
     workspace: str | None = None,
     changed: tuple[str, ...] = (),
     detail: str = "",
+    scope: str = "",
 ) -> Facts:
     done = code == OK
     return Facts(
@@ -150,6 +164,7 @@ def _fact(
         address=_text(actor.address),
         changed=changed,
         detail=detail and _printable(detail[:MOST_DETAIL], MOST_DETAIL),
+        scope=scope,
     )
 
 

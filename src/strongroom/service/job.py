@@ -22,6 +22,7 @@ from strongroom.metadata.job import JobRow
 from strongroom.models.filter import from_microseconds
 from strongroom.models.job import BackUpSecrets, CancelJob, GetJob, Job, JobKind, JobStatus, ListJobs, RestoreSecrets, VerifySecrets
 from strongroom.models.page import Page
+from strongroom.service.private_names import hide_in_jobs
 from strongroom.service.transfers import State, Transfers
 
 LEASE = "job"
@@ -91,9 +92,9 @@ class JobService:
         """The job of this id. `NotFound`."""
         with self._database.read() as connection:
             row = index.find_job(connection, request.id)
-        if row is None:
-            raise NotFound(f"there is no job with the id {printable(request.id)}", hint="the last 100 are kept")
-        return _shown(row)
+            if row is None:
+                raise NotFound(f"there is no job with the id {printable(request.id)}", hint="the last 100 are kept")
+            return hide_in_jobs(connection, actor, [_shown(row)])[0]
 
     def cancel(self, actor: Actor, request: CancelJob) -> Job:
         """Ends a running job after its present step, in whichever process it runs; what it did stays done. `NotFound`.
@@ -109,7 +110,7 @@ class JobService:
     def list(self, actor: Actor, request: ListJobs) -> Page[Job]:
         """The last jobs on one page, newest first."""
         with self._database.read() as connection:
-            items = [_shown(row) for row in index.list_jobs(connection)]
+            items = hide_in_jobs(connection, actor, [_shown(row) for row in index.list_jobs(connection)])
         return Page.of(items, total=len(items), page=1, size=max(1, len(items)))
 
     def watch(self, tell: Callable[[StrongroomError], object]) -> None:

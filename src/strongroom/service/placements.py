@@ -23,6 +23,7 @@ from sqlalchemy import Connection
 
 from strongroom import forking
 from strongroom.connectors.deadline import Deadline
+from strongroom.crypto.binding import Binding
 from strongroom.crypto.envelope import Envelope
 from strongroom.db.clock import now
 from strongroom.db.engine import ConstraintViolated, Database
@@ -88,7 +89,12 @@ class Placements:
     """Puts values into the configured stores and gets them from there. Thread-safe. No stores at all: nothing can be written."""
 
     def __init__(
-        self, database: Database, sql: SqlSecretsStore, digest_key: bytes, deployment_id: str, stores: Sequence[ConfiguredStore]
+        self,
+        database: Database,
+        sql: SqlSecretsStore,
+        digest_key: bytes,
+        deployment_id: str,
+        stores: Sequence[ConfiguredStore],
     ) -> None:
         """`stores` in the order in which they are read; it closes them."""
         self.stores = list(stores)
@@ -96,6 +102,7 @@ class Placements:
         """Whether all values lie in the database, so that no read has to wait for another back end."""
         self._is_sql_alone = [each.store_id for each in stores] == [STORE_ID]
         self._database, self._sql, self._digest_key, self._deployment_id = database, sql, digest_key, deployment_id
+        self._binding = Binding(digest_key)
         self._by_id = {each.store_id: each for each in stores}
         self.markers = StoreMarkers(database, deployment_id, stores)
         self._doubts = StoreDoubts(database, stores) if len(stores) > 1 else None
@@ -116,8 +123,16 @@ class Placements:
         return min([wanted, *(each for each in most if each is not None)])
 
     def digest(self, values: Mapping[str, str]) -> bytes:
-        """Equal for equal values, and tells nothing about them to whoever lacks the deployment's key."""
+        """Equal for equal values, wherever they belong: it is stored nowhere, but as `version_digest`."""
         return hmac.digest(self._digest_key, msgspec.json.encode(values, order="deterministic"), hashlib.sha256)
+
+    def version_digest(self, values_digest: bytes, secret_id: str, number: int) -> bytes:
+        """The digest of a version, as it is stored: it tells nothing, not even whether two versions have equal values."""
+        return self._binding.version_digest(values_digest, secret_id, number)
+
+    def is_what_was_written(self, values: Mapping[str, str], row: SecretRow) -> bool:
+        """Whether these are the values of the version."""
+        return hmac.compare_digest(self.version_digest(self.digest(values), row.id, row.number), row.digest)
 
     def check_size(self, values: Mapping[str, str]) -> None:
         """`TooLarge` if one of the stores would not take the values."""
@@ -167,12 +182,15 @@ class Placements:
                 rows.to_delete(connection, ours, now())
             self.work_left.set()
 
-    def release(self, connection: Connection, placed: Sequence[Pair]) -> None:
-        """Former placements, in the caller's transaction that has removed them: what they named is to go."""
+    def release(self, connection: Connection, placed: Sequence[Pair], *, soon: bool = False) -> None:
+        """Former placements, in the caller's transaction that has removed them: what they named must go.
+
+        With `soon`, the log of SQLite may keep it for a while.
+        """
         local = [locator for store_id, locator in placed if store_id == STORE_ID]
         external = [pair for pair in placed if pair[0] != STORE_ID]
         if local:
-            self._sql.delete(connection, local)
+            self._sql.delete(connection, local, soon=soon)
         if external:
             rows.to_delete(connection, external, now())
             self._database.after_commit(self.work_left.set)
@@ -268,8 +286,10 @@ class Placements:
     def fetch(self, row: SecretRow) -> dict[str, str]:
         """The values of the row's version from the first store that gives them, going by the row alone.
 
-        `ValuesMissing` only if none of them answered anything else.
+        `ValuesMissing` only if none of them answered anything else. `ValuesCorrupt` if the row was changed by something else.
         """
+        if not row.is_bound:
+            raise pointer_changed(row)
         if self._is_sql_alone and len(row.placements) == 1:  # as a rule, and cheapest so
             placement = row.placements[0]
             if (placement.store_id, placement.state) == (STORE_ID, PRESENT):
@@ -307,7 +327,7 @@ class Placements:
             genuine = list(values) == row.key_names or values.keys() == set(row.key_names)
         else:
             values = store.external.get(placement.locator, seconds=store.timeout, spare=spare)
-            genuine = hmac.compare_digest(self.digest(values), row.digest)
+            genuine = self.is_what_was_written(values, row)
         return self._in_order(row, values, store, genuine=genuine)
 
     @staticmethod
@@ -326,7 +346,11 @@ class Placements:
             return {}
         store = self.stores[0]
         wanted = {
-            each.locator: row for row in found for each in row.placements if (each.store_id, each.state) == (store.store_id, PRESENT)
+            each.locator: row
+            for row in found
+            if row.is_bound
+            for each in row.placements
+            if (each.store_id, each.state) == (store.store_id, PRESENT)
         }
         try:
             given = first.get_many(list(wanted), seconds=store.timeout, spare=len(self.stores) > 1)
@@ -335,7 +359,7 @@ class Placements:
         read = {}
         for locator, row in wanted.items():
             values = given.get(locator)
-            if isinstance(values, dict) and hmac.compare_digest(self.digest(values), row.digest):
+            if isinstance(values, dict) and self.is_what_was_written(values, row):
                 read[row.id] = self._in_order(row, values, store, genuine=True)
         return read
 
@@ -345,6 +369,14 @@ class Placements:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(READERS, "stores")
             return self._pool
+
+
+def pointer_changed(row: SecretRow) -> ValuesCorrupt:
+    """What to say of a secret whose row strongroom did not write as it is."""
+    return ValuesCorrupt(
+        f"the row of '{row.name}' in the database was changed, which says that version {row.number} is the current one",
+        hint="look at its versions and at the audit trail; `strongroom secret rollback` makes one of them the current one",
+    )
 
 
 def _where(row: SecretRow) -> tuple[int, list[tuple[str, str, str]]]:

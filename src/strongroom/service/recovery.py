@@ -100,7 +100,7 @@ class Recovery:
     def __init__(self, deployment: Deployment, lost_id: str, placements: Placements, sql: SqlSecretsStore) -> None:
         """`placements` has the stores as opened for the deployment `lost_id`, and the digest key of this database."""
         self._deployment, self._database = deployment, deployment.database
-        self._lost_id, self._placements, self._index = check_id(lost_id), placements, SecretIndex(sql)
+        self._lost_id, self._placements, self._index = check_id(lost_id), placements, SecretIndex(sql, deployment.binding)
         self._stores = [each for each in placements.stores if each.external is not None]
         self._workspaces: dict[str, str] = {}
         self.has_begun = False
@@ -294,7 +294,7 @@ class Recovery:
                     secret_id=lost.id,
                     number=version.number or 1,
                     keys=list(version.values),
-                    digest=version.digest,
+                    digest=self._placements.version_digest(version.digest, lost.id, version.number or 1),
                     user_id=user_id,
                     placed=version.placed,
                     now=version.at or moment,

@@ -23,6 +23,7 @@ from strongroom.models.reference import (
     ResolveReferences,
 )
 from strongroom.models.run import SecretRead
+from strongroom.models.secret import Scope
 from strongroom.operations.permission import Permission
 from strongroom.redaction import SecretText
 from strongroom.secrets_stores.sql import SqlSecretsStore
@@ -45,7 +46,7 @@ class ReferenceService:
         record: Callable[[Actor, str, Sequence[SecretRead]], None],
     ) -> None:
         self._database, self._placements, self._record = deployment.database, placements, record
-        self._index = SecretIndex(store)
+        self._index = SecretIndex(store, deployment.binding)
 
     def check(self, actor: Actor, request: CheckReferences) -> CheckedReferences:
         """Says of each reference whether it would resolve. Reads the index alone, in one query for a thousand names."""
@@ -134,8 +135,9 @@ def _resolved(
     status = _status(row, reference)
     if row is None:
         return ResolvedReference(name=reference.name, key=reference.key, status=status, near=near.get(reference.name, []))
+    scope = Scope.USER if row.private_to else Scope.WORKSPACE
     known = ResolvedReference(
-        name=reference.name, key=reference.key, status=status, secret_id=row.id, version=row.number, keys=row.key_names
+        name=reference.name, key=reference.key, status=status, secret_id=row.id, scope=scope, version=row.number, keys=row.key_names
     )
     if status is not ReferenceStatus.OK:
         return known

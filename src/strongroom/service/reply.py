@@ -49,7 +49,7 @@ class ReplyService:
             row = index.find_reply(connection, ticket)
         if row is None or row.created <= now() - KEPT_SECONDS * _SECOND:
             return None
-        if row.request != self._digest(content):
+        if row.request not in (self._digest_of(ticket, content), self._digest(content)):  # the latter from before an upgrade
             raise InvalidInput("this Idempotency-Key came with another request", hint="use a fresh key for each request")
         return Reply(row.status, row.body)
 
@@ -60,7 +60,11 @@ class ReplyService:
         """
         moment = now()
         index.delete_replies(connection, moment - KEPT_SECONDS * _SECOND)
-        index.insert_reply(connection, ticket, self._digest(content), reply.status, reply.body, moment)
+        index.insert_reply(connection, ticket, self._digest_of(ticket, content), reply.status, reply.body, moment)
+
+    def _digest_of(self, ticket: str, content: bytes) -> str:
+        """Salted with the ticket: a request may hold values, and nothing tells whether two requests hold equal ones."""
+        return self._digest(ticket.encode() + b"\0" + content)
 
     def _digest(self, content: bytes) -> str:
         return hmac.digest(self._digest_key, b"reply\0" + content, hashlib.sha256).hex()

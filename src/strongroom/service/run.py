@@ -50,6 +50,7 @@ from strongroom.redaction import SecretText
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.artifact import ArtifactMarks, Place, check_outputs
 from strongroom.service.deployment import Deployment
+from strongroom.service.private_names import hide_in_texts
 from strongroom.service.secret_lookup import namespaces_of
 
 MAX_RECORD_BYTES = 1_048_576
@@ -65,8 +66,11 @@ TOKEN_SECONDS = 7 * 24 * 3600
 """How long a run token lasts at most, where nothing ends its run."""
 
 _MAX_ERROR = 16_384
+MAX_STEPS = 5_000
+"""Of a run. With what each may always record, that bounds how large a run can become."""
+
 _SMALL = 2_048
-"""What a step may always record: a run has so few steps that it does not matter."""
+"""So many characters a step may always record."""
 
 _MAX_CACHE_KEY, _MAX_ID = 64, 36
 _ENDS = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.STOPPED)
@@ -90,7 +94,7 @@ class RunService:
 
     def __init__(self, deployment: Deployment, store: SqlSecretsStore) -> None:
         self._database = deployment.database
-        self._secrets = SecretIndex(store)
+        self._secrets = SecretIndex(store, deployment.binding)
         self._marks = ArtifactMarks(deployment)
 
     def create(self, actor: Actor, request: CreateRun) -> Run:
@@ -103,6 +107,8 @@ class RunService:
         pipeline = check_plain_name(request.pipeline, "the pipeline")
         stamp = from_microseconds(moment).strftime("%Y%m%d-%H%M%S")
         name = f"{pipeline[:220]}-{stamp}-{run_id[-6:]}" if request.name is None else _checked_name(request.name)
+        if len(request.steps) > MAX_STEPS:
+            raise InvalidInput(f"a run has at most {MAX_STEPS} steps", hint="have a step do the work of several")
         plans = [
             (
                 check_plain_name(step.name, "the step"),
@@ -288,7 +294,9 @@ class RunService:
             if row.owner_id != actor.user_id:  # another one's user-scoped secrets do not exist for anybody else
                 visible = self._secrets.visible(connection, actor.workspace_id, actor.user_id, {read.secret_id for read in reads})
                 reads = [read for read in reads if read.secret_id in visible]
-        return msgspec.structs.replace(_run(row), steps=steps, reads=reads)
+            errors = hide_in_texts(connection, actor, [(row.owner_id, text) for text in (row.error, *(step.error for step in steps))])
+        steps = [msgspec.structs.replace(step, error=error) for step, error in zip(steps, errors[1:], strict=True)]
+        return msgspec.structs.replace(_run(row), steps=steps, reads=reads, error=errors[0])
 
     def list(self, actor: Actor, request: ListRuns) -> Page[Run]:
         """A page of runs, newest first."""
@@ -302,7 +310,9 @@ class RunService:
                 offset=offset_of(request.page, request.size),
                 size=request.size,
             )
-        return Page.of([_run(row) for row in rows], total=total, page=request.page, size=request.size)
+            errors = hide_in_texts(connection, actor, [(row.owner_id, row.error) for row in rows])
+        items = [msgspec.structs.replace(_run(row), error=error) for row, error in zip(rows, errors, strict=True)]
+        return Page.of(items, total=total, page=request.page, size=request.size)
 
     def list_usage(self, actor: Actor, request: ListSecretUsage) -> Page[SecretUse]:
         """A page of who read a secret that the actor may see, newest first. `NotFound`.

@@ -44,7 +44,7 @@ class RunGate:
     """Answers the operations that are open to runs, by what the run was granted. Thread-safe as far as the handlers are."""
 
     def __init__(self, deployment: Deployment, store: SqlSecretsStore, handlers: Mapping[str, Handler]) -> None:
-        self._database, self._index, self._handlers = deployment.database, SecretIndex(store), handlers
+        self._database, self._index, self._handlers = deployment.database, SecretIndex(store, deployment.binding), handlers
         own, open_to_all = self._of_own_run, self._as_it_is
         self._rules: dict[str, Handler] = {
             of_info.INFO.name: open_to_all(of_info.INFO),

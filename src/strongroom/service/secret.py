@@ -51,7 +51,7 @@ from strongroom.redaction import SecretText
 from strongroom.secrets_stores.base import About
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
-from strongroom.service.placements import ConfiguredStore, Placements, PutResult
+from strongroom.service.placements import ConfiguredStore, Placements, PutResult, pointer_changed
 from strongroom.service.secret_lookup import SecretLookup, namespace_of, namespaces_of, no_such_id
 
 PATIENCE_SECONDS = 30
@@ -80,7 +80,7 @@ class SecretService:
     def __init__(self, deployment: Deployment, store: SqlSecretsStore, placements: Placements) -> None:
         self._database, self._keys, self._placements = deployment.database, deployment.keys, placements
         self._deployment_id, self._keep = deployment.id, placements.keep(deployment.settings.keep_versions)
-        self._index = SecretIndex(store)
+        self._index = SecretIndex(store, deployment.binding)
         self._lookup = SecretLookup(self._database, self._index)
 
     def create(self, actor: Actor, request: CreateSecret) -> Secret:
@@ -116,7 +116,7 @@ class SecretService:
                     secret_id=secret_id,
                     number=1,
                     keys=list(values),
-                    digest=landed.digest,
+                    digest=self._placements.version_digest(landed.digest, secret_id, 1),
                     user_id=actor.user_id,
                     placed=landed.locators,
                     now=moment,
@@ -254,11 +254,14 @@ class SecretService:
         return Page.of(items, total=len(items), page=1, size=max(1, len(items)))
 
     def rollback(self, actor: Actor, request: RollbackSecret) -> Secret:
-        """Makes a kept version the current one; no version is made or lost. `NotFound` when it is not kept."""
+        """Makes a kept version the current one; no version is made or lost. `NotFound` when it is not kept.
+
+        That also mends a secret whose row was changed by something else: the actor says which version is right.
+        """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             known = self._lookup.by_id(actor, request.id)
-            if request.version == known.current_version:
+            if request.version == known.current_version and known.is_bound:
                 raise NothingToChange(f"version {request.version} is the current one already")
             if not 0 < request.version <= MAX_VERSION:
                 raise self._lookup.no_such_version(known, request.version)
@@ -267,12 +270,18 @@ class SecretService:
                 if row is None:
                     raise self._lookup.no_such_version(known, request.version)
                 moment = max(now(), known.updated + 1)
-                if self._index.advance(connection, known, {"current_version": request.version, "updated": moment}):
+                changes = {"current_version": request.version, "updated": moment}
+                if not known.is_bound:  # the actor says what is right, and a number is used once
+                    numbers = [each.number for each in self._index.list_versions(connection, request.id)]
+                    changes["last_version"] = max(known.last_version, *numbers)
+                if self._index.advance(connection, known, changes):
                     return msgspec.structs.replace(_secret(row), updated=from_microseconds(moment))
         raise Unavailable("others keep changing this secret", hint="try again")
 
     def _try_update(self, actor: Actor, request: UpdateSecret, known: SecretRow) -> Secret | None:
         """One attempt; None if the secret has moved on since it was `known`."""
+        if not known.is_bound:
+            raise pointer_changed(known)
         changes = self._changes(actor, request, known)
         values = None
         if request.values is not UNSET:
@@ -308,7 +317,7 @@ class SecretService:
                     secret_id=known.id,
                     number=number,
                     keys=list(landed.values),
-                    digest=landed.digest,
+                    digest=self._placements.version_digest(landed.digest, known.id, number),
                     user_id=actor.user_id,
                     placed=landed.locators,
                     now=moment,
@@ -316,7 +325,7 @@ class SecretService:
                 self._placements.place(connection, landed, known.id, number, sealed)
                 if number > self._keep:
                     forgotten = self._index.forget_versions(connection, known.id, number - self._keep, keeping=known.current_version)
-                    self._placements.release(connection, forgotten)
+                    self._placements.release(connection, forgotten, soon=True)
 
         try:
             with self._abandoned_unless_placed(landed):

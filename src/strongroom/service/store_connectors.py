@@ -103,7 +103,9 @@ def _attributes(deployment: Deployment, sql: SqlSecretsStore, placements: Placem
             )
         configuration = decode_configuration(found[0].configuration)
         names = [reference.name for _, reference in find_references(configuration)]
-        secrets = SecretIndex(sql).find_by_names(connection, identity.workspace_id, [""], list(dict.fromkeys(names)))
+        secrets = SecretIndex(sql, deployment.binding).find_by_names(
+            connection, identity.workspace_id, [""], list(dict.fromkeys(names))
+        )
     values = {each.name: _read(placements, each, name) for each in secrets.values()}
     return {attribute: _resolved(given, attribute, name, values) for attribute, given in configuration.items()}
 

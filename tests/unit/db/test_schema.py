@@ -24,6 +24,7 @@ from strongroom.errors import EncryptionKeyError, SchemaTooNew
 from strongroom.service.wiring import Service
 from tests.canary import CANARY
 from tests.children import open_store
+from tests.former import make_former
 from tests.processes import run_together
 
 
@@ -64,6 +65,7 @@ def test_a_store_of_the_first_version_is_upgraded(settings: Settings) -> None:
     newer = [table.name for table in reversed(metadata.sorted_tables) if table.name not in first]
     with Client(settings) as client:
         client.create_secret("s", {"k": f"{CANARY}-kept"})
+    make_former(settings)
     with opened(settings) as database, database.write() as connection:
         for table in newer:
             connection.execute(text(f"DROP TABLE {table}"))

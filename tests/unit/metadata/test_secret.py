@@ -13,7 +13,7 @@ from tests.people import Person
 
 def test_a_secret_that_has_moved_on_is_not_advanced(service: Service, alice: Person) -> None:
     """Compare-and-set fails after an update, after an update that was rolled back, after a change of scope and after a delete."""
-    index = SecretIndex(service.store)
+    index = SecretIndex(service.store, service.deployment.binding)
     made = alice.create("s", {"k": "v"})
 
     def known() -> SecretRow:
@@ -47,7 +47,7 @@ def test_a_secret_that_has_moved_on_is_not_advanced(service: Service, alice: Per
 
 def test_a_secret_that_has_moved_on_is_not_deleted(service: Service, alice: Person) -> None:
     """A delete that comes after a change of scope finds nothing, so that nobody deletes what they may no longer see."""
-    index = SecretIndex(service.store)
+    index = SecretIndex(service.store, service.deployment.binding)
     made = alice.create("s", {"k": "v"})
     with service.deployment.database.read() as connection:
         before = index.find_by_id(connection, alice.actor.workspace_id, alice.actor.user_id, made.id)

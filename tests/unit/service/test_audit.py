@@ -258,8 +258,8 @@ def test_filters_and_pages(service: Service, alice: Person, bob: Person) -> None
     """Exact filters, newest first; with `after` in order, to go on with."""
     for number in range(3):
         alice.create(f"s{number}", {"k": VALUE})
-    bob.create("own", {"k": VALUE}, scope=Scope.USER)
-    assert [item.target for item in events(service, actor="bob")] == ["own"]
+    own = bob.create("own", {"k": VALUE}, scope=Scope.USER)
+    assert [(item.target, item.target_id) for item in events(service, actor="bob")] == [(own.id, own.id)]  # a name of bob's alone
     assert [item.number for item in events(service, after=2)] == [3, 4]
     assert events(service, target="s1")[0].operation == "secret.create"
     assert events(service, outcome="forbidden") == events(service, target="\0") == []

@@ -18,7 +18,7 @@ from strongroom.server.middleware import describe
 from strongroom.server.routes import Api
 from strongroom.server.ui import audit, run, secret, service_account, session, stack, store, user, workspace
 from strongroom.server.ui.rendering import render
-from strongroom.server.ui.visit import BESIDE_THE_FORM, SESSION, WORKSPACE, Handler, Visit, problem
+from strongroom.server.ui.visit import BESIDE_THE_FORM, SESSION, WORKSPACE, Handler, Visit, cookie_of, problem
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -101,12 +101,12 @@ def _endpoint(api: Api, log: Any, handler: Handler, name: str, strangers: bool) 
 
 async def _visit(api: Api, request: Request, strangers: bool) -> Visit:
     """Who is asking, by the cookie of the session. Pages for strangers ask nobody."""
-    token = request.cookies.get(SESSION)
+    token = cookie_of(request, SESSION)
     if strangers:
         return Visit(api, request, None, await api.authenticate(None, "", request))
     if not token:
         raise Unauthenticated("sign in first")
-    return Visit(api, request, token, await api.authenticate(token, request.cookies.get(WORKSPACE, ""), request))
+    return Visit(api, request, token, await api.authenticate(token, cookie_of(request, WORKSPACE), request))
 
 
 def _check_origin(request: Request) -> None:

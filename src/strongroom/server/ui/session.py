@@ -14,7 +14,7 @@ from strongroom.models.workspace import ListWorkspaces
 from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.redaction import SecretText
-from strongroom.server.ui.visit import SESSION, SESSION_SECONDS, WORKSPACE, Visit, csrf_of, local_path, problem
+from strongroom.server.ui.visit import SESSION, SESSION_SECONDS, WORKSPACE, Visit, cookie_name, csrf_of, local_path, problem
 
 _IN_COOKIE = re.compile(r"[A-Za-z0-9_.@+-]{1,255}")
 """What a cookie holds as it is; no workspace has another name."""
@@ -65,8 +65,8 @@ async def sign_out(visit: Visit) -> Response:
     await visit.form()
     await visit.ask(of_user.LOGOUT, Logout())
     response = visit.go_to("/sign-in")
-    response.delete_cookie(SESSION, path="/")
-    response.delete_cookie(WORKSPACE, path="/")
+    for name in (SESSION, WORKSPACE):
+        _set(visit, response, name, "", seconds=0)
     return response
 
 
@@ -109,9 +109,10 @@ def _remember(visit: Visit, response: Response, token: SecretText) -> None:
     _set(visit, response, SESSION, token.reveal())
 
 
-def _set(visit: Visit, response: Response, name: str, text: str) -> None:
+def _set(visit: Visit, response: Response, name: str, text: str, *, seconds: int = SESSION_SECONDS) -> None:
     is_tls = visit.request.url.scheme == "https"
-    response.set_cookie(name, text, max_age=SESSION_SECONDS, path="/", secure=is_tls, httponly=True, samesite="strict")
+    name = cookie_name(visit.request, name)
+    response.set_cookie(name, text, max_age=seconds, path="/", secure=is_tls, httponly=True, samesite="strict")
 
 
 PAGES = (

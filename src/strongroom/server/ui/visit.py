@@ -25,6 +25,9 @@ from strongroom.server.routes import MAX_ANONYMOUS_BODY_BYTES, MAX_BODY_BYTES, A
 from strongroom.server.ui.rendering import render
 
 SESSION, WORKSPACE = "strongroom-session", "strongroom-workspace"
+_OF_HOST = "__Host-"
+"""Browsers take a cookie whose name begins so from this host alone, over TLS. See RFC 6265bis, "The __Host- Prefix"."""
+
 SESSION_SECONDS = 43_200
 PAGE_SIZE = 50
 """Rows of a list on one page."""
@@ -36,6 +39,16 @@ BESIDE_THE_FORM = {"HX-Retarget": "#problem", "HX-Reswap": "innerHTML show:top"}
 """Where htmx puts an error, so that what was typed stays."""
 
 T = TypeVar("T")
+
+
+def cookie_name(request: Request, name: str) -> str:
+    """What a cookie is called in this request and its answer: over TLS it is bound to the host."""
+    return f"{_OF_HOST}{name}" if request.url.scheme == "https" else name
+
+
+def cookie_of(request: Request, name: str) -> str:
+    """The cookie of this name, or ''."""
+    return request.cookies.get(cookie_name(request, name), "")
 
 
 class Form:
@@ -70,7 +83,7 @@ class Visit:
 
     async def with_token(self, token: str) -> Visit:
         """The same request as one of whoever bears this token, in the workspace that the browser has chosen."""
-        actor = await self._api.authenticate(token, self.request.cookies.get(WORKSPACE, ""), self.request)
+        actor = await self._api.authenticate(token, cookie_of(self.request, WORKSPACE), self.request)
         return Visit(self._api, self.request, token, actor)
 
     @property

@@ -18,6 +18,10 @@ from urllib.parse import quote
 from strongroom.errors import ConfigurationError, printable
 
 PREFIX = "STRONGROOM_"
+FLAG = "`1`, `true`, `yes` or `on`; `0`, `false`, `no` or `off`"
+"""What a flag takes, in any case and with blanks around it."""
+
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 class Variable(NamedTuple):
@@ -67,14 +71,14 @@ VARIABLES = {
         "SQLite in the local folder",
         "postgresql://strongroom@db/strongroom",
     ),
-    "DEBUG": Variable("whether errors show tracebacks", "`0` or `1`", "0", "1"),
+    "DEBUG": Variable("whether errors show tracebacks", FLAG, "0", "1"),
     "ENCRYPTION_KEY": Variable(
         "the encryption key; former keys may follow, separated by commas", "sensitive text: 32 bytes in base64", example="q83v...Eg=="
     ),
     "ENCRYPTION_KEY_FILE": Variable("a file with the same", "path", example="/run/secrets/encryption-key"),
     "ENCRYPTION_KEY_STORE": Variable("where a key made at first use is kept", "`file` or `keyring`", "file", "keyring"),
     "INSECURE": Variable(
-        "whether a server's URL may be plain http on another machine: tokens and values travel in clear", "`0` or `1`", "0", "1"
+        "whether a server's URL may be plain http on another machine: tokens and values travel in clear", FLAG, "0", "1"
     ),
     "KEEP_VERSIONS": Variable("how many versions of each secret are kept", "number, 1 to 10000", "10", "20"),
     "RUN_TOKEN": Variable(
@@ -206,6 +210,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
             f"{PREFIX}SECRET_VALIDATION_LEVEL is one of {', '.join(ValidationLevel)}", hint="unset it for SECRET_AND_KEY_EXISTS"
         )
     folder = _path(values, "CONFIG_PATH") or _default_folder()
+    _flag(values, "DEBUG")
     return Settings(
         folder=folder,
         database_url=values.get("DATABASE_URL") or _local_database_url(folder),
@@ -224,7 +229,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         api_key=values.get("API_KEY"),
         run_token=values.get("RUN_TOKEN"),
         ca_cert=_path(values, "CA_CERT"),
-        insecure=values.get("INSECURE", "0") != "0",
+        insecure=_flag(values, "INSECURE"),
         server_wait=_number(values, "SERVER_WAIT", 10, 600, 0),
         client_timeout=_number(values, "CLIENT_TIMEOUT", 20, 600),
         trusted_proxies=_networks(values, "TRUSTED_PROXIES"),
@@ -251,9 +256,23 @@ def adopt_variables(prefix: str) -> None:
 _SYNONYMS = {"STORE_API_KEY": "API_KEY", "STORE_URL": "SERVER_URL"}
 
 
+def parse_flag(text: str) -> bool | None:
+    """The truth value of a flag as people write it (see `FLAG`), or None for any other text."""
+    return _FLAGS.get(text.strip().lower())
+
+
 def debug() -> bool:
-    """Whether the user wants tracebacks (`STRONGROOM_DEBUG=1`)."""
-    return os.environ.get(f"{PREFIX}DEBUG") not in (None, "", "0")
+    """Whether the user wants tracebacks: `STRONGROOM_DEBUG=1`, or `debug` in the configuration file.
+
+    Never raises: it is called while errors are reported. `read_settings` refuses what is no flag.
+    """
+    text = os.environ.get(f"{PREFIX}DEBUG")
+    if not text and (path := os.environ.get(f"{PREFIX}CONFIG_FILE")):
+        try:
+            text = _read_file(Path(path)).get("DEBUG")
+        except ConfigurationError:
+            return False
+    return parse_flag(text or "") or False
 
 
 def _check_name(shown: str, name: str, prefix: str) -> None:
@@ -327,6 +346,13 @@ def _object(text: str, shown: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ConfigurationError(f"{shown} is to be a JSON object", hint='such as {"region": "eu-central-1"}')
     return found
+
+
+def _flag(values: Mapping[str, str], name: str) -> bool:
+    flag = parse_flag(values.get(name, "0"))
+    if flag is None:
+        raise ConfigurationError(f"{PREFIX}{name} is a flag: 1, true, yes or on; 0, false, no or off")
+    return flag
 
 
 def _number(values: Mapping[str, str], name: str, default: int, largest: int, smallest: int = 1) -> int:

@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from strongroom.config import parse_flag
 from strongroom.errors import ConfigurationError, MissingExtra, printable
 from strongroom.models.near import near_names
 from strongroom.redaction import SecretText
@@ -80,6 +81,9 @@ def _convert(what: str, field: Field[Any], type_: Any, value: Any) -> Any:
             value = msgspec.json.decode(value)
         elif isinstance(value, str) and type_ == tuple[str, ...]:
             value = [each.strip() for each in value.split(",")]
+        elif isinstance(value, str | int) and type_ in (bool, bool | None):
+            flag = parse_flag(str(value))
+            value = "no flag" if flag is None else flag
         return msgspec.convert(value, type_, strict=wants_text, dec_hook=_secret_text)
     except (msgspec.ValidationError, msgspec.DecodeError):
         pass
@@ -94,6 +98,7 @@ def _secret_text(type_: type[Any], value: Any) -> Any:
 
 _WORDS: Mapping[Any, str] = {
     bool: "true or false",
+    bool | None: "true or false",
     int: "a whole number",
     tuple[str, ...]: "a list of texts, separated by commas",
     dict[str, str]: "a JSON object of texts",

@@ -88,7 +88,7 @@ The same for the backup store with `{PREFIX}BACKUP_SECRETS_STORE_`, in Helm with
 
 ## In a file
 
-`{PREFIX}CONFIG_FILE` names a YAML file with any of these settings. Variables come before what is in it.
+`{PREFIX}CONFIG_FILE` names a YAML file with any of these settings, by their names in lower case. Variables come before what is in it. What stands there is text as it is written, also without quotes: `012345670123`, `1_000`, `12:34:56`, `2026-01-31` and `no` are not turned into anything else. Only `null`, `~` and nothing at all leave a setting unset.
 
 ```yaml
 database_url: postgresql://db.internal/strongroom

@@ -12,7 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
 from strongroom.errors import ConfigurationError, printable
@@ -287,33 +287,22 @@ def _check_name(shown: str, name: str, prefix: str) -> None:
 
 def _read_file(path: Path) -> dict[str, str]:
     """The settings in a file, by the names of their variables."""
-    import yaml
+    from strongroom.config_file import as_text, read_mapping
 
-    try:
-        found = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"the configuration file {path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" in line {where.line + 1}" if where else ""
-        raise ConfigurationError(f"the configuration file {path} is not YAML{line}") from None
-    if not isinstance(found or {}, dict):
-        raise ConfigurationError(f"the configuration file {path} is to be a mapping", hint="of settings by their names in lower case")
     values: dict[str, str] = {}
-    for name, value in (found or {}).items():
+    for key, value in read_mapping(path).items():
+        name = str(key)
         family = f"{name}_".upper()
         if family in STORES and isinstance(value, dict):
-            values |= {f"{family}{option}".upper(): _as_text(given) for option, given in value.items() if given is not None}
+            values |= {
+                f"{family}{option}".upper(): as_text(given, f"{name}.{option}", path)
+                for option, given in value.items()
+                if given is not None
+            }
         elif value is not None:
-            _check_name(f"'{printable(str(name))}' in {path}", str(name).upper() if str(name).islower() else "", "")
-            values[str(name).upper()] = _as_text(value)
+            _check_name(f"'{printable(name)}' in {path}", name.upper() if name.islower() else "", "")
+            values[name.upper()] = as_text(value, name, path)
     return {name: text for name, text in values.items() if text}
-
-
-def _as_text(value: Any) -> str:
-    import json
-
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _store(values: Mapping[str, str], family: str) -> StoreSettings | None:
@@ -332,20 +321,26 @@ def _store(values: Mapping[str, str], family: str) -> StoreSettings | None:
         if name in options:
             raise ConfigurationError(f"'{printable(name)}' is set twice: in {PREFIX}{family}AUTH_CONFIG and by itself")
         if value is not None:
-            options[name] = _as_text(value)
+            options[name] = value
     return StoreSettings(kind, auth_method, timeout, tuple(sorted(options.items())))
 
 
-def _object(text: str, shown: str) -> dict[str, Any]:
+def _object(text: str, shown: str) -> dict[str, str | None]:
+    """The members of a JSON object: texts, numbers and truth values as they are written, structures as JSON."""
     import json
 
     try:
         found = json.loads(text)
-    except ValueError:
+        as_written = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise ConfigurationError(f"{shown} is to be a JSON object", hint='such as {"region": "eu-central-1"}')
-    return found
+    texts: dict[str, str | None] = {}
+    for name, value in found.items():
+        is_text = value is None or isinstance(as_written[name], str)
+        texts[name] = as_written[name] if is_text else json.dumps(value, ensure_ascii=False)
+    return texts
 
 
 def _flag(values: Mapping[str, str], name: str) -> bool:

@@ -15,12 +15,15 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
+from strongroom.credential_text import fits_header, is_unicode, strip_credential
 from strongroom.errors import ConfigurationError, printable
 
 PREFIX = "STRONGROOM_"
 FLAG = "`1`, `true`, `yes` or `on`; `0`, `false`, `no` or `off`"
 """What a flag takes, in any case and with blanks around it."""
 
+_CREDENTIALS = ("ADMIN_USERNAME", "ADMIN_PASSWORD", "API_KEY", "DATABASE_URL", "ENCRYPTION_KEY", "RUN_TOKEN", "SERVER_URL")
+_IN_HEADERS = ("API_KEY", "RUN_TOKEN")
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -194,6 +197,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     values = {name: text for name, text in values.items() if text}
     if "CONFIG_FILE" in values:
         values = {**_read_file(Path(values["CONFIG_FILE"])), **values}
+    values |= _stripped(values)
     if "ENCRYPTION_KEY" in values and "ENCRYPTION_KEY_FILE" in values:
         raise ConfigurationError(f"set {PREFIX}ENCRYPTION_KEY or {PREFIX}ENCRYPTION_KEY_FILE, not both")
     if ("ADMIN_USERNAME" in values) is not ("ADMIN_PASSWORD" in values):
@@ -256,6 +260,19 @@ def adopt_variables(prefix: str) -> None:
 _SYNONYMS = {"STORE_API_KEY": "API_KEY", "STORE_URL": "SERVER_URL"}
 
 
+def _stripped(values: Mapping[str, str]) -> dict[str, str]:
+    """The credentials among the settings, without what stands around them."""
+    found = {name: strip_credential(values[name]) for name in _CREDENTIALS if name in values}
+    for name, text in found.items():
+        if not text:  # not unset: a key that is blank by mistake must not be another key
+            raise ConfigurationError(f"{PREFIX}{name} is blank", hint="unset it, or give it a value")
+        if not is_unicode(text):
+            raise ConfigurationError(f"{PREFIX}{name} is no Unicode text")
+        if name in _IN_HEADERS and not fits_header(text):
+            raise ConfigurationError(f"{PREFIX}{name} has a blank, a line end or another character that is in no token")
+    return found
+
+
 def parse_flag(text: str) -> bool | None:
     """The truth value of a flag as people write it (see `FLAG`), or None for any other text."""
     return _FLAGS.get(text.strip().lower())
@@ -314,7 +331,7 @@ def _store(values: Mapping[str, str], family: str) -> StoreSettings | None:
         raise ConfigurationError(
             f"set {PREFIX}{family}TYPE", hint="sql (the database itself), aws, azure, gcp, vault (or hashicorp), custom, or none"
         )
-    kind, auth_method = options.pop("type"), options.pop("auth_method", None)
+    kind, auth_method = options.pop("type").strip(), options.pop("auth_method", "").strip() or None
     timeout = _number(values, f"{family}TIMEOUT", 10, 300)
     options.pop("timeout", None)
     for name, value in _object(options.pop("auth_config", "{}"), f"{PREFIX}{family}AUTH_CONFIG").items():
@@ -330,6 +347,7 @@ def _object(text: str, shown: str) -> dict[str, str | None]:
     import json
 
     try:
+        text = strip_credential(text)
         found = json.loads(text)
         as_written = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
     except (ValueError, RecursionError):

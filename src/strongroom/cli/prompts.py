@@ -13,6 +13,8 @@ import click
 
 from strongroom.cli.command import HintedUsageError
 from strongroom.cli.output import say
+from strongroom.credential_text import strip_credential
+from strongroom.errors import InvalidInput
 
 
 def ask(question: str) -> str:
@@ -21,11 +23,11 @@ def ask(question: str) -> str:
         answer: str = click.prompt(question, default="", show_default=False, err=True)
         return answer
     click.echo(f"{question}: ", err=True, nl=False)
-    line = sys.stdin.readline()
+    line = _next_line()
     click.echo("", err=True)
-    if not line:
+    if line is None:
         raise click.Abort
-    return line.removesuffix("\n").removesuffix("\r")
+    return line
 
 
 def ask_hidden(question: str) -> str:
@@ -48,12 +50,34 @@ def read_secret(option: str, given: str | None, question: str, *, again: bool = 
     if given is not None and given != "-":
         raise HintedUsageError(f"{option} takes no value on the command line", f"{option}=- reads it from standard input")
     if given == "-":
-        return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+        return read_credential(option)
     while True:
         answer = ask_hidden(f"{question} (hidden)")
-        if not again or not sys.stdin.isatty() or ask_hidden("The same again (hidden)") == answer:
+        if not sys.stdin.isatty():
+            return strip_credential(answer)
+        if not again or ask_hidden("The same again (hidden)") == answer:
             return answer
         say("  these were not the same")
+
+
+def read_credential(option: str) -> str:
+    """A line of standard input without line ends, blanks and byte order marks around it. `UsageError` when there is nothing else."""
+    text = strip_credential(_next_line() or "")
+    if not text:
+        raise HintedUsageError(f"there is nothing on standard input for {option}", "it takes one line")
+    return text
+
+
+def _next_line() -> str | None:
+    """The next line of standard input without its end, or None at its end. `InvalidInput` if it is no text in UTF-8."""
+    line: str | bytes = getattr(sys.stdin, "buffer", sys.stdin).readline()
+    try:
+        text = line.decode() if isinstance(line, bytes) else line
+    except UnicodeDecodeError:
+        text = None  # that error holds the line: ours is raised outside of it
+    if text is None:
+        raise InvalidInput("standard input is not UTF-8 text")
+    return text.removesuffix("\n").removesuffix("\r") if text else None
 
 
 def ask_until_good(question: str, check: Callable[[str], str | None]) -> str:

@@ -237,6 +237,11 @@ class AwsConnection:
         """In place of the SDK's own: an event handler of its client, in the thread of the call."""
         service, deadline = self._call.service, self._call.deadline
         failure: StrongroomError
+        if not all(_can_be_sent(value) for value in request.headers.values()):
+            raise StoreForbidden(
+                f"the credential for {self._name(service)} has a line end or another character that cannot be sent",
+                hint="check the variables and files that AWS's SDK reads",
+            )
         try:
             response = self._pool(request.url).urlopen(
                 request.method,
@@ -391,6 +396,11 @@ _CHATTY = (
     *(f"botocore.{module}" for module in ("auth", "client", "credentials", "endpoint", "handlers", "hooks", "httpsession")),
     *(f"botocore.{module}" for module in ("parsers", "retries.standard", "retryhandler", "tokens", "utils")),
 )
+
+
+def _can_be_sent(value: Any) -> bool:
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return text.isascii() and text.isprintable()
 
 
 def _quietly(call: Callable[[], Any]) -> Any:

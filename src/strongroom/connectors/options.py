@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 
 from strongroom.config import parse_flag
-from strongroom.errors import ConfigurationError, MissingExtra, printable
+from strongroom.credential_text import fits_header, is_unicode, strip_credential
+from strongroom.errors import ConfigurationError, MissingExtra, StoreForbidden, printable
 from strongroom.models.near import near_names
 from strongroom.redaction import SecretText
 
@@ -29,8 +31,15 @@ def build(what: str, types: Sequence[type[Any]], options: Mapping[str, Any]) -> 
 
 
 def fit(what: str, types: Sequence[type[Any]], options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What `build` makes each of the dataclasses with. The rules that they have of their own are not asked."""
-    given = {name: value for name, value in options.items() if value not in (None, "")}
+    """What `build` makes each of the dataclasses with. The rules that they have of their own are not asked.
+
+    Texts are taken without line ends, blanks and byte order marks around them.
+    """
+    given = {
+        name: strip_credential(value) or value if isinstance(value, str) else value
+        for name, value in options.items()
+        if value not in (None, "")
+    }
     known = {field.name for each in types for field in fields(each)}
     for name in given:
         if name not in known:
@@ -47,6 +56,22 @@ def find_method(what: str, methods: Mapping[str, type[Any]], name: str) -> type[
     near = near_names(name, methods, 1)
     hint = f"did you mean '{near[0]}'?" if near else f"one of: {', '.join(methods)}"
     raise ConfigurationError(f"{what} has no authentication method '{printable(name)}'", hint=hint)
+
+
+def check_header(option: str, text: str | SecretText | None) -> None:
+    """`ConfigurationError` if the text of an option cannot stand in a header: libraries would show it in their errors."""
+    text = text.reveal() if isinstance(text, SecretText) else text
+    if text is not None and not fits_header(text):
+        raise ConfigurationError(f"'{option}' has a blank, a line end or another character that cannot be sent")
+
+
+def read_credential(path: str, what: str) -> str:
+    """The credential in a file that others renew, without what stands around it. `StoreForbidden` when it cannot be read."""
+    try:
+        return strip_credential(Path(path).read_bytes().decode())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = type(error).__name__  # the message of the latter holds the text
+    raise StoreForbidden(f"the {what} for the login cannot be read from {path}: {reason}", hint="check the path and its permissions")
 
 
 def import_extra(module: str, extra: str) -> Any:
@@ -74,6 +99,8 @@ def _taken(what: str, type_: type[Any], given: Mapping[str, Any]) -> dict[str, A
 def _convert(what: str, field: Field[Any], type_: Any, value: Any) -> Any:
     """The value as the field's type wants it. Structures may come as JSON text, and JSON that is wanted as text as a structure."""
     wants_text = type_ in (str, str | None, SecretText, SecretText | None)
+    if isinstance(value, str) and not is_unicode(value):
+        raise ConfigurationError(f"the option '{field.name}' of {what} is no Unicode text")
     try:
         if wants_text and isinstance(value, Mapping):
             value = msgspec.json.encode(value).decode()

@@ -29,6 +29,7 @@ from strongroom import forking
 from strongroom.config import find_proxy
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
+from strongroom.connectors.options import check_header
 from strongroom.connectors.vault_methods import DEFAULT_METHOD, METHODS, VaultMethod
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
 from strongroom.redaction import SecretText, mask
@@ -117,6 +118,7 @@ class VaultConnection:
         self._pools = forking.renewed(self, "_pools", new_pools)
         self._headers = {"X-Vault-Request": "true", "Content-Type": "application/json"}
         if self.namespace:
+            check_header("vault_namespace", self.namespace)
             self._headers["X-Vault-Namespace"] = self.namespace
 
     def __repr__(self) -> str:

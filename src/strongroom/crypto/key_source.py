@@ -55,7 +55,7 @@ class GivenKeys:
             return parse_keys(self._text, self.description)
         assert self._path is not None
         try:
-            text = self._path.read_text()
+            text = self._path.read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise EncryptionKeyError(
@@ -88,13 +88,13 @@ class KeyFile:
     def load(self) -> list[bytes]:
         """The keys in the file."""
         try:
-            with self._path.open() as file:
+            with self._path.open("rb") as file:
                 if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
                     raise EncryptionKeyError(
                         f"others may read {self.description}",
                         hint=f"chmod 600 {self._path}, and consider rotating the key",
                     )
-                text = file.read()
+                text = file.read().decode()
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:

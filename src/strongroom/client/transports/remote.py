@@ -22,6 +22,7 @@ from msgspec import UNSET
 
 from strongroom import changes, errors, forking
 from strongroom.config import PREFIX, find_proxy
+from strongroom.credential_text import fits_header
 from strongroom.errors import (
     ConfigurationError,
     Forbidden,
@@ -130,7 +131,13 @@ class RemoteTransport:
             token = self._token()
             if token is None:
                 raise Unauthenticated(f"you are not logged in at {self.url}", hint=f"strongroom login {self.url}")
-            headers["Authorization"] = f"Bearer {token.reveal()}"
+            text = token.reveal()
+            if not fits_header(text):  # the library would show it
+                raise ConfigurationError(
+                    f"the token for {self.url} has a blank, a line end or another character that is in no token",
+                    hint=f"give it again: strongroom login {self.url}",
+                )
+            headers["Authorization"] = f"Bearer {text}"
         harmless = operation.repeatable is Repeat.HARMLESS
         if operation.repeatable is Repeat.WITH_KEY:
             headers["Idempotency-Key"] = secrets.token_urlsafe(24)

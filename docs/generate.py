@@ -72,7 +72,7 @@ def configuration() -> str:
     )
     return f"""# Configuration
 
-Environment variables. An empty one counts as unset; an unknown one that starts with `{PREFIX}` is an error, so that a typo cannot silently mean the default. Blanks, line ends and a byte order mark around a password, a key, a token or a URL do not count. The last column is the value of the [Helm chart](../guides/install-on-kubernetes.md); it is empty where a server in a cluster has no use for it.
+Environment variables. An empty one counts as unset; an unknown one that starts with `{PREFIX}` is an error, so that a typo cannot silently mean the default. The variables that Kubernetes sets for a Service of this name, such as `{PREFIX}SERVICE_HOST` and `{PREFIX}PORT=tcp://10.0.0.1:8200`, are ignored. Blanks, line ends and a byte order mark around a password, a key, a token or a URL do not count. The last column is the value of the [Helm chart](../guides/install-on-kubernetes.md); it is empty where a server in a cluster has no use for it.
 
 | variable | meaning | takes | default | example | Helm |
 |---|---|---|---|---|---|

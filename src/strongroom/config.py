@@ -22,6 +22,14 @@ PREFIX = "STRONGROOM_"
 FLAG = "`1`, `true`, `yes` or `on`; `0`, `false`, `no` or `off`"
 """What a flag takes, in any case and with blanks around it."""
 
+_OF_KUBERNETES = {
+    r"(\w+_)?SERVICE_HOST|(\w+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR": r"[0-9a-fA-F.:]+",
+    r"(\w+_)?SERVICE_PORT(_\w+)?|(\w+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PORT": r"[0-9]+",
+    r"(\w+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO": r"tcp|udp|sctp",
+    r"(\w+_)?PORT(_[0-9]+_(TCP|UDP|SCTP))?": r"(tcp|udp|sctp)://[0-9a-fA-F.:\[\]]+",
+}
+"""The variables that Kubernetes sets for a Service called `strongroom`, or `strongroom-...`: names after the prefix, and texts."""
+
 _CREDENTIALS = ("ADMIN_USERNAME", "ADMIN_PASSWORD", "API_KEY", "DATABASE_URL", "ENCRYPTION_KEY", "RUN_TOKEN", "SERVER_URL")
 _IN_HEADERS = ("API_KEY", "RUN_TOKEN")
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -192,6 +200,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process, or `ConfigurationError`. Empty variables count as unset. Reads no file but a `CONFIG_FILE`."""
     given = os.environ if environment is None else environment
     values = {name[len(PREFIX) :]: text for name, text in given.items() if name.startswith(PREFIX)}
+    values = {name: text for name, text in values.items() if _is_known(name) or not _is_of_kubernetes(name, text)}
     for name in values:
         _check_name(f"{PREFIX}{name}", name, PREFIX)
     values = {name: text for name, text in values.items() if text}
@@ -292,9 +301,19 @@ def debug() -> bool:
     return parse_flag(text or "") or False
 
 
+def _is_known(name: str) -> bool:
+    return name in VARIABLES or any(name.startswith(family) and name != family for family in STORES)
+
+
+def _is_of_kubernetes(name: str, text: str) -> bool:
+    import re
+
+    return any(re.fullmatch(names, name) and re.fullmatch(texts, text) for names, texts in _OF_KUBERNETES.items())
+
+
 def _check_name(shown: str, name: str, prefix: str) -> None:
     """Refuses a setting that there is not. Options of stores are looked at where the store is opened, which knows them."""
-    if name in VARIABLES or any(name.startswith(family) and name != family for family in STORES):
+    if _is_known(name):
         return
     known = [*VARIABLES, *(f"{family}{option}" for family in STORES for option in STORE_VARIABLES)]
     near = difflib.get_close_matches(name, known, 1, 0.7)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -361,7 +362,7 @@ def _encode(root: str, operation: Operation[Any, Any], request: Any, workspace: 
     in_path = set(_PARAMETER.findall(operation.path))
     path = root + _PARAMETER.sub(lambda found: _segment(getattr(request, found[1])), operation.path)
     fields = {
-        field.name: value
+        field.name: _whole_minutes(value)
         for field in msgspec.structs.fields(request)
         if (value := getattr(request, field.name)) is not UNSET and field.name not in in_path and value != _default(field)
     }
@@ -384,6 +385,17 @@ def _encode(root: str, operation: Operation[Any, Any], request: Any, workspace: 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:
     return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
+def _whole_minutes(value: Any) -> Any:
+    """A moment in a zone of whole minutes: JSON's times know no others, and local mean times of former centuries are."""
+    offset = value.utcoffset() if isinstance(value, datetime) else None
+    if offset is None or not (offset.seconds % 60 or offset.microseconds):
+        return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # beyond the calendar, which is refused
+        return value
 
 
 def _segment(value: Any) -> str:

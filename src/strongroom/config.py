@@ -30,6 +30,9 @@ _OF_KUBERNETES = {
 }
 """The variables that Kubernetes sets for a Service called `strongroom`, or `strongroom-...`: names after the prefix, and texts."""
 
+_NO_HOME = f"{os.devnull}/strongroom"
+"""A folder that cannot be made, and in which nothing is found."""
+
 _CREDENTIALS = ("ADMIN_USERNAME", "ADMIN_PASSWORD", "API_KEY", "DATABASE_URL", "ENCRYPTION_KEY", "RUN_TOKEN", "SERVER_URL")
 _IN_HEADERS = ("API_KEY", "RUN_TOKEN")
 _FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
@@ -222,7 +225,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         raise ConfigurationError(
             f"{PREFIX}SECRET_VALIDATION_LEVEL is one of {', '.join(ValidationLevel)}", hint="unset it for SECRET_AND_KEY_EXISTS"
         )
-    folder = _path(values, "CONFIG_PATH") or _default_folder()
+    folder = _path(values, "CONFIG_PATH") or _default_folder(needed="SERVER_URL" not in values)
     _flag(values, "DEBUG")
     return Settings(
         folder=folder,
@@ -425,16 +428,33 @@ def find_proxy(url: str) -> str | None:
 def _path(values: Mapping[str, str], name: str) -> Path | None:
     if name not in values:
         return None
+    return expand_home(values[name], f"{PREFIX}{name}").absolute()
+
+
+def expand_home(path: str, what: str) -> Path:
+    """The path with a home folder in place of `~` or `~user`. `ConfigurationError` names `what` when there is no such home."""
     try:
-        return Path(values[name]).expanduser().absolute()
+        return Path(path).expanduser()
     except RuntimeError:
-        raise ConfigurationError(f"{PREFIX}{name} starts with the home of a user that does not exist") from None
+        raise ConfigurationError(f"{what} starts with the home of a user that does not exist", hint="write the whole path") from None
 
 
-def _default_folder() -> Path:
+def _default_folder(*, needed: bool) -> Path:
+    """The platform's own place for it. Users without a home have none: they need it for a store of this machine, or to log in."""
     from platformdirs import user_data_path
 
-    return user_data_path("strongroom", appauthor=False)
+    try:
+        folder = user_data_path("strongroom", appauthor=False)
+    except RuntimeError:
+        folder = Path("~")
+    if folder.parts[:1] != ("~",):  # as older versions of platformdirs leave it
+        return folder.absolute()
+    if needed:
+        raise ConfigurationError(
+            "there is no home folder for the local store: HOME is not set, and this user has no account here",
+            hint=f"set {PREFIX}CONFIG_PATH, or {PREFIX}SERVER_URL to work with a server",
+        )
+    return Path(_NO_HOME)
 
 
 def _local_database_url(folder: Path) -> str:

@@ -361,7 +361,8 @@ def _store(values: Mapping[str, str], family: str) -> StoreSettings | None:
             raise ConfigurationError(f"'{printable(name)}' is set twice: in {PREFIX}{family}AUTH_CONFIG and by itself")
         if value is not None:
             options[name] = value
-    return StoreSettings(kind, auth_method, timeout, tuple(sorted(options.items())))
+    stripped = {name: strip_credential(text) or text for name, text in options.items()}
+    return StoreSettings(kind, auth_method, timeout, tuple(sorted(stripped.items())))
 
 
 def _object(text: str, shown: str) -> dict[str, str | None]:

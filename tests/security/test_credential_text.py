@@ -63,7 +63,9 @@ def build_with(method: type[Any], name: str, value: str) -> Any:
             given[field.name] = TEXTS.get(field.name, "x") if hints[field.name] is not bool else "true"
     if name == "client_certificate_password":
         given["client_certificate_path"] = "/x"
-    return build("a store", [method], given)[0]
+    variables = {f"{PREFIX}SECRETS_STORE_{key.upper()}": text for key, text in given.items() if key != "name"}
+    settings = read_settings({f"{PREFIX}SECRETS_STORE_TYPE": "aws", **variables})
+    return build("a store", [method], dict(settings.secrets_store.options))[0]
 
 
 def ids(item: object) -> str:

@@ -20,13 +20,13 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 
 from strongroom import forking
+from strongroom.certificates import certificate_file
 from strongroom.connectors.aws_login import AwsLogin
 from strongroom.connectors.aws_methods import DEFAULT_METHOD, METHODS, Ambient, AwsMethod, Exchange, Keys, aws_method
 from strongroom.connectors.bounded import BOUNDED_POOLS
@@ -80,8 +80,6 @@ class AwsConnection:
         """Asks nobody. `ConfigurationError` for options that will not do or a missing file, `MissingExtra`."""
         self._session_of, self._exceptions = import_extra("botocore.session", "aws"), import_extra("botocore.exceptions", "aws")
         import_extra("boto3", "aws")  # the package of the extra
-        if endpoint.ca_cert is not None and not Path(endpoint.ca_cert).is_file():
-            raise ConfigurationError(f"there is no file of certificates at {endpoint.ca_cert}")
         self._urls = {
             "sts": _checked("sts_endpoint_url", endpoint.sts_endpoint_url, insecure=endpoint.insecure),
             None: _checked("endpoint_url", endpoint.endpoint_url, insecure=endpoint.insecure),
@@ -89,7 +87,7 @@ class AwsConnection:
         self.region = endpoint.region or self._ambient_region(method)
         if not re.fullmatch(r"[a-z]{2,}(-[a-z0-9]+)+", self.region):
             raise ConfigurationError("'region' is no region of AWS", hint="such as eu-west-1")
-        self._ca_cert = endpoint.ca_cert
+        self._ca_cert = certificate_file(endpoint.ca_cert)
         self._method = method
         self._session: Any = None
         self._clients: dict[str, Any] = {}

@@ -31,15 +31,8 @@ def build(what: str, types: Sequence[type[Any]], options: Mapping[str, Any]) -> 
 
 
 def fit(what: str, types: Sequence[type[Any]], options: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What `build` makes each of the dataclasses with. The rules that they have of their own are not asked.
-
-    Texts are taken without line ends, blanks and byte order marks around them.
-    """
-    given = {
-        name: strip_credential(value) or value if isinstance(value, str) else value
-        for name, value in options.items()
-        if value not in (None, "")
-    }
+    """What `build` makes each of the dataclasses with. The rules that they have of their own are not asked."""
+    given = {name: value for name, value in options.items() if value not in (None, "")}
     known = {field.name for each in types for field in fields(each)}
     for name in given:
         if name not in known:

@@ -22,6 +22,7 @@ import msgspec
 from msgspec import UNSET
 
 from strongroom import changes, errors, forking
+from strongroom.certificates import extract_certificates, read_certificates
 from strongroom.config import PREFIX, find_proxy
 from strongroom.credential_text import fits_header
 from strongroom.errors import (
@@ -115,11 +116,12 @@ class RemoteTransport:
     @property
     def certificates(self) -> str | None:
         """The certificates that prove the server's identity beside the system's, as text. `ConfigurationError`."""
-        if not isinstance(self._ca_cert, Path):
-            return self._ca_cert
+        if self._ca_cert is None:
+            return None
         try:
-            return self._ca_cert.read_text()
-        except (OSError, UnicodeDecodeError):
+            is_file = isinstance(self._ca_cert, Path)
+            return read_certificates(self._ca_cert) if is_file else extract_certificates(str(self._ca_cert))
+        except (OSError, ValueError):
             raise self._unreadable() from None
 
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
@@ -240,13 +242,10 @@ class RemoteTransport:
                 return _through(self._proxy, self.url, timeout=timeout, maxsize=_POOL)
             return HTTPConnectionPool(host, parts.port or 80, timeout=timeout, maxsize=_POOL)
         context = ssl.create_default_context()
-        if self._ca_cert is not None:
+        if (certificates := self.certificates) is not None:
             try:
-                if isinstance(self._ca_cert, Path):
-                    context.load_verify_locations(self._ca_cert)
-                else:
-                    context.load_verify_locations(cadata=self._ca_cert)
-            except (OSError, ssl.SSLError):
+                context.load_verify_locations(cadata=certificates)
+            except ssl.SSLError:
                 raise self._unreadable() from None
         if self._proxy is not None:
             return _through(self._proxy, self.url, timeout=timeout, maxsize=_POOL, ssl_context=context)

@@ -417,13 +417,25 @@ def find_proxy(url: str) -> str | None:
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
     from urllib.parse import urlsplit
-    from urllib.request import getproxies_environment, proxy_bypass
+    from urllib.request import getproxies_environment
 
-    parts, proxies = urlsplit(url), getproxies_environment()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(parts.netloc):
+    proxies = getproxies_environment()
+    proxy = proxies.get(urlsplit(url).scheme) or proxies.get("all")
+    if not proxy or is_without_proxy(url):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def is_without_proxy(url: str) -> bool:
+    """Whether NO_PROXY, in upper or lower case, names the URL's server. See `strongroom.no_proxy` for what it may say."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies_environment
+
+    from strongroom.no_proxy import is_exempt
+
+    parts = urlsplit(url)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    return is_exempt(parts.hostname or "", port, getproxies_environment().get("no", ""))
 
 
 def _path(values: Mapping[str, str], name: str) -> Path | None:

@@ -27,6 +27,7 @@ import urllib3
 
 from strongroom import forking
 from strongroom.certificates import certificate_file
+from strongroom.config import find_proxy
 from strongroom.connectors.aws_login import AwsLogin
 from strongroom.connectors.aws_methods import DEFAULT_METHOD, METHODS, Ambient, AwsMethod, Exchange, Keys, aws_method
 from strongroom.connectors.bounded import BOUNDED_POOLS
@@ -327,10 +328,10 @@ class AwsConnection:
         return pool
 
     def _new_pool(self, address: str) -> urllib3.PoolManager:
-        http, found = import_extra("botocore.httpsession", "aws"), import_extra("botocore.utils", "aws").get_environ_proxies(address)
+        http, found = import_extra("botocore.httpsession", "aws"), find_proxy(address)
         authorities = self._ca_cert or http.get_cert_path(True)
         options: dict[str, Any] = {"maxsize": _CONNECTIONS, "cert_reqs": "CERT_REQUIRED", "ca_certs": authorities}
-        proxies = http.ProxyConfiguration(proxies=found)
+        proxies = http.ProxyConfiguration(proxies={urlsplit(address).scheme: found} if found else {})
         if proxy := proxies.proxy_url_for(address):
             pool: urllib3.PoolManager = urllib3.ProxyManager(proxy, proxy_headers=proxies.proxy_headers_for(proxy), **options)
         else:

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from strongroom.certificates import certificate_file
+from strongroom.config import is_without_proxy
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.gcp_login import Login, is_loopback
 from strongroom.connectors.gcp_methods import DEFAULT_METHOD, METHODS, GcpMethod, gcp_method, import_google
@@ -109,7 +110,7 @@ class GcpConnection:
         roots = None if authorities is None else Path(authorities).read_bytes()
         self._credentials = None if plain else self._grpc.ssl_channel_credentials(roots)
         self._options: list[tuple[str, Any]] = list(_CHANNEL)
-        if is_loopback(self.host):
+        if is_loopback(self.host) or is_without_proxy(f"https://{self.address}"):
             self._options.append(("grpc.enable_http_proxy", 0))
         self._method = method
         self._login = Login(method, ca_cert=authorities, insecure=endpoint.insecure)

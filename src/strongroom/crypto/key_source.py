@@ -17,6 +17,7 @@ from strongroom.config import PREFIX, Settings
 from strongroom.crypto.keyring import format_keys, parse_keys
 from strongroom.errors import ConfigurationError, EncryptionKeyError
 
+KEY_FILE = "encryption.key"
 _SERVICE = "strongroom"
 _DRAFT = ".key-"
 
@@ -246,7 +247,7 @@ def find_key_source(settings: Settings) -> KeySource:
     """
     if settings.encryption_key or settings.encryption_key_file:
         return GivenKeys(settings)
-    path = settings.folder / "encryption.key"
+    path = settings.folder / KEY_FILE
     if settings.encryption_key_store == "keyring" and not path.exists():
         return SystemKeyring(account=str(settings.folder))
     return KeyFile(path)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import click
 
 from strongroom.cli.command import HintedUsageError
-from strongroom.cli.output import say
+from strongroom.cli.output import count, say
 from strongroom.credential_text import strip_credential
 from strongroom.errors import InvalidInput
 
@@ -30,16 +30,26 @@ def ask(question: str) -> str:
     return line
 
 
-def ask_hidden(question: str) -> str:
-    """A line that is not shown while it is typed."""
+def ask_hidden(question: str, *, counted: bool = False) -> str:
+    """An answer that is not shown, typed or pasted with all its lines; else a line. `TooLarge` for one that no secret has room for.
+
+    With `counted`, the user sees how many characters arrived.
+    """
     if not sys.stdin.isatty():
         return ask(question)
-    import getpass
-
     try:
+        from strongroom.cli.hidden_input import read_hidden
+    except ImportError:  # no POSIX terminals
+        import getpass
+
         return getpass.getpass(f"{question}: ", stream=sys.stderr)
-    except EOFError:
-        raise click.Abort from None
+    from strongroom.models.secret import MAX_SECRET_BYTES
+
+    answer = read_hidden(f"{question}: ", MAX_SECRET_BYTES)
+    if counted and answer:
+        lines = answer.count("\n") + 1
+        say(f"  {count(len(answer), 'character')}" + (f" in {lines} lines" if lines > 1 else ""))
+    return answer
 
 
 def read_secret(option: str, given: str | None, question: str, *, again: bool = False) -> str:

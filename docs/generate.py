@@ -72,7 +72,7 @@ def configuration() -> str:
     )
     return f"""# Configuration
 
-Environment variables. An empty one counts as unset; an unknown one that starts with `{PREFIX}` is an error, so that a typo cannot silently mean the default. The last column is the value of the [Helm chart](../guides/install-on-kubernetes.md); it is empty where a server in a cluster has no use for it.
+Environment variables. An empty one counts as unset; an unknown one that starts with `{PREFIX}` is an error, so that a typo cannot silently mean the default. The variables that Kubernetes sets for a Service of this name, such as `{PREFIX}SERVICE_HOST` and `{PREFIX}PORT=tcp://10.0.0.1:8200`, are ignored. Blanks, line ends and a byte order mark around a password, a key, a token or a URL do not count. The last column is the value of the [Helm chart](../guides/install-on-kubernetes.md); it is empty where a server in a cluster has no use for it.
 
 | variable | meaning | takes | default | example | Helm |
 |---|---|---|---|---|---|
@@ -88,7 +88,7 @@ The same for the backup store with `{PREFIX}BACKUP_SECRETS_STORE_`, in Helm with
 
 ## In a file
 
-`{PREFIX}CONFIG_FILE` names a YAML file with any of these settings. Variables come before what is in it.
+`{PREFIX}CONFIG_FILE` names a YAML file with any of these settings, by their names in lower case. Variables come before what is in it. What stands there is text as it is written, also without quotes: `012345670123`, `1_000`, `12:34:56`, `2026-01-31` and `no` are not turned into anything else. Only `null`, `~` and nothing at all leave a setting unset.
 
 ```yaml
 database_url: postgresql://db.internal/strongroom

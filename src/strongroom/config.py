@@ -12,12 +12,30 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import quote
 
+from strongroom.credential_text import fits_header, is_unicode, strip_credential
 from strongroom.errors import ConfigurationError, printable
 
 PREFIX = "STRONGROOM_"
+FLAG = "`1`, `true`, `yes` or `on`; `0`, `false`, `no` or `off`"
+"""What a flag takes, in any case and with blanks around it."""
+
+_OF_KUBERNETES = {
+    r"(\w+_)?SERVICE_HOST|(\w+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_ADDR": r"[0-9a-fA-F.:]+",
+    r"(\w+_)?SERVICE_PORT(_\w+)?|(\w+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PORT": r"[0-9]+",
+    r"(\w+_)?PORT_[0-9]+_(TCP|UDP|SCTP)_PROTO": r"tcp|udp|sctp",
+    r"(\w+_)?PORT(_[0-9]+_(TCP|UDP|SCTP))?": r"(tcp|udp|sctp)://[0-9a-fA-F.:\[\]]+",
+}
+"""The variables that Kubernetes sets for a Service called `strongroom`, or `strongroom-...`: names after the prefix, and texts."""
+
+_NO_HOME = f"{os.devnull}/strongroom"
+"""A folder that cannot be made, and in which nothing is found."""
+
+_CREDENTIALS = ("ADMIN_USERNAME", "ADMIN_PASSWORD", "API_KEY", "DATABASE_URL", "ENCRYPTION_KEY", "RUN_TOKEN", "SERVER_URL")
+_IN_HEADERS = ("API_KEY", "RUN_TOKEN")
+_FLAGS = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
 class Variable(NamedTuple):
@@ -67,14 +85,14 @@ VARIABLES = {
         "SQLite in the local folder",
         "postgresql://strongroom@db/strongroom",
     ),
-    "DEBUG": Variable("whether errors show tracebacks", "`0` or `1`", "0", "1"),
+    "DEBUG": Variable("whether errors show tracebacks", FLAG, "0", "1"),
     "ENCRYPTION_KEY": Variable(
         "the encryption key; former keys may follow, separated by commas", "sensitive text: 32 bytes in base64", example="q83v...Eg=="
     ),
     "ENCRYPTION_KEY_FILE": Variable("a file with the same", "path", example="/run/secrets/encryption-key"),
     "ENCRYPTION_KEY_STORE": Variable("where a key made at first use is kept", "`file` or `keyring`", "file", "keyring"),
     "INSECURE": Variable(
-        "whether a server's URL may be plain http on another machine: tokens and values travel in clear", "`0` or `1`", "0", "1"
+        "whether a server's URL may be plain http on another machine: tokens and values travel in clear", FLAG, "0", "1"
     ),
     "KEEP_VERSIONS": Variable("how many versions of each secret are kept", "number, 1 to 10000", "10", "20"),
     "RUN_TOKEN": Variable(
@@ -185,11 +203,13 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of this process, or `ConfigurationError`. Empty variables count as unset. Reads no file but a `CONFIG_FILE`."""
     given = os.environ if environment is None else environment
     values = {name[len(PREFIX) :]: text for name, text in given.items() if name.startswith(PREFIX)}
+    values = {name: text for name, text in values.items() if _is_known(name) or not _is_of_kubernetes(name, text)}
     for name in values:
         _check_name(f"{PREFIX}{name}", name, PREFIX)
     values = {name: text for name, text in values.items() if text}
     if "CONFIG_FILE" in values:
         values = {**_read_file(Path(values["CONFIG_FILE"])), **values}
+    values |= _stripped(values)
     if "ENCRYPTION_KEY" in values and "ENCRYPTION_KEY_FILE" in values:
         raise ConfigurationError(f"set {PREFIX}ENCRYPTION_KEY or {PREFIX}ENCRYPTION_KEY_FILE, not both")
     if ("ADMIN_USERNAME" in values) is not ("ADMIN_PASSWORD" in values):
@@ -205,7 +225,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         raise ConfigurationError(
             f"{PREFIX}SECRET_VALIDATION_LEVEL is one of {', '.join(ValidationLevel)}", hint="unset it for SECRET_AND_KEY_EXISTS"
         )
-    folder = _path(values, "CONFIG_PATH") or _default_folder()
+    folder = _path(values, "CONFIG_PATH") or _default_folder(needed="SERVER_URL" not in values)
+    _flag(values, "DEBUG")
     return Settings(
         folder=folder,
         database_url=values.get("DATABASE_URL") or _local_database_url(folder),
@@ -224,7 +245,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         api_key=values.get("API_KEY"),
         run_token=values.get("RUN_TOKEN"),
         ca_cert=_path(values, "CA_CERT"),
-        insecure=values.get("INSECURE", "0") != "0",
+        insecure=_flag(values, "INSECURE"),
         server_wait=_number(values, "SERVER_WAIT", 10, 600, 0),
         client_timeout=_number(values, "CLIENT_TIMEOUT", 20, 600),
         trusted_proxies=_networks(values, "TRUSTED_PROXIES"),
@@ -251,14 +272,51 @@ def adopt_variables(prefix: str) -> None:
 _SYNONYMS = {"STORE_API_KEY": "API_KEY", "STORE_URL": "SERVER_URL"}
 
 
+def _stripped(values: Mapping[str, str]) -> dict[str, str]:
+    """The credentials among the settings, without what stands around them."""
+    found = {name: strip_credential(values[name]) for name in _CREDENTIALS if name in values}
+    for name, text in found.items():
+        if not text:  # not unset: a key that is blank by mistake must not be another key
+            raise ConfigurationError(f"{PREFIX}{name} is blank", hint="unset it, or give it a value")
+        if not is_unicode(text):
+            raise ConfigurationError(f"{PREFIX}{name} is no Unicode text")
+        if name in _IN_HEADERS and not fits_header(text):
+            raise ConfigurationError(f"{PREFIX}{name} has a blank, a line end or another character that is in no token")
+    return found
+
+
+def parse_flag(text: str) -> bool | None:
+    """The truth value of a flag as people write it (see `FLAG`), or None for any other text."""
+    return _FLAGS.get(text.strip().lower())
+
+
 def debug() -> bool:
-    """Whether the user wants tracebacks (`STRONGROOM_DEBUG=1`)."""
-    return os.environ.get(f"{PREFIX}DEBUG") not in (None, "", "0")
+    """Whether the user wants tracebacks: `STRONGROOM_DEBUG=1`, or `debug` in the configuration file.
+
+    Never raises: it is called while errors are reported. `read_settings` refuses what is no flag.
+    """
+    text = os.environ.get(f"{PREFIX}DEBUG")
+    if not text and (path := os.environ.get(f"{PREFIX}CONFIG_FILE")):
+        try:
+            text = _read_file(Path(path)).get("DEBUG")
+        except ConfigurationError:
+            return False
+    return parse_flag(text or "") or False
+
+
+def _is_known(name: str) -> bool:
+    return name in VARIABLES or any(name.startswith(family) and name != family for family in STORES)
+
+
+def _is_of_kubernetes(name: str, text: str) -> bool:
+    import re
+
+    return any(re.fullmatch(names, name) and re.fullmatch(texts, text) for names, texts in _OF_KUBERNETES.items())
 
 
 def _check_name(shown: str, name: str, prefix: str) -> None:
     """Refuses a setting that there is not. Options of stores are looked at where the store is opened, which knows them."""
-    if name in VARIABLES or any(name.startswith(family) and name != family for family in STORES):
+    if _is_known(name):
         return
     known = [*VARIABLES, *(f"{family}{option}" for family in STORES for option in STORE_VARIABLES)]
     near = difflib.get_close_matches(name, known, 1, 0.7)
@@ -268,33 +326,22 @@ def _check_name(shown: str, name: str, prefix: str) -> None:
 
 def _read_file(path: Path) -> dict[str, str]:
     """The settings in a file, by the names of their variables."""
-    import yaml
+    from strongroom.config_file import as_text, read_mapping
 
-    try:
-        found = yaml.safe_load(path.expanduser().read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"the configuration file {path} cannot be read: {error.strerror}") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        where = getattr(error, "problem_mark", None)
-        line = f" in line {where.line + 1}" if where else ""
-        raise ConfigurationError(f"the configuration file {path} is not YAML{line}") from None
-    if not isinstance(found or {}, dict):
-        raise ConfigurationError(f"the configuration file {path} is to be a mapping", hint="of settings by their names in lower case")
     values: dict[str, str] = {}
-    for name, value in (found or {}).items():
+    for key, value in read_mapping(path).items():
+        name = str(key)
         family = f"{name}_".upper()
         if family in STORES and isinstance(value, dict):
-            values |= {f"{family}{option}".upper(): _as_text(given) for option, given in value.items() if given is not None}
+            values |= {
+                f"{family}{option}".upper(): as_text(given, f"{name}.{option}", path)
+                for option, given in value.items()
+                if given is not None
+            }
         elif value is not None:
-            _check_name(f"'{printable(str(name))}' in {path}", str(name).upper() if str(name).islower() else "", "")
-            values[str(name).upper()] = _as_text(value)
+            _check_name(f"'{printable(name)}' in {path}", name.upper() if name.islower() else "", "")
+            values[name.upper()] = as_text(value, name, path)
     return {name: text for name, text in values.items() if text}
-
-
-def _as_text(value: Any) -> str:
-    import json
-
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _store(values: Mapping[str, str], family: str) -> StoreSettings | None:
@@ -306,27 +353,42 @@ def _store(values: Mapping[str, str], family: str) -> StoreSettings | None:
         raise ConfigurationError(
             f"set {PREFIX}{family}TYPE", hint="sql (the database itself), aws, azure, gcp, vault (or hashicorp), custom, or none"
         )
-    kind, auth_method = options.pop("type"), options.pop("auth_method", None)
+    kind, auth_method = options.pop("type").strip(), options.pop("auth_method", "").strip() or None
     timeout = _number(values, f"{family}TIMEOUT", 10, 300)
     options.pop("timeout", None)
     for name, value in _object(options.pop("auth_config", "{}"), f"{PREFIX}{family}AUTH_CONFIG").items():
         if name in options:
             raise ConfigurationError(f"'{printable(name)}' is set twice: in {PREFIX}{family}AUTH_CONFIG and by itself")
         if value is not None:
-            options[name] = _as_text(value)
-    return StoreSettings(kind, auth_method, timeout, tuple(sorted(options.items())))
+            options[name] = value
+    stripped = {name: strip_credential(text) or text for name, text in options.items()}
+    return StoreSettings(kind, auth_method, timeout, tuple(sorted(stripped.items())))
 
 
-def _object(text: str, shown: str) -> dict[str, Any]:
+def _object(text: str, shown: str) -> dict[str, str | None]:
+    """The members of a JSON object: texts, numbers and truth values as they are written, structures as JSON."""
     import json
 
     try:
+        text = strip_credential(text)
         found = json.loads(text)
-    except ValueError:
+        as_written = json.loads(text, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise ConfigurationError(f"{shown} is to be a JSON object", hint='such as {"region": "eu-central-1"}')
-    return found
+    texts: dict[str, str | None] = {}
+    for name, value in found.items():
+        is_text = value is None or isinstance(as_written[name], str)
+        texts[name] = as_written[name] if is_text else json.dumps(value, ensure_ascii=False)
+    return texts
+
+
+def _flag(values: Mapping[str, str], name: str) -> bool:
+    flag = parse_flag(values.get(name, "0"))
+    if flag is None:
+        raise ConfigurationError(f"{PREFIX}{name} is a flag: 1, true, yes or on; 0, false, no or off")
+    return flag
 
 
 def _number(values: Mapping[str, str], name: str, default: int, largest: int, smallest: int = 1) -> int:
@@ -367,28 +429,57 @@ def find_proxy(url: str) -> str | None:
     if not any(name.lower().endswith("_proxy") for name in os.environ):
         return None
     from urllib.parse import urlsplit
-    from urllib.request import getproxies_environment, proxy_bypass
+    from urllib.request import getproxies_environment
 
-    parts, proxies = urlsplit(url), getproxies_environment()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(parts.netloc):
+    proxies = getproxies_environment()
+    proxy = proxies.get(urlsplit(url).scheme) or proxies.get("all")
+    if not proxy or is_without_proxy(url):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+def is_without_proxy(url: str) -> bool:
+    """Whether NO_PROXY, in upper or lower case, names the URL's server. See `strongroom.no_proxy` for what it may say."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies_environment
+
+    from strongroom.no_proxy import is_exempt
+
+    parts = urlsplit(url)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    return is_exempt(parts.hostname or "", port, getproxies_environment().get("no", ""))
 
 
 def _path(values: Mapping[str, str], name: str) -> Path | None:
     if name not in values:
         return None
+    return expand_home(values[name], f"{PREFIX}{name}").absolute()
+
+
+def expand_home(path: str, what: str) -> Path:
+    """The path with a home folder in place of `~` or `~user`. `ConfigurationError` names `what` when there is no such home."""
     try:
-        return Path(values[name]).expanduser().absolute()
+        return Path(path).expanduser()
     except RuntimeError:
-        raise ConfigurationError(f"{PREFIX}{name} starts with the home of a user that does not exist") from None
+        raise ConfigurationError(f"{what} starts with the home of a user that does not exist", hint="write the whole path") from None
 
 
-def _default_folder() -> Path:
+def _default_folder(*, needed: bool) -> Path:
+    """The platform's own place for it. Users without a home have none: they need it for a store of this machine, or to log in."""
     from platformdirs import user_data_path
 
-    return user_data_path("strongroom", appauthor=False)
+    try:
+        folder = user_data_path("strongroom", appauthor=False)
+    except RuntimeError:
+        folder = Path("~")
+    if folder.parts[:1] != ("~",):  # as older versions of platformdirs leave it
+        return folder.absolute()
+    if needed:
+        raise ConfigurationError(
+            "there is no home folder for the local store: HOME is not set, and this user has no account here",
+            hint=f"set {PREFIX}CONFIG_PATH, or {PREFIX}SERVER_URL to work with a server",
+        )
+    return Path(_NO_HOME)
 
 
 def _local_database_url(folder: Path) -> str:

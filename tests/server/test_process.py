@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -158,7 +159,8 @@ def test_a_second_server_at_the_same_port_is_refused(admin: Caller, tmp_path: Pa
 
 def test_plain_http_for_others_warns(tmp_path: Path) -> None:
     """Listening beyond this machine without TLS is possible and warned about."""
-    server = StrongroomServer({"CONFIG_PATH": str(tmp_path / "server"), **ADMIN}, "--host", "0.0.0.0")
+    variables = {"CONFIG_PATH": str(tmp_path / "server"), "ENCRYPTION_KEY": base64.b64encode(b"k" * 32).decode(), **ADMIN}
+    server = StrongroomServer(variables, "--host", "0.0.0.0")
     try:
         assert "warning: this is plain HTTP" in server.log
     finally:

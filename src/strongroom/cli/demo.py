@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from strongroom.config import Settings
 
 USER = "demo"
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import click
 
 from strongroom.cli.command import Command, HintedUsageError
 from strongroom.cli.output import local_time, output_option, plain, say, show_data, show_fields
-from strongroom.cli.prompts import ask, ask_hidden
+from strongroom.cli.prompts import ask, ask_hidden, read_credential
+from strongroom.credential_text import strip_credential
 
 if TYPE_CHECKING:
     from strongroom.redaction import SecretText
@@ -91,8 +92,6 @@ def _line(question: str, given: str | None) -> SecretText:
     from strongroom.redaction import SecretText
 
     if given is None:
-        return SecretText(ask_hidden(question))
-    line = sys.stdin.readline()
-    if not line:
-        raise click.Abort
-    return SecretText(line.removesuffix("\n").removesuffix("\r"))
+        answer = ask_hidden(question)
+        return SecretText(answer if sys.stdin.isatty() else strip_credential(answer))
+    return SecretText(read_credential(question))

@@ -86,6 +86,7 @@ def _show_version(ctx: click.Context, _option: click.Parameter, given: bool) -> 
 
 def run() -> NoReturn:
     """Runs the command line and ends the process: 0 done, 1 a handled failure, 2 wrong usage."""
+    _open_missing_streams()
     code = execute(sys.argv[1:])
     try:
         if sys.stdout is not None:
@@ -95,6 +96,23 @@ def run() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         code = code or 1
     sys.exit(code)
+
+
+def _open_missing_streams() -> None:
+    """Opens the null device where standard input or standard error is closed.
+
+    No file of ours gets their numbers then, into which others would write. Standard output stays closed for us: that its reader is
+    not there is an error of the commands that write to it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+    if sys.stdin is None:
+        sys.stdin = open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - as long as the process
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - likewise
 
 
 def execute(arguments: Sequence[str]) -> int:

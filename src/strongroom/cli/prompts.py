@@ -12,7 +12,9 @@ from collections.abc import Callable
 import click
 
 from strongroom.cli.command import HintedUsageError
-from strongroom.cli.output import say
+from strongroom.cli.output import count, say
+from strongroom.credential_text import strip_credential
+from strongroom.errors import InvalidInput
 
 
 def ask(question: str) -> str:
@@ -21,23 +23,33 @@ def ask(question: str) -> str:
         answer: str = click.prompt(question, default="", show_default=False, err=True)
         return answer
     click.echo(f"{question}: ", err=True, nl=False)
-    line = sys.stdin.readline()
+    line = _next_line()
     click.echo("", err=True)
-    if not line:
+    if line is None:
         raise click.Abort
-    return line.removesuffix("\n").removesuffix("\r")
+    return line
 
 
-def ask_hidden(question: str) -> str:
-    """A line that is not shown while it is typed."""
+def ask_hidden(question: str, *, counted: bool = False) -> str:
+    """An answer that is not shown, typed or pasted with all its lines; else a line. `TooLarge` for one that no secret has room for.
+
+    With `counted`, the user sees how many characters arrived.
+    """
     if not sys.stdin.isatty():
         return ask(question)
-    import getpass
-
     try:
+        from strongroom.cli.hidden_input import read_hidden
+    except ImportError:  # no POSIX terminals
+        import getpass
+
         return getpass.getpass(f"{question}: ", stream=sys.stderr)
-    except EOFError:
-        raise click.Abort from None
+    from strongroom.models.secret import MAX_SECRET_BYTES
+
+    answer = read_hidden(f"{question}: ", MAX_SECRET_BYTES)
+    if counted and answer:
+        lines = answer.count("\n") + 1
+        say(f"  {count(len(answer), 'character')}" + (f" in {lines} lines" if lines > 1 else ""))
+    return answer
 
 
 def read_secret(option: str, given: str | None, question: str, *, again: bool = False) -> str:
@@ -48,12 +60,34 @@ def read_secret(option: str, given: str | None, question: str, *, again: bool = 
     if given is not None and given != "-":
         raise HintedUsageError(f"{option} takes no value on the command line", f"{option}=- reads it from standard input")
     if given == "-":
-        return sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+        return read_credential(option)
     while True:
         answer = ask_hidden(f"{question} (hidden)")
-        if not again or not sys.stdin.isatty() or ask_hidden("The same again (hidden)") == answer:
+        if not sys.stdin.isatty():
+            return strip_credential(answer)
+        if not again or ask_hidden("The same again (hidden)") == answer:
             return answer
         say("  these were not the same")
+
+
+def read_credential(option: str) -> str:
+    """A line of standard input without line ends, blanks and byte order marks around it. `UsageError` when there is nothing else."""
+    text = strip_credential(_next_line() or "")
+    if not text:
+        raise HintedUsageError(f"there is nothing on standard input for {option}", "it takes one line")
+    return text
+
+
+def _next_line() -> str | None:
+    """The next line of standard input without its end, or None at its end. `InvalidInput` if it is no text in UTF-8."""
+    line: str | bytes = getattr(sys.stdin, "buffer", sys.stdin).readline()
+    try:
+        text = line.decode() if isinstance(line, bytes) else line
+    except UnicodeDecodeError:
+        text = None  # that error holds the line: ours is raised outside of it
+    if text is None:
+        raise InvalidInput("standard input is not UTF-8 text")
+    return text.removesuffix("\n").removesuffix("\r") if text else None
 
 
 def ask_until_good(question: str, check: Callable[[str], str | None]) -> str:

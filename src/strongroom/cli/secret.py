@@ -346,8 +346,9 @@ def export(name: str, scope: str | None, path: str | None, format_: str, force: 
     if path is None or path == "-":
         write(text)
         return
-    write_private_file(path, text, force=force)
-    say(f"Wrote {count(len(found.keys), 'key')} of secret '{found.name}' in clear; delete the file when it has served.")
+    is_file = write_private_file(path, text, force=force)
+    advice = "; delete the file when it has served" if is_file else ""
+    say(f"Wrote {count(len(found.keys), 'key')} of secret '{found.name}' in clear{advice}.")
 
 
 @secret.command("history", short_help="List the kept versions, without values.")

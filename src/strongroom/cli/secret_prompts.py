@@ -58,8 +58,8 @@ def ask_value(question: str) -> str:
     from strongroom.models.secret import check_values
 
     while True:
-        answer = ask_hidden(question)
         try:
+            answer = ask_hidden(question, counted=True)
             check_values(secret_texts({"value": answer}))
         except InvalidInput as error:
             say(f"  {error}")

@@ -205,7 +205,7 @@ def start(host: str, port: int, workers: int, tls_cert: str | None, tls_key: str
     from importlib.util import find_spec
     from pathlib import Path
 
-    from strongroom.cli.demo import LOOPBACK, USER, demonstration, fill
+    from strongroom.cli.demo import USER, demonstration, fill
     from strongroom.config import read_settings
     from strongroom.errors import ConfigurationError, MissingExtra
 
@@ -219,11 +219,11 @@ def start(host: str, port: int, workers: int, tls_cert: str | None, tls_key: str
         say(f"warning: {text}")
 
     if demo:
-        if host not in LOOPBACK:
+        if not address.is_loopback:
             raise ConfigurationError("--demo serves this machine alone", hint="leave --host out")
         check_address(address)
         with demonstration() as (settings, password):
-            prepare(settings, warn)
+            prepare(settings, address, lambda _: None)
             fill(settings)
             say("A demonstration with throw-away data, for this machine alone. Ctrl-C ends it and deletes everything.")
             say(f"  user name: {USER}")
@@ -232,14 +232,14 @@ def start(host: str, port: int, workers: int, tls_cert: str | None, tls_key: str
         return
     settings = read_settings()
     check_address(address)
-    token = prepare(settings, warn)
+    token = prepare(settings, address, warn)
     if token is not None:
         say("Nobody can log in yet. Within 24 hours, make the first administrator with this token, which works once:")
         say(f"  {token.reveal()}")
         say(f"  strongroom login {address.url} --setup-token=- --username NAME")
         say("or in a browser:")
         say(f"  {address.url}/set-up#token={token.reveal()}")
-    if tls_cert is None and host not in LOOPBACK:
+    if tls_cert is None and not address.is_loopback:
         say("warning: this is plain HTTP on an address that other machines can reach; give --tls-cert and --tls-key,")
         say("warning: or see to it that only a proxy that speaks TLS can connect")
     serve(settings, address, workers, lambda: say(f"Serving at {address.url} (API: {address.url}/docs)."))

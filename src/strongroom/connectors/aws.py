@@ -20,13 +20,14 @@ import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 
 from strongroom import forking
+from strongroom.certificates import certificate_file
+from strongroom.config import find_proxy
 from strongroom.connectors.aws_login import AwsLogin
 from strongroom.connectors.aws_methods import DEFAULT_METHOD, METHODS, Ambient, AwsMethod, Exchange, Keys, aws_method
 from strongroom.connectors.bounded import BOUNDED_POOLS
@@ -80,8 +81,6 @@ class AwsConnection:
         """Asks nobody. `ConfigurationError` for options that will not do or a missing file, `MissingExtra`."""
         self._session_of, self._exceptions = import_extra("botocore.session", "aws"), import_extra("botocore.exceptions", "aws")
         import_extra("boto3", "aws")  # the package of the extra
-        if endpoint.ca_cert is not None and not Path(endpoint.ca_cert).is_file():
-            raise ConfigurationError(f"there is no file of certificates at {endpoint.ca_cert}")
         self._urls = {
             "sts": _checked("sts_endpoint_url", endpoint.sts_endpoint_url, insecure=endpoint.insecure),
             None: _checked("endpoint_url", endpoint.endpoint_url, insecure=endpoint.insecure),
@@ -89,7 +88,7 @@ class AwsConnection:
         self.region = endpoint.region or self._ambient_region(method)
         if not re.fullmatch(r"[a-z]{2,}(-[a-z0-9]+)+", self.region):
             raise ConfigurationError("'region' is no region of AWS", hint="such as eu-west-1")
-        self._ca_cert = endpoint.ca_cert
+        self._ca_cert = certificate_file(endpoint.ca_cert)
         self._method = method
         self._session: Any = None
         self._clients: dict[str, Any] = {}
@@ -237,6 +236,11 @@ class AwsConnection:
         """In place of the SDK's own: an event handler of its client, in the thread of the call."""
         service, deadline = self._call.service, self._call.deadline
         failure: StrongroomError
+        if not all(_can_be_sent(value) for value in request.headers.values()):
+            raise StoreForbidden(
+                f"the credential for {self._name(service)} has a line end or another character that cannot be sent",
+                hint="check the variables and files that AWS's SDK reads",
+            )
         try:
             response = self._pool(request.url).urlopen(
                 request.method,
@@ -324,10 +328,10 @@ class AwsConnection:
         return pool
 
     def _new_pool(self, address: str) -> urllib3.PoolManager:
-        http, found = import_extra("botocore.httpsession", "aws"), import_extra("botocore.utils", "aws").get_environ_proxies(address)
+        http, found = import_extra("botocore.httpsession", "aws"), find_proxy(address)
         authorities = self._ca_cert or http.get_cert_path(True)
         options: dict[str, Any] = {"maxsize": _CONNECTIONS, "cert_reqs": "CERT_REQUIRED", "ca_certs": authorities}
-        proxies = http.ProxyConfiguration(proxies=found)
+        proxies = http.ProxyConfiguration(proxies={urlsplit(address).scheme: found} if found else {})
         if proxy := proxies.proxy_url_for(address):
             pool: urllib3.PoolManager = urllib3.ProxyManager(proxy, proxy_headers=proxies.proxy_headers_for(proxy), **options)
         else:
@@ -391,6 +395,11 @@ _CHATTY = (
     *(f"botocore.{module}" for module in ("auth", "client", "credentials", "endpoint", "handlers", "hooks", "httpsession")),
     *(f"botocore.{module}" for module in ("parsers", "retries.standard", "retryhandler", "tokens", "utils")),
 )
+
+
+def _can_be_sent(value: Any) -> bool:
+    text = value.decode("latin-1") if isinstance(value, bytes) else str(value)
+    return text.isascii() and text.isprintable()
 
 
 def _quietly(call: Callable[[], Any]) -> Any:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from strongroom.connectors.options import build, find_method
-from strongroom.errors import ConfigurationError, StoreForbidden
+from strongroom.connectors.options import build, check_header, find_method, read_credential
+from strongroom.errors import ConfigurationError
 from strongroom.redaction import SecretText
 
 _EVERYTHING = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}'
@@ -28,6 +27,10 @@ class Keys:
     access_key_id: str
     secret_access_key: SecretText
     session_token: SecretText | None = None
+
+    def __post_init__(self) -> None:
+        check_header("aws_access_key_id", self.access_key_id)
+        check_header("aws_session_token", self.session_token)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +230,7 @@ class WebIdentityMethod:
             "RoleArn": self.role_arn,
             "RoleSessionName": self.role_session_name,
             "DurationSeconds": self.duration_seconds,
-            "WebIdentityToken": _read(self.web_identity_token_file),
+            "WebIdentityToken": read_credential(self.web_identity_token_file, "token"),
         }
         return Exchange(operation="assume_role_with_web_identity", parameters=parameters)
 
@@ -265,11 +268,3 @@ def _check_role(method: str, role_arn: str, session_name: str, seconds: int) -> 
 def _check_duration(method: str, seconds: int, longest: int) -> None:
     if not 900 <= seconds <= longest:
         raise ConfigurationError(f"'duration_seconds' of the method {method} is to be from 900 to {longest}")
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        failure = type(error).__name__
-    raise StoreForbidden(f"the token for the login cannot be read from {path}: {failure}", hint="check 'web_identity_token_file'")

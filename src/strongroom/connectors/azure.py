@@ -17,12 +17,12 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
 
+from strongroom.certificates import certificate_file
 from strongroom.connectors.azure_entra import PUBLIC, EntraLogin, StorageTokens, owner
 from strongroom.connectors.azure_login import Token, TokenKeeper
 from strongroom.connectors.azure_methods import DEFAULT_METHOD, METHODS, AccessTokenMethod, AzureMethod, import_azure
@@ -111,11 +111,10 @@ def connect(endpoint: Endpoint, method: AzureMethod) -> AzureConnection:
 
 def storage_tokens(endpoint: Endpoint, method: AzureMethod) -> StorageTokens:
     """A login to Azure's storage, for which the endpoint needs no vault. Asks nobody yet. `ConfigurationError`, `MissingExtra`."""
-    if endpoint.ca_cert is not None and not Path(endpoint.ca_cert).is_file():
-        raise ConfigurationError(f"there is no file of certificates at {endpoint.ca_cert}")
+    authorities = certificate_file(endpoint.ca_cert)
     authority = _host("authority", endpoint.authority) if endpoint.authority else None
     discovers = not endpoint.disable_instance_discovery
-    return StorageTokens(method, authority, ca_cert=endpoint.ca_cert, discovers=discovers)
+    return StorageTokens(method, authority, ca_cert=authorities, discovers=discovers)
 
 
 class AzureConnection:
@@ -126,15 +125,14 @@ class AzureConnection:
         authority = _host("authority", endpoint.authority) if endpoint.authority else None
         self.address = _address(endpoint, authority or PUBLIC)
         self.host = self.address.removeprefix("https://")
-        if endpoint.ca_cert is not None and not Path(endpoint.ca_cert).is_file():
-            raise ConfigurationError(f"there is no file of certificates at {endpoint.ca_cert}")
+        authorities = certificate_file(endpoint.ca_cert)
         secrets = import_azure("azure.keyvault.secrets")
         core = import_azure("azure.core.pipeline.policies")
         self._failures = (import_azure("azure.core.exceptions").AzureError, OSError)
         self._request = import_azure("azure.core.rest").HttpRequest
         self._method = method
         self._verifies_resource = endpoint.verify_challenge_resource
-        self._transport = Transport(endpoint.ca_cert)
+        self._transport = Transport(authorities)
         self._entra = EntraLogin(method, self._transport, authority, discovers=not endpoint.disable_instance_discovery)
         self._client = secrets.SecretClient(
             self.address,

@@ -7,12 +7,13 @@ login left (tokens, errors that MSAL remembers for a minute) has a say in it, an
 from __future__ import annotations
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from strongroom.connectors.options import import_extra
+from strongroom.connectors.options import import_extra, read_credential
 from strongroom.errors import ConfigurationError, StoreForbidden
 from strongroom.redaction import SecretText
 
@@ -71,7 +72,7 @@ class ServicePrincipalMethod:
         identity = import_azure("azure.identity")
         if self.client_secret is not None:
             return identity.ClientSecretCredential(self.tenant_id, self.client_id, self.client_secret.reveal(), **settings)
-        certificate = _read(str(self.client_certificate_path), "certificate")
+        certificate = _read_certificate(str(self.client_certificate_path))
         password = self.client_certificate_password.reveal() if self.client_certificate_password else None
         return identity.CertificateCredential(
             self.tenant_id, self.client_id, certificate_data=certificate, password=password, **settings
@@ -107,7 +108,7 @@ class WorkloadIdentityMethod:
 
     def credential(self, **settings: Any) -> Any:
         """By the token as the file has it now."""
-        assertion = _read(self.token_file_path, "token").decode("utf-8", "replace").strip()
+        assertion = read_credential(self.token_file_path, "token")
         return import_azure("azure.identity").ClientAssertionCredential(self.tenant_id, self.client_id, lambda: assertion, **settings)
 
 
@@ -123,9 +124,9 @@ def import_azure(module: str) -> Any:
     return import_extra(module, "azure")
 
 
-def _read(path: str, what: str) -> bytes:
+def _read_certificate(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return Path(path).read_bytes().removeprefix(BOM_UTF8)
     except OSError as error:
         reason = type(error).__name__
-    raise StoreForbidden(f"the {what} for the login cannot be read from {path}: {reason}", hint="check the path and its permissions")
+    raise StoreForbidden(f"the certificate for the login cannot be read from {path}: {reason}", "check the path and its permissions")

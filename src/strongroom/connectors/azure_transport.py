@@ -20,6 +20,7 @@ from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
 
 from strongroom import forking
+from strongroom.config import find_proxy
 from strongroom.connectors.azure_methods import import_azure
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
@@ -110,8 +111,7 @@ class Transport:
     def _proxies_to(self, url: str, host: str) -> dict[str, str]:
         scheme = urlsplit(url).scheme
         if (scheme, host) not in self._proxies:
-            utils = self._requests.utils
-            proxy = utils.select_proxy(url, utils.get_environ_proxies(url))
+            proxy = find_proxy(url)
             self._proxies[scheme, host] = {scheme: self._prepared(proxy)} if proxy else {}
         return self._proxies[scheme, host]
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from strongroom.certificates import certificate_file
+from strongroom.config import is_without_proxy
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.gcp_login import Login, is_loopback
 from strongroom.connectors.gcp_methods import DEFAULT_METHOD, METHODS, GcpMethod, gcp_method, import_google
@@ -104,18 +106,14 @@ class GcpConnection:
             )
         self.project_id = endpoint.project_id
         self.address, plain = _checked(endpoint.endpoint, endpoint.insecure)
-        roots = None
-        if endpoint.ca_cert is not None:
-            try:
-                roots = Path(endpoint.ca_cert).read_bytes()
-            except OSError:
-                raise ConfigurationError(f"there is no file of certificates at {endpoint.ca_cert}") from None
+        authorities = certificate_file(endpoint.ca_cert)
+        roots = None if authorities is None else Path(authorities).read_bytes()
         self._credentials = None if plain else self._grpc.ssl_channel_credentials(roots)
         self._options: list[tuple[str, Any]] = list(_CHANNEL)
-        if is_loopback(self.host):
+        if is_loopback(self.host) or is_without_proxy(f"https://{self.address}"):
             self._options.append(("grpc.enable_http_proxy", 0))
         self._method = method
-        self._login = Login(method, ca_cert=endpoint.ca_cert, insecure=endpoint.insecure)
+        self._login = Login(method, ca_cert=authorities, insecure=endpoint.insecure)
         self._closed = False
         self._link = self._new_link()
 

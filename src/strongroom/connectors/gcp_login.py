@@ -27,6 +27,7 @@ from urllib.parse import urlsplit
 from urllib3 import Timeout
 
 from strongroom import forking
+from strongroom.config import find_proxy
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.gcp_methods import GcpMethod, import_google
@@ -240,7 +241,7 @@ class _Session:
 
     def send(self, method: str, url: str, seconds: float, **options: Any) -> Any:
         """The response, whatever its status."""
-        proxy = self.requests.utils.select_proxy(url, self.requests.utils.get_environ_proxies(url))
+        proxy = find_proxy(url)
         if proxy is not None:
             self._pools.proxy_manager_for(proxy).pool_classes_by_scheme = BOUNDED_POOLS
         return self._session.request(

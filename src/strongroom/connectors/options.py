@@ -9,11 +9,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields
+from pathlib import Path
 from typing import Any, get_type_hints
 
 import msgspec
 
-from strongroom.errors import ConfigurationError, MissingExtra, printable
+from strongroom.config import parse_flag
+from strongroom.credential_text import fits_header, is_unicode, strip_credential
+from strongroom.errors import ConfigurationError, MissingExtra, StoreForbidden, printable
 from strongroom.models.near import near_names
 from strongroom.redaction import SecretText
 
@@ -48,6 +51,22 @@ def find_method(what: str, methods: Mapping[str, type[Any]], name: str) -> type[
     raise ConfigurationError(f"{what} has no authentication method '{printable(name)}'", hint=hint)
 
 
+def check_header(option: str, text: str | SecretText | None) -> None:
+    """`ConfigurationError` if the text of an option cannot stand in a header: libraries would show it in their errors."""
+    text = text.reveal() if isinstance(text, SecretText) else text
+    if text is not None and not fits_header(text):
+        raise ConfigurationError(f"'{option}' has a blank, a line end or another character that cannot be sent")
+
+
+def read_credential(path: str, what: str) -> str:
+    """The credential in a file that others renew, without what stands around it. `StoreForbidden` when it cannot be read."""
+    try:
+        return strip_credential(Path(path).read_bytes().decode())
+    except (OSError, UnicodeDecodeError) as error:
+        reason = type(error).__name__  # the message of the latter holds the text
+    raise StoreForbidden(f"the {what} for the login cannot be read from {path}: {reason}", hint="check the path and its permissions")
+
+
 def import_extra(module: str, extra: str) -> Any:
     """A module of an optional package, or `MissingExtra` that names the extra."""
     try:
@@ -73,6 +92,8 @@ def _taken(what: str, type_: type[Any], given: Mapping[str, Any]) -> dict[str, A
 def _convert(what: str, field: Field[Any], type_: Any, value: Any) -> Any:
     """The value as the field's type wants it. Structures may come as JSON text, and JSON that is wanted as text as a structure."""
     wants_text = type_ in (str, str | None, SecretText, SecretText | None)
+    if isinstance(value, str) and not is_unicode(value):
+        raise ConfigurationError(f"the option '{field.name}' of {what} is no Unicode text")
     try:
         if wants_text and isinstance(value, Mapping):
             value = msgspec.json.encode(value).decode()
@@ -80,6 +101,9 @@ def _convert(what: str, field: Field[Any], type_: Any, value: Any) -> Any:
             value = msgspec.json.decode(value)
         elif isinstance(value, str) and type_ == tuple[str, ...]:
             value = [each.strip() for each in value.split(",")]
+        elif isinstance(value, str | int) and type_ in (bool, bool | None):
+            flag = parse_flag(str(value))
+            value = "no flag" if flag is None else flag
         return msgspec.convert(value, type_, strict=wants_text, dec_hook=_secret_text)
     except (msgspec.ValidationError, msgspec.DecodeError):
         pass
@@ -94,6 +118,7 @@ def _secret_text(type_: type[Any], value: Any) -> Any:
 
 _WORDS: Mapping[Any, str] = {
     bool: "true or false",
+    bool | None: "true or false",
     int: "a whole number",
     tuple[str, ...]: "a list of texts, separated by commas",
     dict[str, str]: "a JSON object of texts",

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -26,9 +25,11 @@ from urllib3 import PoolManager, ProxyManager, Timeout
 from urllib3.exceptions import HTTPError, ReadTimeoutError, SSLError
 
 from strongroom import forking
+from strongroom.certificates import certificate_file
 from strongroom.config import find_proxy
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
+from strongroom.connectors.options import check_header
 from strongroom.connectors.vault_methods import DEFAULT_METHOD, METHODS, VaultMethod
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
 from strongroom.redaction import SecretText, mask
@@ -102,12 +103,11 @@ class VaultConnection:
         self._method = method
         self._lease: _Lease | None = None
         self._turn = forking.renewed(self, "_turn", threading.Lock)
-        if ca_cert is not None and not Path(ca_cert).is_file():
-            raise ConfigurationError(f"there is no file of certificates at {ca_cert}")
+        authorities = certificate_file(ca_cert)
         proxy = find_proxy(self.address)
         options: dict[str, Any] = {"num_pools": 1, "maxsize": _CONNECTIONS, "block": False, "retries": False}
         if self.address.startswith("https"):
-            options |= {"ca_certs": ca_cert, "cert_reqs": "CERT_REQUIRED"}  # without a file: those of the system
+            options |= {"ca_certs": authorities, "cert_reqs": "CERT_REQUIRED"}  # without a file: those of the system
 
         def new_pools() -> PoolManager:
             pools: PoolManager = ProxyManager(proxy, **options) if proxy else PoolManager(**options)
@@ -117,6 +117,7 @@ class VaultConnection:
         self._pools = forking.renewed(self, "_pools", new_pools)
         self._headers = {"X-Vault-Request": "true", "Content-Type": "application/json"}
         if self.namespace:
+            check_header("vault_namespace", self.namespace)
             self._headers["X-Vault-Namespace"] = self.namespace
 
     def __repr__(self) -> str:

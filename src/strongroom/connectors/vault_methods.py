@@ -10,12 +10,11 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 from urllib.parse import quote
 
-from strongroom.connectors.options import build, find_method, import_extra
-from strongroom.errors import ConfigurationError, StoreForbidden
+from strongroom.connectors.options import build, check_header, find_method, import_extra, read_credential
+from strongroom.errors import ConfigurationError
 from strongroom.redaction import SecretText
 
 _KUBERNETES_TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount/token"
@@ -47,6 +46,9 @@ class TokenMethod:
     name: ClassVar[str] = "token"
     can_log_in: ClassVar[bool] = False
     vault_token: SecretText
+
+    def __post_init__(self) -> None:
+        check_header("vault_token", self.vault_token)
 
     def login(self) -> Login | SecretText:
         """The token."""
@@ -100,7 +102,7 @@ class JwtMethod:
 
     def login(self) -> Login | SecretText:
         """The role and the token as the file has it now."""
-        jwt = self.jwt.reveal() if self.jwt else _read(str(self.jwt_path))
+        jwt = self.jwt.reveal() if self.jwt else read_credential(str(self.jwt_path), "token")
         return Login(f"auth/{self.auth_mount_point}/login", {"role": self.role, "jwt": jwt})
 
 
@@ -116,7 +118,7 @@ class KubernetesMethod:
 
     def login(self) -> Login | SecretText:
         """The role and the token as the file has it now."""
-        return Login(f"auth/{self.auth_mount_point}/login", {"role": self.role, "jwt": _read(self.jwt_path)})
+        return Login(f"auth/{self.auth_mount_point}/login", {"role": self.role, "jwt": read_credential(self.jwt_path, "token")})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,10 +174,3 @@ def vault_method(name: str, options: Mapping[str, Any]) -> VaultMethod:
 def import_hvac(module: str) -> Any:
     """A module of hvac, or `MissingExtra`."""
     return import_extra(module, "vault")
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise StoreForbidden(f"the token for the login cannot be read from {path}: {type(error).__name__}") from None

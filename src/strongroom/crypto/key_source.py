@@ -17,6 +17,7 @@ from strongroom.config import PREFIX, Settings
 from strongroom.crypto.keyring import format_keys, parse_keys
 from strongroom.errors import ConfigurationError, EncryptionKeyError
 
+KEY_FILE = "encryption.key"
 _SERVICE = "strongroom"
 _DRAFT = ".key-"
 
@@ -55,7 +56,7 @@ class GivenKeys:
             return parse_keys(self._text, self.description)
         assert self._path is not None
         try:
-            text = self._path.read_text()
+            text = self._path.read_bytes().decode()
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not text"
             raise EncryptionKeyError(
@@ -88,13 +89,13 @@ class KeyFile:
     def load(self) -> list[bytes]:
         """The keys in the file."""
         try:
-            with self._path.open() as file:
+            with self._path.open("rb") as file:
                 if os.name == "posix" and stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
                     raise EncryptionKeyError(
                         f"others may read {self.description}",
                         hint=f"chmod 600 {self._path}, and consider rotating the key",
                     )
-                text = file.read()
+                text = file.read().decode()
         except FileNotFoundError:
             return []
         except (OSError, UnicodeDecodeError) as error:
@@ -143,7 +144,11 @@ class KeyFile:
 
 
 class SystemKeyring:
-    """The keyring of the operating system (Secret Service, macOS Keychain, Windows Credential Locker)."""
+    """The keyring of the operating system (Secret Service, macOS Keychain, Windows Credential Locker), by the library keyring.
+
+    What the library chose is looked into, and what is written is read back: some of its back ends keep nothing, and some keep it in
+    plain text. Whatever they raise becomes `EncryptionKeyError`.
+    """
 
     managed = True
 
@@ -165,29 +170,74 @@ class SystemKeyring:
         return keys
 
     def replace(self, keys: Sequence[bytes]) -> None:
-        """Overwrites the entry."""
-        self._call("set_password", format_keys(keys))
+        """Overwrites the entry. When it does not hold what was written, the former entry is written again."""
+        former, text = self._call("get_password"), format_keys(keys)
+        self._call("set_password", text)
+        if self._call("get_password") == text:
+            return
+        if former:
+            self._call("set_password", former)
+        raise EncryptionKeyError(f"{self.description} does not give back what it is given", hint=_OTHER_STORE)
 
     def clear(self) -> None:
         """Removes the entry."""
         self._call("delete_password")
 
     def _call(self, method: str, *arguments: str) -> str | None:
-        import keyring
-        from keyring.errors import KeyringError
-
-        backend = keyring.get_keyring()
-        # Without a session, keyring falls back to `fail`, or to a plaintext file where keyrings.alt is installed.
-        if type(backend).__module__.startswith(("keyring.backends.fail", "keyring.backends.null", "keyrings.alt")):
-            raise EncryptionKeyError(
-                "no safe keyring of the operating system is available",
-                hint=f"unlock it, or set {PREFIX}ENCRYPTION_KEY_FILE, or leave {PREFIX}ENCRYPTION_KEY_STORE at 'file'",
-            )
+        result: object = None
         try:
-            result: str | None = getattr(backend, method)(_SERVICE, self._account, *arguments)
-        except KeyringError as error:
-            raise EncryptionKeyError(f"{self.description} refused: {type(error).__name__}", hint="unlock it") from None
-        return result
+            import keyring
+
+            backend = keyring.get_keyring()
+            unsafe = _is_unsafe(backend)
+            if not unsafe:
+                result = getattr(backend, method)(_SERVICE, self._account, *arguments)
+        except Exception as error:  # noqa: BLE001 - a back end of others may raise anything, and the user is told that it did
+            failure = f"{self.description} refused: {type(error).__name__}"
+        else:
+            if unsafe:
+                raise EncryptionKeyError("no safe keyring of the operating system is available", hint=f"unlock it, or {_OTHER_STORE}")
+            if result is None or isinstance(result, str):
+                return result
+            failure = f"{self.description} gives no text"
+        raise EncryptionKeyError(failure, hint=f"unlock it, or {_OTHER_STORE}")  # outside: an exception of theirs may quote the key
+
+
+_OTHER_STORE = f"set {PREFIX}ENCRYPTION_KEY_FILE, or leave {PREFIX}ENCRYPTION_KEY_STORE at 'file'"
+_KEEP_NOTHING = ("keyring.backends.fail", "keyring.backends.null")
+_UNSAFE = ("keyring.backends.null", "keyrings.alt")
+
+
+def _is_unsafe(backend: object) -> bool:
+    """Whether a back end keeps nothing, or has one inside that keeps nothing silently or keeps all in plain text.
+
+    Without a session, keyring chooses `fail`, or a plaintext file where keyrings.alt is installed, or chains what there is.
+    """
+    every = _with_inner(backend, [])
+    if all(_is_of(each, _KEEP_NOTHING) for each in every):
+        return True
+    return any(_is_of(each, _UNSAFE) for each in every)
+
+
+def _is_of(backend: object, modules: tuple[str, ...]) -> bool:
+    return any(each.__module__.startswith(modules) for each in type(backend).__mro__)
+
+
+def _with_inner(backend: object, seen: list[object]) -> list[object]:
+    """The back ends that this one passes calls on to, at any depth; itself if there are none."""
+    from keyring.backend import KeyringBackend
+
+    if any(each is backend for each in seen):
+        return []
+    seen.append(backend)
+    values = [*getattr(backend, "__dict__", {}).values(), getattr(backend, "backends", None)]
+    inner: list[object] = []
+    for value in values:
+        for each in value if isinstance(value, (list, tuple, set)) else [value]:
+            if isinstance(each, KeyringBackend):
+                inner += _with_inner(each, seen)
+    passes_on = isinstance(getattr(backend, "backends", None), (list, tuple, set))
+    return inner if passes_on else [backend, *inner]
 
 
 def find_key_source(settings: Settings) -> KeySource:
@@ -197,7 +247,7 @@ def find_key_source(settings: Settings) -> KeySource:
     """
     if settings.encryption_key or settings.encryption_key_file:
         return GivenKeys(settings)
-    path = settings.folder / "encryption.key"
+    path = settings.folder / KEY_FILE
     if settings.encryption_key_store == "keyring" and not path.exists():
         return SystemKeyring(account=str(settings.folder))
     return KeyFile(path)

@@ -51,7 +51,7 @@ def parse_keys(text: str, origin: str) -> list[bytes]:
     Each is 32 bytes in base64, standard or URL-safe. `origin` says in errors where the text came from.
     """
     keys = []
-    for word in text.replace(",", " ").split():
+    for word in text.replace("\ufeff", " ").replace(",", " ").split():
         try:
             key = base64.b64decode(word.replace("-", "+").replace("_", "/") + "=" * (-len(word) % 4), validate=True)
         except (binascii.Error, ValueError):

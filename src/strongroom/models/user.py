@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from strongroom.credential_text import strip_credential
 from strongroom.errors import InvalidInput
 from strongroom.models.page import DEFAULT_PAGE_SIZE
 from strongroom.redaction import SecretText
@@ -129,4 +130,6 @@ def check_password(password: SecretText) -> str:
         text = ""
     if not text:
         raise InvalidInput("a password is valid Unicode text")
+    if text != strip_credential(text):  # pipes and settings lose them
+        raise InvalidInput("a password does not begin or end with a blank or a line end")
     return text

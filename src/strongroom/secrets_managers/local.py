@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from strongroom.config import expand_home
 from strongroom.errors import AlreadyExists, ConfigurationError, ValuesCorrupt
 from strongroom.models.secret import check_name, check_values
 from strongroom.redaction import SecretText
@@ -37,7 +38,9 @@ class LocalSecretsManager(SecretsManager):
     def path(self) -> Path:
         """The file: the attribute `path`, else one of the component's own in the folder of the embedded store."""
         given = self.config.path
-        return Path(given).expanduser() if given else self.settings.folder / "secrets_managers" / self.id / _FILE
+        if given:
+            return expand_home(given, f"the path of {self.title}")
+        return self.settings.folder / "secrets_managers" / self.id / _FILE
 
     def find_secret(self, name: str) -> Mapping[str, str] | None:
         """See `SecretsManager`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import ipaddress
 import os
 import socket
 import tempfile
@@ -16,6 +17,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 
 from strongroom.config import PREFIX, Settings
+from strongroom.crypto.key_source import KEY_FILE, find_key_source
 from strongroom.errors import ConfigurationError, EncryptionKeyError
 from strongroom.redaction import SecretText
 from strongroom.server import METRICS_FOLDER, signals
@@ -52,25 +54,37 @@ class Address:
     tls_key: Path | None = None
 
     @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can connect."""
+        try:
+            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+    @property
     def url(self) -> str:
         """The server's URL, as seen from this machine."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http{'s' if self.tls_cert else ''}://{host}:{self.port}"
 
 
-def prepare(settings: Settings, warn: Callable[[str], object]) -> SecretText | None:
+def prepare(settings: Settings, address: Address, warn: Callable[[str], object]) -> SecretText | None:
     """Opens the deployment once, which makes or upgrades its database, and sees to it that somebody can log in.
 
-    That is the administrator of the settings; without one, a one-time token is given back. Tries the secrets stores out; `warn` hears
-    of one that does not answer while the other one does, and of one that keeps fewer versions than wanted. `EncryptionKeyError` when
-    the operator gave no key for a database that is not the local one; what a secrets store refuses.
+    That is the administrator of the settings; without one, a one-time token is given back. Tries the secrets stores out. `warn` hears
+    of a store that does not answer while the other one does, of one that keeps fewer versions than wanted, and of an encryption key
+    that was made. `EncryptionKeyError` when the operator gave no key, and either the address is for other machines or the database is
+    not the local one; what a secrets store refuses.
     """
-    if not (settings.encryption_key or settings.encryption_key_file or settings.is_local_database):
+    source = find_key_source(settings)
+    if source.managed and not (address.is_loopback and settings.is_local_database):
         raise EncryptionKeyError(
-            f"set {PREFIX}ENCRYPTION_KEY or {PREFIX}ENCRYPTION_KEY_FILE: a server needs a key of yours",
-            hint="make one with: strongroom server generate-key",
+            f"set {PREFIX}ENCRYPTION_KEY or {PREFIX}ENCRYPTION_KEY_FILE: a server needs a key of yours", hint=_key_hint(settings)
         )
+    is_without_key = source.managed and not source.load()
     service = Service(settings)
+    if is_without_key and source.load():
+        warn(f"made an encryption key in {source.description}; keep a copy of it elsewhere: without it all values are lost")
     try:
         for warning in service.check_stores():
             warn(warning)
@@ -82,6 +96,13 @@ def prepare(settings: Settings, warn: Callable[[str], object]) -> SecretText | N
         return service.identities.make_setup_token()
     finally:
         service.close()
+
+
+def _key_hint(settings: Settings) -> str:
+    path = settings.folder / KEY_FILE
+    if settings.is_local_database and path.exists():  # made by a former version, or by the store of this machine's user
+        return f"the key that was made here: {PREFIX}ENCRYPTION_KEY_FILE={path}"
+    return "make one with: strongroom server generate-key"
 
 
 def serve(settings: Settings, address: Address, workers: int, ready: Callable[[], None]) -> None:

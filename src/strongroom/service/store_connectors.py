@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from strongroom.config import PREFIX, Settings, StoreSettings
+from strongroom.credential_text import strip_credential
 from strongroom.errors import ConfigurationError, StrongroomError, printable
 from strongroom.metadata import component as components
 from strongroom.metadata import deployment as rows
@@ -133,4 +134,4 @@ def _resolved(given: Any, attribute: str, name: str, values: Mapping[str, Mappin
             f"the service connector '{name}' refers to {reference} ({attribute}), which the workspace '{DEFAULT}' does not have",
             hint=f"strongroom secret create {reference.name} -i",
         )
-    return values[reference.name][reference.key]
+    return strip_credential(values[reference.name][reference.key])

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from pathlib import Path
 from typing import Any, NoReturn
 
+from strongroom.config import expand_home
 from strongroom.errors import ConfigurationError, InvalidInput, NotFound, Unauthenticated, Unavailable
 from strongroom.models.artifact_path import check_path, is_normal, path_below
 from strongroom.models.flavor import ComponentType
@@ -52,7 +53,7 @@ class LocalArtifactStore(ArtifactStore):
     def root(self) -> Path:
         """The folder."""
         given = self.config.path
-        chosen = Path(given).expanduser() if given else self.settings.folder / "artifacts"
+        chosen = expand_home(given, f"the path of {self.title}") if given else self.settings.folder / "artifacts"
         return Path(os.path.abspath(chosen))  # noqa: PTH100 - without dot segments, and with links as they are
 
     def uri(self, path: str) -> str:

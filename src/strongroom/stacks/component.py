@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from strongroom.config import Settings
+from strongroom.credential_text import is_one_line, is_unicode, strip_credential
 from strongroom.errors import ConfigurationError, MissingExtra
 from strongroom.models.flavor import Attribute, ComponentType, Flavor, masked
 from strongroom.models.near import near_names
@@ -30,12 +31,25 @@ class Config(Mapping[str, Any]):
         self._flavor, self._configuration, self._resolver = flavor, configuration, resolver
 
     def __getitem__(self, name: str) -> Any:
-        if name in self._configuration:
-            return self._resolver.resolve(self._configuration[name])
         attribute = self._flavor.attribute(name)
+        if name in self._configuration:
+            value = self._resolver.resolve(self._configuration[name])
+            if isinstance(value, str) and attribute is not None and attribute.sensitive and self._flavor.builtin:
+                return self._checked(name, value)
+            return value
         if attribute is None:
             raise KeyError(name)
         return None if attribute.required else attribute.default
+
+    def _checked(self, name: str, value: str) -> str:
+        """A credential without what stands around it. One that a library would stumble over, and then show, is an error."""
+        text = strip_credential(value)
+        if is_one_line(text) and is_unicode(text):
+            return text
+        raise ConfigurationError(
+            f"the attribute '{name}' of the {self._flavor.name} {self._flavor.type.words} holds a line end or a control character",
+            hint="look at the secret that it refers to",
+        )
 
     def __getattr__(self, name: str) -> Any:
         try:

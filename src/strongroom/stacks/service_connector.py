@@ -8,6 +8,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from strongroom import forking
+from strongroom.certificates import certificate_file
 from strongroom.config import Settings
 from strongroom.connectors.options import build, find_method
 from strongroom.errors import ConfigurationError
@@ -83,7 +84,7 @@ class AwsConnector(ServiceConnector):
         connection, endpoint = self.connect(), self.config.endpoint_url
         client = {"region_name": connection.region, **({"endpoint_url": endpoint} if endpoint else {})}
         if self.config.ca_cert:
-            client["verify"] = self.config.ca_cert
+            client["verify"] = certificate_file(self.config.ca_cert)
         return {"session": aio_session(connection), "client_kwargs": client}
 
 

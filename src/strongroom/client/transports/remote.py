@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,7 +22,9 @@ import msgspec
 from msgspec import UNSET
 
 from strongroom import changes, errors, forking
+from strongroom.certificates import extract_certificates, read_certificates
 from strongroom.config import PREFIX, find_proxy
+from strongroom.credential_text import fits_header
 from strongroom.errors import (
     ConfigurationError,
     Forbidden,
@@ -113,11 +116,12 @@ class RemoteTransport:
     @property
     def certificates(self) -> str | None:
         """The certificates that prove the server's identity beside the system's, as text. `ConfigurationError`."""
-        if not isinstance(self._ca_cert, Path):
-            return self._ca_cert
+        if self._ca_cert is None:
+            return None
         try:
-            return self._ca_cert.read_text()
-        except (OSError, UnicodeDecodeError):
+            is_file = isinstance(self._ca_cert, Path)
+            return read_certificates(self._ca_cert) if is_file else extract_certificates(str(self._ca_cert))
+        except (OSError, ValueError):
             raise self._unreadable() from None
 
     def call(self, operation: Operation[Request, Response], request: Request) -> Response:
@@ -130,7 +134,13 @@ class RemoteTransport:
             token = self._token()
             if token is None:
                 raise Unauthenticated(f"you are not logged in at {self.url}", hint=f"strongroom login {self.url}")
-            headers["Authorization"] = f"Bearer {token.reveal()}"
+            text = token.reveal()
+            if not fits_header(text):  # the library would show it
+                raise ConfigurationError(
+                    f"the token for {self.url} has a blank, a line end or another character that is in no token",
+                    hint=f"give it again: strongroom login {self.url}",
+                )
+            headers["Authorization"] = f"Bearer {text}"
         harmless = operation.repeatable is Repeat.HARMLESS
         if operation.repeatable is Repeat.WITH_KEY:
             headers["Idempotency-Key"] = secrets.token_urlsafe(24)
@@ -232,13 +242,10 @@ class RemoteTransport:
                 return _through(self._proxy, self.url, timeout=timeout, maxsize=_POOL)
             return HTTPConnectionPool(host, parts.port or 80, timeout=timeout, maxsize=_POOL)
         context = ssl.create_default_context()
-        if self._ca_cert is not None:
+        if (certificates := self.certificates) is not None:
             try:
-                if isinstance(self._ca_cert, Path):
-                    context.load_verify_locations(self._ca_cert)
-                else:
-                    context.load_verify_locations(cadata=self._ca_cert)
-            except (OSError, ssl.SSLError):
+                context.load_verify_locations(cadata=certificates)
+            except ssl.SSLError:
                 raise self._unreadable() from None
         if self._proxy is not None:
             return _through(self._proxy, self.url, timeout=timeout, maxsize=_POOL, ssl_context=context)
@@ -354,7 +361,7 @@ def _encode(root: str, operation: Operation[Any, Any], request: Any, workspace: 
     in_path = set(_PARAMETER.findall(operation.path))
     path = root + _PARAMETER.sub(lambda found: _segment(getattr(request, found[1])), operation.path)
     fields = {
-        field.name: value
+        field.name: _whole_minutes(value)
         for field in msgspec.structs.fields(request)
         if (value := getattr(request, field.name)) is not UNSET and field.name not in in_path and value != _default(field)
     }
@@ -377,6 +384,17 @@ def _encode(root: str, operation: Operation[Any, Any], request: Any, workspace: 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:
     return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
+
+
+def _whole_minutes(value: Any) -> Any:
+    """A moment in a zone of whole minutes: JSON's times know no others, and local mean times of former centuries are."""
+    offset = value.utcoffset() if isinstance(value, datetime) else None
+    if offset is None or not (offset.seconds % 60 or offset.microseconds):
+        return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:  # beyond the calendar, which is refused
+        return value
 
 
 def _segment(value: Any) -> str:

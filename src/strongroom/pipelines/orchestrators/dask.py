@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
+from strongroom.certificates import certificate_file, extract_certificates
 from strongroom.client.transports.remote import check_url
 from strongroom.config import PREFIX
 from strongroom.errors import ConfigurationError, StepFailed, Unavailable
@@ -164,8 +165,18 @@ class DaskOrchestrator(Orchestrator):
         if not (config.ca_cert and config.cert and config.key):
             raise ConfigurationError(f"{self.title} speaks TLS and needs the attributes ca_cert, cert and key")
         return distributed.Security(
-            tls_ca_file=config.ca_cert, tls_client_cert=config.cert, tls_client_key=config.key, require_encryption=True
+            tls_ca_file=self._authorities(), tls_client_cert=config.cert, tls_client_key=config.key, require_encryption=True
         )
+
+    def _authorities(self) -> str | None:
+        """The certificates of `ca_cert`: a file, or the text itself, which Dask takes in ASCII alone."""
+        given = str(self.config.ca_cert)
+        if "\n" not in given:
+            return certificate_file(given)
+        try:
+            return extract_certificates(given)
+        except ValueError:
+            raise ConfigurationError(f"the attribute ca_cert of {self.title} holds no certificates (PEM)") from None
 
     def _connected(self, distributed: ModuleType, address: str, security: Any) -> Any:
         try:

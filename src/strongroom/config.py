@@ -60,6 +60,11 @@ VARIABLES = {
         example="/etc/strongroom/strongroom.yaml",
     ),
     "CONFIG_PATH": Variable("the folder of the local store", "path", "the platform's own place for it", "/var/lib/strongroom"),
+    "CONNECTOR_FOLDERS": Variable(
+        "folders whose files a service connector may name when a secrets store logs in by it; without this no file",
+        "paths, separated by commas",
+        example="/var/run/secrets/kubernetes.io",
+    ),
     "DATABASE_TIMEOUT": Variable("how long PostgreSQL, MySQL or MariaDB may take for a statement", "seconds, 1 to 600", "10", "30"),
     "DATABASE_URL": Variable(
         "an SQLAlchemy URL of the database; sensitive when it has a password",
@@ -170,6 +175,7 @@ class Settings:
     insecure: bool = False
     server_wait: int = 10
     client_timeout: int = 20
+    connector_folders: tuple[Path, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     admin_username: str | None = None
     admin_password: str | None = field(default=None, repr=False)
@@ -227,6 +233,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         insecure=values.get("INSECURE", "0") != "0",
         server_wait=_number(values, "SERVER_WAIT", 10, 600, 0),
         client_timeout=_number(values, "CLIENT_TIMEOUT", 20, 600),
+        connector_folders=_folders(values, "CONNECTOR_FOLDERS"),
         trusted_proxies=_networks(values, "TRUSTED_PROXIES"),
         admin_username=values.get("ADMIN_USERNAME"),
         admin_password=values.get("ADMIN_PASSWORD"),
@@ -348,6 +355,16 @@ def _networks(values: Mapping[str, str], name: str) -> tuple[str, ...]:
             f"{PREFIX}{name} is a list of addresses or networks, separated by commas",
             hint="for example: 10.0.16.0/20,fd00:0:0:1::/64",
         ) from None
+
+
+def _folders(values: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    folders = tuple(Path(text.strip()) for text in values[name].split(",")) if name in values else ()
+    if not all(folder.is_absolute() and folder != folder.parent and "\0" not in str(folder) for folder in folders):
+        raise ConfigurationError(
+            f"{PREFIX}{name} is a list of absolute paths of folders, separated by commas",
+            hint="for example: /var/run/secrets/kubernetes.io,/etc/strongroom/certificates",
+        )
+    return folders
 
 
 def find_proxy(url: str) -> str | None:

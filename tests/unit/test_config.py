@@ -72,6 +72,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "CLIENT_TIMEOUT": "75",
         "CONFIG_FILE": str(tmp_path / "config.yaml"),
         "CONFIG_PATH": str(tmp_path),
+        "CONNECTOR_FOLDERS": "/a/folder",
         "DATABASE_TIMEOUT": "20",
         "DATABASE_URL": "postgresql://host/database",
         "DEBUG": "1",
@@ -114,6 +115,15 @@ def test_trusted_proxies_are_networks() -> None:
     for text in ("*", "10.0.0.0/8,", "proxy.example.com", "10.0.0.0/33", " "):
         with pytest.raises(ConfigurationError, match="STRONGROOM_TRUSTED_PROXIES is a list"):
             read_settings({"STRONGROOM_TRUSTED_PROXIES": text})
+
+
+def test_connector_folders_are_absolute() -> None:
+    """Absolute paths, with blanks around them; relative ones, none at all and the root of everything are refused."""
+    given = read_settings({"STRONGROOM_CONNECTOR_FOLDERS": "/run/secrets, /etc/certificates "})
+    assert given.connector_folders == (Path("/run/secrets"), Path("/etc/certificates"))
+    for text in ("here", "/run/secrets,", "~/x", "/", " ", "//"):
+        with pytest.raises(ConfigurationError, match="STRONGROOM_CONNECTOR_FOLDERS is a list"):
+            read_settings({"STRONGROOM_CONNECTOR_FOLDERS": text})
 
 
 @pytest.mark.parametrize("name", ["CLIENT_TIMEOUT", "DATABASE_TIMEOUT"])

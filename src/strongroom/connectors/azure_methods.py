@@ -7,11 +7,12 @@ login left (tokens, errors that MSAL remembers for a minute) has a say in it, an
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from strongroom.connectors.machine import FILE
 from strongroom.connectors.options import import_extra
 from strongroom.errors import ConfigurationError, StoreForbidden
 from strongroom.redaction import SecretText
@@ -41,6 +42,7 @@ class ImplicitMethod:
     """
 
     name: ClassVar[str] = "implicit"
+    identity_unless: ClassVar[Sequence[str]] = ()
     asks_vault_for_tenant: ClassVar[bool] = True
     client_id: str | None = None
 
@@ -59,7 +61,7 @@ class ServicePrincipalMethod:
     tenant_id: str
     client_id: str
     client_secret: SecretText | None = None
-    client_certificate_path: str | None = None
+    client_certificate_path: str | None = field(default=None, metadata=FILE)
     client_certificate_password: SecretText | None = None
 
     def __post_init__(self) -> None:
@@ -103,7 +105,7 @@ class WorkloadIdentityMethod:
     asks_vault_for_tenant: ClassVar[bool] = False
     tenant_id: str
     client_id: str
-    token_file_path: str = _AKS_TOKEN
+    token_file_path: str = field(default=_AKS_TOKEN, metadata=FILE)
 
     def credential(self, **settings: Any) -> Any:
         """By the token as the file has it now."""

@@ -7,7 +7,6 @@ database derive from there.
 
 from __future__ import annotations
 
-import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
@@ -16,18 +15,13 @@ from typing import Any
 
 import msgspec
 
+from strongroom.models.flavor import AttributeRole
 from strongroom.redaction import SecretText
 
 _KEY = "machine"
 
 
-class Role(enum.Enum):
-    """What an option means for the machine."""
-
-    FILE = "the path of a file that is read"
-    PROFILE = "a name in configuration files of the machine's user, which may name further files and programs"
-    DOCUMENT = "a JSON that may name files, programs and addresses"
-    ADDRESS = "where credentials are sent"
+Role = AttributeRole
 
 
 def _metadata(role: Role) -> Mapping[str, Role]:

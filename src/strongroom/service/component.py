@@ -78,6 +78,7 @@ class ComponentService:
                 flavor=flavor.name,
                 configuration=_encode(configuration),
                 owner_id=actor.user_id,
+                author_id=actor.user_id,
                 created=moment,
                 updated=moment,
             )
@@ -139,7 +140,12 @@ class ComponentService:
                 _check_unnamed(connection, actor, row, "renamed")
             columns = {} if request.name is UNSET else {"name": new_name}
             index.update_component(
-                connection, row.id, configuration=_encode(configuration), updated=max(now(), row.updated + 1), **columns
+                connection,
+                row.id,
+                actor.user_id,
+                configuration=_encode(configuration),
+                updated=max(now(), row.updated + 1),
+                **columns,
             )
             changed = index.find_component(connection, actor.workspace_id, row.type, row.id)
         assert changed is not None
@@ -189,7 +195,7 @@ class ComponentService:
 
     def _put_flavor(self, actor: Actor, flavor: Flavor) -> None:
         with self._database.write() as connection:
-            index.put_flavor(connection, actor.workspace_id, flavor.type, flavor.name, _encode(flavor), now())
+            index.put_flavor(connection, actor.workspace_id, flavor.type, flavor.name, _encode(flavor), actor.user_id, now())
 
     def get_flavor(self, actor: Actor, request: GetFlavor) -> Flavor:
         """The flavor of this type and name. `NotFound`."""
@@ -275,6 +281,8 @@ def shown_component(row: ComponentRow, flavor: Flavor | None, warnings: Sequence
         configuration=masked(flavor, decode_configuration(row.configuration)),
         created=from_microseconds(row.created),
         updated=from_microseconds(row.updated),
+        revision=row.revision,
+        author=row.author,
         warnings=UNSET if warnings is None else list(warnings),
     )
 

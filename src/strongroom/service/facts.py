@@ -13,12 +13,21 @@ from msgspec import UNSET
 
 from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
-from strongroom.errors import AlreadyExists, Forbidden, NotFound, StaleVersion, StrongroomError, Unauthenticated, Unavailable
+from strongroom.errors import (
+    AlreadyExists,
+    ApprovalNeeded,
+    Forbidden,
+    NotFound,
+    StaleVersion,
+    StrongroomError,
+    Unauthenticated,
+    Unavailable,
+)
 from strongroom.operations.operation import Operation
 
 OK = "ok"
 MOST_DETAIL = 4_000
-_TELLING = (OK, Forbidden.code, AlreadyExists.code, StaleVersion.code)
+_TELLING = (OK, ApprovalNeeded.code, Forbidden.code, AlreadyExists.code, StaleVersion.code)
 _RESOLUTION = {
     "no_key": NotFound.code,
     "no_secret": NotFound.code,

@@ -43,15 +43,15 @@ def approve(client: Client, review: Review, *, connector: bool, yes: bool, outpu
 def tell(revision: Revision) -> None:
     """A revision for people: who wrote it, what it takes, where it sends things, and what changed."""
     from strongroom.cli.output import local_time
-    from strongroom.errors import printable
+    from strongroom.models.approval import one_line
 
     say(f"{revision.title}, revision {revision.number} by {revision.by} at {local_time(revision.written)}, would take:")
     for taking in revision.takes:
-        show_line(f"  {printable(str(taking))}")
+        show_line(f"  {one_line(str(taking))}")
     for address in revision.addresses:
-        show_line(f"  it sends requests to {printable(address)}")
+        show_line(f"  it sends requests to {one_line(address)}")
     if revision.changes is None:
         show_line("  nothing of it was approved before")
     else:
         for change in revision.changes:
-            show_line(f"  changed: {printable(change)}")
+            show_line(f"  changed: {change}")

@@ -235,7 +235,7 @@ def validate(name: str | None, level: str | None, output: str | None) -> None:
     Reads no value. Ends with 1 when something is in the way; all of it is listed.
     """
     from strongroom.config import ValidationLevel
-    from strongroom.errors import printable
+    from strongroom.models.approval import one_line
     from strongroom.stacks.resolution import places_in_stack
     from strongroom.stacks.stack import find_manager
     from strongroom.stacks.validation import unresolved
@@ -265,7 +265,7 @@ def validate(name: str | None, level: str | None, output: str | None) -> None:
     elif rows:
         show_table(["component", "attribute", "reference", "problem"], [list(row.values()) for row in rows])
     for revision in waiting:
-        takes = ", ".join(printable(str(taking)) for taking in revision.takes)
+        takes = ", ".join(one_line(str(taking)) for taking in revision.takes)
         say(f"Error: {revision.title} (revision {revision.number} by {revision.by}) waits for your approval: it would take {takes}")
     if waiting:
         say(f"hint: look at it and approve it: strongroom stack approve {found.name}")

@@ -7,6 +7,14 @@ from datetime import datetime
 
 import msgspec
 
+_LONGEST = 400
+
+
+def one_line(text: str) -> str:
+    """A text that another user wrote, for a message: no control characters, not endless, long enough for a path."""
+    shown = text if text.isprintable() else ascii(text)[1:-1]
+    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 3] + "..."
+
 
 class TakingKind(enum.StrEnum):
     """What a component takes of whoever uses it."""

@@ -16,7 +16,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from strongroom.auth.actor import Actor
-from strongroom.errors import ApprovalNeeded, NotFound, StaleVersion, printable
+from strongroom.errors import ApprovalNeeded, NotFound, StaleVersion
 from strongroom.flavors import find_builtin
 from strongroom.metadata import approval as approvals
 from strongroom.metadata import component as components
@@ -25,7 +25,7 @@ from strongroom.metadata.approval import ApprovalRow
 from strongroom.metadata.component import ComponentRow, FlavorRow
 from strongroom.metadata.secret import KeysRow, SecretIndex
 from strongroom.metadata.stack import StackRow
-from strongroom.models.approval import Review, Revision, RevisionStatus, Taking, TakingKind
+from strongroom.models.approval import Review, Revision, RevisionStatus, Taking, TakingKind, one_line
 from strongroom.models.filter import from_microseconds
 from strongroom.models.flavor import ComponentType, Flavor, masked
 from strongroom.models.reference import UseOf, find_references
@@ -36,7 +36,7 @@ from strongroom.service.secret_lookup import namespaces_of
 from strongroom.service.takings import addresses_of, takings_of
 
 STACK = "stack"
-_MOST_CHANGES, _LONGEST = 50, 200
+_MOST_CHANGES = 50
 
 
 class Document(msgspec.Struct, frozen=True):
@@ -238,18 +238,13 @@ def _changes(former: Document, subject: Subject) -> list[str]:
             lines.append(f"{name}: {_line(before)} → {_line(after)}")
     taken = set(former.takes)
     lines += [f"takes now: {taking}" for taking in subject.revision.takes if taking not in taken]
-    return [_short(line) for line in lines[:_MOST_CHANGES]]
+    return [one_line(line) for line in lines[:_MOST_CHANGES]]
 
 
 def _line(value: Any) -> str:
     if value is None:
         return "nothing"
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
-
-
-def _short(line: str) -> str:
-    shown = "".join(each if each.isprintable() else "?" for each in line)
-    return shown if len(shown) <= _LONGEST else shown[: _LONGEST - 3] + "..."
 
 
 def _shown(flavor: Flavor | None, part: ComponentRow, configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -259,7 +254,7 @@ def _shown(flavor: Flavor | None, part: ComponentRow, configuration: Mapping[str
 
 
 def _sentence(revision: Revision) -> str:
-    takes = ", ".join(printable(str(taking)) for taking in revision.takes)
+    takes = ", ".join(one_line(str(taking)) for taking in revision.takes)
     return f"{revision.title} (revision {revision.number} by {revision.by}) would take {takes}"
 
 

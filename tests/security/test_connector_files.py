@@ -6,7 +6,10 @@ The cases are made from what the connectors declare: all connectors, all methods
 from __future__ import annotations
 
 import importlib
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
@@ -245,3 +248,23 @@ def test_every_option_of_such_a_name_has_a_role(kind: str, method: str) -> None:
         declared = {name for role in Role for name in names_with(role, [type_])}
         named = {field.name for field in fields(type_) if SUSPICIOUS.search(field.name)}
         assert named <= declared
+
+
+def test_check_stores_says_what_is_needed(local_settings: Settings, tmp_path: Path) -> None:
+    """`strongroom server check-stores` names the connector, the option and the settings that would do; it reads no file."""
+    Deployment(local_settings).register(
+        "vault", "jwt", {"role": "r", "vault_addr": "https://127.0.0.1:1", "jwt_path": "/etc/hostname"}
+    )
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "STRONGROOM_CONFIG_PATH": str(local_settings.folder),
+        "STRONGROOM_SECRETS_STORE_TYPE": "vault",
+        "STRONGROOM_SECRETS_STORE_CONNECTOR": "c",
+        "STRONGROOM_BACKUP_SECRETS_STORE_TYPE": "sql",
+    }
+    command = [str(Path(sys.executable).parent / "strongroom"), "server", "check-stores"]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert f"the service connector 'c' names a file (jwt_path), {REFUSED}" in ended.stderr
+    assert "set STRONGROOM_SECRETS_STORE_JWT_PATH, or add its folder to STRONGROOM_CONNECTOR_FOLDERS" in ended.stderr

@@ -652,3 +652,42 @@ def test_approvals_are_on_record(everywhere: World) -> None:
     ]
     assert "artifact store 'c' revision 1" in approvals[0]["detail"]
     assert "account=ci" in approvals[1]["detail"]
+
+
+def test_an_author_answers_for_what_is_kept(everywhere: World) -> None:
+    """Whoever changes one attribute of a revision that waits for them is not its only author; whoever changes all of them is."""
+    world = everywhere
+    case = Case(ComponentType.ARTIFACT_STORE, "s3", (("path", "s3://mallory/a"), ("key", "{{shared.key}}")), TakingKind.PLACE, "path")
+    made = world.component(world.mallory, case)
+    world.stack(world.alice, made)
+
+    def change(**attributes: str) -> None:
+        world.alice.ask(of_component.UPDATE, UpdateComponent(id=made.id, configuration=attributes))
+
+    change(key="{{ shared.key }}")
+    with pytest.raises(ApprovalNeeded, match="revision 2 by 'alice and others'"):
+        world.alice.ask(of_stack.USE, GetStack(name="s"))
+    change(key="{{shared.key}}")  # also the second time
+    with pytest.raises(ApprovalNeeded):
+        world.alice.ask(of_component.USE, GetComponent(type=made.type, name=made.name))
+    change(path="s3://alice/a", key="{{shared.key}}")
+    world.alice.ask(of_stack.USE, GetStack(name="s"))
+    world.mallory.ask(of_component.UPDATE, UpdateComponent(id=made.id, configuration={"path": "s3://mallory/a"}))
+    world.approve(world.alice, stack="s")
+    change(key="{{ shared.key }}")  # of a revision that she approved
+    world.alice.ask(of_stack.USE, GetStack(name="s"))
+
+
+def test_a_connector_that_says_where_a_store_works(everywhere: World) -> None:
+    """The address of a connector is a place where outputs go, where an artifact store names it; by itself it takes nothing."""
+    world = everywhere
+    login = {"auth_method": "secret-key", "aws_access_key_id": "id", "aws_secret_access_key": "{{shared.key}}"}
+    case = Case(CONNECTOR, "aws", tuple({**login, "region": "eu-west-1"}.items()), TakingKind.SECRET)
+    made = world.component(world.mallory, case)
+    world.stack(world.alice, made)
+    world.alice.ask(of_stack.USE, GetStack(name="s"))
+    changed = {"endpoint_url": "https://mallory.example.com"}
+    world.mallory.ask(of_component.UPDATE, UpdateComponent(id=made.id, configuration=changed))
+    world.alice.ask(of_component.USE, GetComponent(type=CONNECTOR, name=made.name))
+    with pytest.raises(ApprovalNeeded, match=r"https://mallory\.example\.com \(endpoint_url\)"):
+        world.alice.ask(of_stack.USE, GetStack(name="s"))

@@ -315,6 +315,8 @@ components = Table(
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
     *revision_columns(),
+    # 1 where attributes are kept of a revision of another user that its author had not approved.
+    Column("mixed", Integer, nullable=False, server_default=text("0")),
     Index("uq_components_name", "workspace_id", "type", "name", unique=True),
     Index("ix_components_owner_id", "owner_id"),
 )

@@ -16,7 +16,10 @@ from strongroom.models.page import check_page_bytes
 
 @dataclass(frozen=True, slots=True)
 class ComponentRow:
-    """A component; `configuration` is JSON, times are in microseconds since 1970. An unknown author is None."""
+    """A component; `configuration` is JSON, times are in microseconds since 1970. An unknown author is None.
+
+    A `mixed` revision keeps attributes of one of another user that its author had not approved.
+    """
 
     id: str
     workspace_id: str
@@ -31,6 +34,7 @@ class ComponentRow:
     revision: int
     author_id: str | None
     author: str | None
+    mixed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ COMPONENT_COLUMNS = (
     components.c.revision,
     components.c.author_id,
     author_of_component.c.name,
+    components.c.mixed,
 )
 WITH_OWNER = (
     components.join(workspaces, workspaces.c.id == components.c.workspace_id)
@@ -144,9 +149,9 @@ def insert_component(connection: Connection, **columns: Any) -> None:
     connection.execute(insert(components).values(**columns))
 
 
-def update_component(connection: Connection, component_id: str, author_id: str, **columns: Any) -> None:
+def update_component(connection: Connection, component_id: str, author_id: str, *, mixed: bool, **columns: Any) -> None:
     """Makes a new revision of a component, by this author. `ConstraintViolated` when the new name is taken."""
-    changed = {**columns, "author_id": author_id, "revision": components.c.revision + 1}
+    changed = {**columns, "author_id": author_id, "mixed": int(mixed), "revision": components.c.revision + 1}
     connection.execute(update(components).where(components.c.id == component_id).values(**changed))
 
 

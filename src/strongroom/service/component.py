@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,8 +58,9 @@ class ComponentService:
     What it shows has plain text in sensitive attributes masked. Imports no code of flavors.
     """
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._database = deployment.database
+    def __init__(self, deployment: Deployment, waits: Callable[[Connection, Actor, ComponentRow], bool]) -> None:
+        """`waits` tells whether a revision waits for the actor's approval."""
+        self._database, self._waits = deployment.database, waits
 
     def create(self, actor: Actor, request: CreateComponent) -> Component:
         """Registers a component. `AlreadyExists`; `InvalidInput` when the flavor does not take its attributes."""
@@ -110,7 +111,10 @@ class ComponentService:
         return Page.of(items, total=total, page=request.page, size=request.size)
 
     def update(self, actor: Actor, request: UpdateComponent) -> Component:
-        """Merges attributes and renames. `NotFound`, `NothingToChange`, `AlreadyExists`; `InvalidInput` as for `create`."""
+        """Merges attributes and renames. `NotFound`, `NothingToChange`, `AlreadyExists`; `InvalidInput` as for `create`.
+
+        The actor is the author of the new revision; not the only one, where it keeps attributes that wait for the actor's approval.
+        """
         if request.name is UNSET and not request.configuration and not request.remove:
             raise NothingToChange("there is nothing to change", hint="give attributes to set or remove, or a new name")
         with self._database.read() as connection:
@@ -138,14 +142,15 @@ class ComponentService:
             _check_rules(connection, actor, flavor, row.id, configuration)
             if new_name != row.name:
                 _check_unnamed(connection, actor, row, "renamed")
-            columns = {} if request.name is UNSET else {"name": new_name}
+            mixed = bool(configuration.keys() - request.configuration.keys()) and self._waits(connection, actor, row)
             index.update_component(
                 connection,
                 row.id,
                 actor.user_id,
+                mixed=mixed,
+                name=new_name,
                 configuration=_encode(configuration),
                 updated=max(now(), row.updated + 1),
-                **columns,
             )
             changed = index.find_component(connection, actor.workspace_id, row.type, row.id)
         assert changed is not None
@@ -282,7 +287,7 @@ def shown_component(row: ComponentRow, flavor: Flavor | None, warnings: Sequence
         created=from_microseconds(row.created),
         updated=from_microseconds(row.updated),
         revision=row.revision,
-        author=row.author,
+        author=f"{row.author} and others" if row.mixed else row.author,
         warnings=UNSET if warnings is None else list(warnings),
     )
 

@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from strongroom.auth.actor import Actor
 from strongroom.errors import ApprovalNeeded, NotFound, StaleVersion
-from strongroom.flavors import find_builtin
+from strongroom.flavors import CONNECTOR, find_builtin
 from strongroom.metadata import approval as approvals
 from strongroom.metadata import component as components
 from strongroom.metadata import stack as stacks
@@ -104,6 +104,11 @@ class Revisions:
         subjects, found = self._subjects(connection, actor, [row, *connectors_of(connection, actor, [row])], None)
         return Reviewed(row.id, row.name, False, subjects, found)
 
+    def waits(self, connection: Connection, actor: Actor, row: ComponentRow) -> bool:
+        """Whether the component's revision itself waits for the actor's approval."""
+        reviewed = self.review_component(connection, actor, row)
+        return any(subject.revision.id == row.id for subject in reviewed.waiting)
+
     def require(self, connection: Connection, actor: Actor, reviewed: Reviewed, state: str | None = None) -> None:
         """`ApprovalNeeded` if something waits; `StaleVersion` if it is not as it was in the state that the caller knows."""
         if state is not None and state != reviewed.state:
@@ -145,8 +150,8 @@ class Revisions:
         custom = components.find_flavors(connection, actor.workspace_id, keys)
         names = {reference.name for part in parts for _, reference in find_references(decode_configuration(part.configuration))}
         found = self._secrets.find_keys(connection, actor.workspace_id, namespaces_of(actor, None), sorted(names))
-        has_manager = any(kind is ComponentType.SECRETS_MANAGER for _, kind in kinds)
-        subjects = [self._of_component(part, custom.get((part.type, part.flavor)), found, has_manager) for part, _ in kinds]
+        context = _Context(found, any(kind is ComponentType.SECRETS_MANAGER for _, kind in kinds), _named_by_stores(parts))
+        subjects = [_of_component(part, custom.get((part.type, part.flavor)), context) for part in parts]
         if stack is not None:
             subjects.insert(0, _of_stack(stack, subjects))
         trusted = approvals.list_trusted(connection, actor.workspace_id, _authors(subjects) - {actor.user_id})
@@ -156,34 +161,50 @@ class Revisions:
         judged = [_judged(subject, actor.user_id, trusted, approved.get(subject.revision.id)) for subject in subjects]
         return judged, found
 
-    @staticmethod
-    def _of_component(part: ComponentRow, custom: FlavorRow | None, found: Mapping[str, KeysRow], has_manager: bool) -> Subject:
-        kind, configuration = ComponentType(part.type), decode_configuration(part.configuration)
-        flavor = find_builtin(kind, part.flavor) or (decode_flavor(custom.description) if custom is not None else None)
-        takes = {*takings_of(flavor, configuration), *_secrets(configuration, found, has_manager)}
-        revision = Revision(
-            id=part.id,
-            type=part.type,
-            name=part.name,
-            number=part.revision,
-            author=part.author if custom is None or custom.author_id == part.author_id else _both(part.author, custom.author),
-            written=from_microseconds(part.updated),
-            status=RevisionStatus.WAITING,
-            takes=sorted(takes),
-            addresses=addresses_of(flavor, configuration),
-            changes=None,
-        )
-        state = _digest([part.id, part.revision, part.author_id, part.flavor, part.configuration, custom and custom.description])
-        authors = {part.author_id} | ({custom.author_id} if custom is not None else set())
-        return Subject(revision, state, frozenset(authors), _shown(flavor, part, configuration))
+
+@dataclass(frozen=True)
+class _Context:
+    """What else there is beside a component: the secrets that references lead to, and the names of connectors that stores name."""
+
+    found: Mapping[str, KeysRow]
+    has_manager: bool
+    connectors: frozenset[str]
 
 
-def _secrets(configuration: Mapping[str, Any], found: Mapping[str, KeysRow], has_manager: bool) -> set[Taking]:
+def _named_by_stores(parts: Sequence[ComponentRow]) -> frozenset[str]:
+    """The service connectors that artifact stores name: their address is where outputs go."""
+    stores = (decode_configuration(part.configuration) for part in parts if part.type == ComponentType.ARTIFACT_STORE)
+    return frozenset(str(store[CONNECTOR]) for store in stores if store.get(CONNECTOR))
+
+
+def _of_component(part: ComponentRow, custom: FlavorRow | None, context: _Context) -> Subject:
+    kind, configuration = ComponentType(part.type), decode_configuration(part.configuration)
+    flavor = find_builtin(kind, part.flavor) or (decode_flavor(custom.description) if custom is not None else None)
+    for_store = kind is ComponentType.SERVICE_CONNECTOR and part.name in context.connectors
+    takes = {*takings_of(flavor, configuration, for_store=for_store), *_secrets(configuration, context)}
+    revision = Revision(
+        id=part.id,
+        type=part.type,
+        name=part.name,
+        number=part.revision,
+        author=_author(part, custom),
+        written=from_microseconds(part.updated),
+        status=RevisionStatus.WAITING,
+        takes=sorted(takes),
+        addresses=addresses_of(flavor, configuration),
+        changes=None,
+    )
+    state = _digest([part.id, part.revision, part.author_id, part.flavor, part.configuration, custom and custom.description])
+    authors = {part.author_id, *({custom.author_id} if custom is not None else ()), *((None,) if part.mixed else ())}
+    return Subject(revision, state, frozenset(authors), _shown(flavor, part, configuration))
+
+
+def _secrets(configuration: Mapping[str, Any], context: _Context) -> set[Taking]:
     """The references that lead into the user's own scope, or out of the store: to what the stack's secrets manager has."""
     taken = set()
     for path, reference in find_references(configuration):
-        row = found.get(reference.name)
-        if (row is None and has_manager) or (row is not None and row.private_to):
+        row = context.found.get(reference.name)
+        if (row is None and context.has_manager) or (row is not None and row.private_to):
             taken.add(Taking(TakingKind.SECRET, str(reference), path))
     return taken
 
@@ -258,9 +279,11 @@ def _sentence(revision: Revision) -> str:
     return f"{revision.title} (revision {revision.number} by {revision.by}) would take {takes}"
 
 
-def _both(first: str | None, second: str | None) -> str | None:
-    """The authors of a component and of its flavor. Unknown if one of them is."""
-    return None if first is None or second is None else f"{first}, {second}"
+def _author(part: ComponentRow, custom: FlavorRow | None) -> str | None:
+    """The authors of a component and of its flavor, for people. Unknown if one of them is."""
+    names = [part.author] if custom is None or custom.author_id == part.author_id else [part.author, custom.author]
+    known = [name for name in names if name is not None]
+    return None if len(known) < len(names) else ", ".join(known) + (" and others" if part.mixed else "")
 
 
 def _authors(subjects: Sequence[Subject]) -> set[str]:

@@ -25,12 +25,16 @@ _KINDS = {
     AttributeRole.PROFILE: TakingKind.FILE,
     AttributeRole.SERVER: TakingKind.FILE,
 }
+_STORE_ADDRESS = "endpoint_url"
+"""The attribute of a service connector that says where a store works that names it."""
 _OPTIONS = "that it may name"
 _HTTP = re.compile(r"https?://[^/\s]", re.ASCII)
 
 
-def takings_of(flavor: Flavor | None, configuration: Mapping[str, Any]) -> list[Taking]:
+def takings_of(flavor: Flavor | None, configuration: Mapping[str, Any], *, for_store: bool = False) -> list[Taking]:
     """All but secrets, which depend on who looks them up: files, code, places and the machine's own identity, in one order.
+
+    `for_store`: an artifact store names this service connector, and works at the connector's address.
 
     A flavor that is not built in, or not known, is code. An attribute that is a reference may stand for anything that its role
     allows.
@@ -44,6 +48,8 @@ def takings_of(flavor: Flavor | None, configuration: Mapping[str, Any]) -> list[
         for name, role, value in _roles(flavor, configuration)
         if role in _KINDS and not _is_plain(role, value)
     ]
+    if for_store and configuration.get(_STORE_ADDRESS):
+        takings.append(Taking(TakingKind.PLACE, _address(configuration[_STORE_ADDRESS]), _STORE_ADDRESS))
     if _takes_identity(flavor, configuration):
         takings.append(Taking(TakingKind.IDENTITY, ""))
     return sorted(takings)

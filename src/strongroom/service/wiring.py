@@ -87,7 +87,7 @@ class Service:
         secrets = SecretService(self.deployment, self.store, self.placements)
         revisions = Revisions(self.deployment, self.store)
         approvals = ApprovalService(self.deployment, revisions)
-        components, stacks = ComponentService(self.deployment), StackService(self.deployment, revisions)
+        components, stacks = ComponentService(self.deployment, revisions.waits), StackService(self.deployment, revisions)
         self.identities = users = IdentityService(self.deployment.database)
         self._workspaces = workspaces = WorkspaceService(self.deployment.database)
         self.trail = AuditLog(self.deployment)

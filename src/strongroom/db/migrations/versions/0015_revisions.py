@@ -1,7 +1,7 @@
 """Components, stacks and custom flavors have revisions with an author; users approve those of others."""
 
 from alembic import op
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, text
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, text
 
 from strongroom.db.tables import ID, exact, prose, revision_columns
 
@@ -15,6 +15,7 @@ def upgrade() -> None:
     for table in ("flavors", "components", "stacks"):
         for column in revision_columns():
             op.add_column(table, column)
+    op.add_column("components", Column("mixed", Integer, nullable=False, server_default=text("0")))
     op.create_table(
         "trusted_administrators",
         Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), primary_key=True),

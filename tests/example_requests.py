@@ -24,6 +24,7 @@ from strongroom.models.flavor import ComponentType, Flavor
 from strongroom.models.reference import Need, Reference
 from strongroom.models.run import PlannedStep, RunStatus, SecretRead
 from strongroom.models.secret import Scope
+from strongroom.operations import approval as of_approval
 from strongroom.operations import component as of_component
 from strongroom.operations import job as of_job
 from strongroom.operations import run as of_run
@@ -157,6 +158,7 @@ class OverHttp:
                 given = left.pop(name, None)
                 path = path.replace(f"{{{name}}}", NONE_IN_PATH if given is None else quote(given, safe=""))
         if operation.method in ("GET", "DELETE"):
+            left = {name: value for name, value in left.items() if value is not None}
             answer = who.handle.call(operation.method, path + (f"?{urlencode(left, doseq=True)}" if left else ""))
         else:
             answer = who.handle.call(operation.method, path, left)
@@ -321,6 +323,12 @@ def _known_user(case: Example) -> Thing:
     return Thing(json.loads(outcome.body)["id"], case.user)
 
 
+def _seen(case: Example) -> str:
+    """What stands for the default stack as the caller sees it."""
+    outcome = case.door.ask(of_approval.REVIEW, {"stack": "default"}, case.who)
+    return str(json.loads(outcome.body)["seen"]) if outcome.status == 200 else "0" * 64
+
+
 def _new_flavor() -> Flavor:
     return Flavor(name=unused("f"), type=KIND, source="flavors:Own")
 
@@ -346,6 +354,7 @@ THINGS: dict[str, Callable[[Example], Thing]] = {
 _NEW: Callable[[Example], Any] = lambda case: unused(case.door.workspace)  # noqa: E731
 
 EXAMPLES: dict[str, Callable[[Example], Any]] = {
+    "account": lambda case: None,  # that is an administrator's
     "activate": lambda case: False,
     "actor": lambda case: case.who.name,
     "admin": lambda case: False,
@@ -357,6 +366,7 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "component.update.name": _NEW,
     "components": lambda case: PARTS,
     "configuration": lambda case: CONFIGURATION,
+    "connector": lambda case: None,  # or a stack
     "created": lambda case: ["gt:2020-01-01T00:00:00Z"],
     "current": lambda case: SecretText(PASSWORD),
     "deep": lambda case: False,
@@ -397,6 +407,7 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "scope": lambda case: Scope.USER,
     "secret.create.name": lambda case: case.secret.name if case._secret else unused("s"),
     "secret.update.name": lambda case: unused("s"),
+    "seen": _seen,
     "service-account.create.name": _NEW,
     "service_account": lambda case: case.account,
     "shared_cache": lambda case: True,
@@ -405,6 +416,7 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "sort_by": lambda case: "desc:created",
     "stack": lambda case: "default",
     "stack.create.name": _NEW,
+    "stack_state": lambda case: None,
     "stack.update.name": _NEW,
     "status": lambda case: RunStatus.RUNNING,
     "step": lambda case: "load",
@@ -412,9 +424,11 @@ EXAMPLES: dict[str, Callable[[Example], Any]] = {
     "target": lambda case: "s",
     "target_id": lambda case: case.who.name,
     "token": lambda case: SecretText(case.door.setup_token()),
+    "trusts_administrators": lambda case: True,
     "type": lambda case: KIND,
     "until": lambda case: datetime(2100, 1, 1, tzinfo=UTC),
     "updated": lambda case: ["gt:2020-01-01T00:00:00Z"],
+    "use": lambda case: None,
     "user": lambda case: case.user,
     "user.create.name": _NEW,
     "user.set-up.username": _NEW,

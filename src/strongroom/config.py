@@ -78,6 +78,11 @@ VARIABLES = {
         example="/etc/strongroom/strongroom.yaml",
     ),
     "CONFIG_PATH": Variable("the folder of the local store", "path", "the platform's own place for it", "/var/lib/strongroom"),
+    "CONNECTOR_FOLDERS": Variable(
+        "folders whose files a service connector may name when a secrets store logs in by it; without this no file",
+        "paths, separated by commas",
+        example="/var/run/secrets/kubernetes.io",
+    ),
     "DATABASE_TIMEOUT": Variable("how long PostgreSQL, MySQL or MariaDB may take for a statement", "seconds, 1 to 600", "10", "30"),
     "DATABASE_URL": Variable(
         "an SQLAlchemy URL of the database; sensitive when it has a password",
@@ -188,6 +193,7 @@ class Settings:
     insecure: bool = False
     server_wait: int = 10
     client_timeout: int = 20
+    connector_folders: tuple[Path, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     admin_username: str | None = None
     admin_password: str | None = field(default=None, repr=False)
@@ -248,6 +254,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         insecure=_flag(values, "INSECURE"),
         server_wait=_number(values, "SERVER_WAIT", 10, 600, 0),
         client_timeout=_number(values, "CLIENT_TIMEOUT", 20, 600),
+        connector_folders=_folders(values, "CONNECTOR_FOLDERS"),
         trusted_proxies=_networks(values, "TRUSTED_PROXIES"),
         admin_username=values.get("ADMIN_USERNAME"),
         admin_password=values.get("ADMIN_PASSWORD"),
@@ -422,6 +429,16 @@ def _networks(values: Mapping[str, str], name: str) -> tuple[str, ...]:
                 hint="name the addresses of your proxies, or networks of at most /20 (IPv4) and /64 (IPv6)",
             )
     return tuple(map(str, networks))
+
+
+def _folders(values: Mapping[str, str], name: str) -> tuple[Path, ...]:
+    folders = tuple(Path(text.strip()) for text in values[name].split(",")) if name in values else ()
+    if not all(folder.is_absolute() and folder != folder.parent and "\0" not in str(folder) for folder in folders):
+        raise ConfigurationError(
+            f"{PREFIX}{name} is a list of absolute paths of folders, separated by commas",
+            hint="for example: /var/run/secrets/kubernetes.io,/etc/strongroom/certificates",
+        )
+    return folders
 
 
 def find_proxy(url: str) -> str | None:

@@ -135,6 +135,13 @@ class TooManyRequests(StrongroomError):
         self.retry_after = retry_after
 
 
+class ApprovalNeeded(StrongroomError):
+    """A component or stack that another user wrote takes something of the caller, who has not approved it. Nothing was used."""
+
+    code = "approval_needed"
+    status = 403
+
+
 class StaleVersion(StrongroomError):
     """The secret has moved on from the version that the caller knows."""
 

@@ -6,7 +6,7 @@ the process that uses the component.
 
 from __future__ import annotations
 
-from strongroom.models.flavor import Attribute, AttributeKind, ComponentType, Flavor
+from strongroom.models.flavor import Attribute, AttributeKind, AttributeRole, ComponentType, Flavor
 
 CONNECTOR = "connector"
 """The attribute in which a component names its service connector."""
@@ -20,6 +20,7 @@ def _flavor(
     *attributes: Attribute,
     extra: str | None = None,
     connector: str | None = None,
+    identity_unless: tuple[str, ...] | None = None,
 ) -> Flavor:
     return Flavor(
         name=name,
@@ -30,15 +31,18 @@ def _flavor(
         extra=extra,
         connector=connector,
         builtin=True,
+        identity_unless=None if identity_unless is None else list(identity_unless),
     )
 
 
-def _text(name: str, description: str, *, required: bool = False) -> Attribute:
-    return Attribute(name, description=description) if required else Attribute(name, default=None, description=description)
+def _text(name: str, description: str, *, required: bool = False, role: AttributeRole | None = None) -> Attribute:
+    if required:
+        return Attribute(name, description=description, role=role)
+    return Attribute(name, default=None, description=description, role=role)
 
 
-def _hidden(name: str, description: str) -> Attribute:
-    return Attribute(name, default=None, sensitive=True, description=description)
+def _hidden(name: str, description: str, *, role: AttributeRole | None = None) -> Attribute:
+    return Attribute(name, default=None, sensitive=True, description=description, role=role)
 
 
 def _flag(name: str, description: str, *, default: bool = False) -> Attribute:
@@ -58,9 +62,17 @@ def connector_attribute(flavor: str) -> Attribute:
     return _text(CONNECTOR, f"the service connector, of the flavor {flavor}, whose credentials it uses")
 
 
+_ADDRESS, _FILE, _PEM = AttributeRole.ADDRESS, AttributeRole.FILE, AttributeRole.PEM
+_PLACE, _SERVER = AttributeRole.PLACE, AttributeRole.SERVER
+
 _CA_CERT = _text("ca_cert", "a file of the certificates (PEM) that are trusted instead of the usual ones")
 _OPTIONS = Attribute(
-    "options", AttributeKind.MAPPING, default=None, sensitive=True, description="further arguments of the file system, as JSON"
+    "options",
+    AttributeKind.MAPPING,
+    default=None,
+    sensitive=True,
+    description="further arguments of the file system, as JSON",
+    role=AttributeRole.DOCUMENT,
 )
 
 _AWS = (
@@ -158,12 +170,16 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         "dask",
         "pipelines.orchestrators.dask:DaskOrchestrator",
         "Runs steps side by side on a Dask cluster. Needs a server.",
-        _text("address", "the scheduler, tls://host:8786 or tcp://host:8786 (default: a cluster of the run's own on this machine)"),
+        _text(
+            "address",
+            "the scheduler, tls://host:8786 or tcp://host:8786 (default: a cluster of the run's own on this machine)",
+            role=_PLACE,
+        ),
         Attribute("workers", AttributeKind.INTEGER, default=None, description="processes of its own cluster (default: one per CPU)"),
-        _text("server_url", "strongroom's server as the workers reach it (default: as you do)"),
-        _text("ca_cert", "the certificates (PEM) that prove the scheduler's identity, or a file with them"),
-        _text("cert", "the certificate (PEM) that proves yours, or a file with it"),
-        _hidden("key", "its key (PEM), or a file with it"),
+        _text("server_url", "strongroom's server as the workers reach it (default: as you do)", role=_PLACE),
+        _text("ca_cert", "the certificates (PEM) that prove the scheduler's identity, or a file with them", role=_PEM),
+        _text("cert", "the certificate (PEM) that proves yours, or a file with it", role=_PEM),
+        _hidden("key", "its key (PEM), or a file with it", role=_PEM),
         Attribute("insecure", AttributeKind.BOOLEAN, default=False, description="allow a scheduler on another machine without TLS"),
         Attribute("timeout", AttributeKind.INTEGER, default=60, description="how many seconds to wait for scheduler and workers"),
         extra="dask",
@@ -173,44 +189,46 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         "local",
         "stacks.artifact_store:LocalArtifactStore",
         "A folder on this machine.",
-        _text("path", "the folder (default: 'artifacts' beside the embedded store)"),
+        _text("path", "the folder (default: 'artifacts' beside the embedded store)", role=_PLACE),
     ),
     _flavor(
         ComponentType.ARTIFACT_STORE,
         "s3",
         "stacks.artifact_store:S3ArtifactStore",
         "A bucket of AWS S3, or of anything that speaks its protocol.",
-        _text("path", "s3://bucket/prefix", required=True),
+        _text("path", "s3://bucket/prefix", required=True, role=_PLACE),
         _hidden("key", "the access key id"),
         _hidden("secret", "the secret access key"),
         _hidden("token", "a session token"),
-        _text("endpoint_url", "the address of another S3-compatible service"),
+        _text("endpoint_url", "the address of another S3-compatible service", role=_ADDRESS),
         _text("region", "the region"),
         connector_attribute("aws"),
         _OPTIONS,
         extra="aws",
         connector="aws",
+        identity_unless=("key", "connector"),
     ),
     _flavor(
         ComponentType.ARTIFACT_STORE,
         "gcs",
         "stacks.artifact_store:GCSArtifactStore",
         "A bucket of Google Cloud Storage.",
-        _text("path", "gs://bucket/prefix", required=True),
+        _text("path", "gs://bucket/prefix", required=True, role=_PLACE),
         _text("project", "the project"),
-        _hidden("token", "the JSON of a service account key, or 'google_default', 'cloud', 'anon'"),
-        _text("endpoint_url", "the address of an emulator"),
+        _hidden("token", "the JSON of a service account key, or 'google_default', 'cloud', 'anon'", role=AttributeRole.DOCUMENT),
+        _text("endpoint_url", "the address of an emulator", role=_ADDRESS),
         connector_attribute("gcp"),
         _OPTIONS,
         extra="gcp",
         connector="gcp",
+        identity_unless=("token", "connector"),
     ),
     _flavor(
         ComponentType.ARTIFACT_STORE,
         "azure",
         "stacks.artifact_store:AzureArtifactStore",
         "A container of Azure Blob Storage.",
-        _text("path", "az://container/prefix", required=True),
+        _text("path", "az://container/prefix", required=True, role=_PLACE),
         _text("account_name", "the storage account"),
         _hidden("account_key", "the account's key"),
         _hidden("connection_string", "a connection string"),
@@ -222,13 +240,14 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         _OPTIONS,
         extra="azure",
         connector="azure",
+        identity_unless=("account_key", "connection_string", "sas_token", "client_secret", "connector"),
     ),
     _flavor(
         ComponentType.ARTIFACT_STORE,
         "fsspec",
         "stacks.artifact_store:FsspecArtifactStore",
         "Any place that fsspec has a file system for.",
-        _text("path", "a URL, for example sftp://host/folder or memory://artifacts", required=True),
+        _text("path", "a URL, for example sftp://host/folder or memory://artifacts", required=True, role=_PLACE),
         _OPTIONS,
     ),
     _flavor(
@@ -236,7 +255,7 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         "mlflow",
         "stacks.experiment_tracker:MLflowTracker",
         "An MLflow tracking server.",
-        _text("tracking_uri", "the server's address (default: the folder 'mlruns' here)"),
+        _text("tracking_uri", "the server's address (default: the folder 'mlruns' here)", role=_SERVER),
         _hidden("tracking_username", "the user name for basic authentication"),
         _hidden("tracking_password", "the password for basic authentication"),
         _hidden("tracking_token", "a bearer token"),
@@ -252,17 +271,18 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         _hidden("api_key", "the API key"),
         _text("project_name", "the project (default: the name of the pipeline)"),
         _text("entity", "the user or team"),
-        _text("base_url", "the address of a server of your own"),
+        _text("base_url", "the address of a server of your own", role=_ADDRESS),
         Attribute("mode", default="online", description="online, or offline to keep everything in local files"),
-        _text("folder", "where local files go (default: a folder 'wandb' here)"),
+        _text("folder", "where local files go (default: a folder 'wandb' here)", role=_FILE),
         extra="wandb",
+        identity_unless=("api_key",),
     ),
     _flavor(
         ComponentType.CONTAINER_REGISTRY,
         "default",
         "stacks.container_registry:ContainerRegistry",
         "Any registry that speaks the OCI distribution protocol.",
-        _text("uri", "the registry and perhaps a namespace, for example registry.example.com/team", required=True),
+        _text("uri", "the registry and perhaps a namespace, for example registry.example.com/team", required=True, role=_ADDRESS),
         _hidden("username", "the user name"),
         _hidden("password", "the password or token"),
         Attribute("insecure", AttributeKind.BOOLEAN, default=False, description="speak plain HTTP"),
@@ -274,7 +294,7 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         "Posts to a Slack channel.",
         _hidden("slack_token", "a bot token"),
         _text("channel", "the channel's id or name", required=True),
-        _text("base_url", "the address of the Slack API, if it is not Slack's own"),
+        _text("base_url", "the address of the Slack API, if it is not Slack's own", role=_ADDRESS),
         extra="slack",
     ),
     _flavor(
@@ -282,7 +302,7 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         "mlflow",
         "stacks.model_registry:MLflowModelRegistry",
         "The model registry of an MLflow server.",
-        _text("tracking_uri", "the server's address", required=True),
+        _text("tracking_uri", "the server's address", required=True, role=_SERVER),
         _hidden("tracking_username", "the user name for basic authentication"),
         _hidden("tracking_password", "the password for basic authentication"),
         _hidden("tracking_token", "a bearer token"),
@@ -294,7 +314,8 @@ BUILTIN_FLAVORS: tuple[Flavor, ...] = (
         "secrets_managers.local:LocalSecretsManager",
         "A file on this machine. Deprecated, as all secrets managers: use strongroom secret.",
         Attribute("scope", default="none", description="none: it is seen where the file is"),
-        _text("path", "the file (default: one of its own beside the embedded store)"),
+        _text("path", "the file (default: one of its own beside the embedded store)", role=_FILE),
+        identity_unless=(),
     ),
     _flavor(
         ComponentType.SECRETS_MANAGER,

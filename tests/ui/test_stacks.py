@@ -75,6 +75,69 @@ def test_who_may_not_read(person: Callable[..., Caller], stack: str, sign_in: Si
     expect(viewer.get_by_text("Delete")).to_have_count(0)
 
 
+def test_approve_what_others_wrote(page: Page, admin: Caller, person: Callable[..., Caller], sign_in: SignIn, stack: str) -> None:
+    """A stack's page shows what waits for the user, what it takes and what changed, and approves what was shown by a button."""
+    store = {"name": "bucket", "type": "artifact_store", "flavor": "s3", "configuration": {"path": "s3://team/a"}}
+    made = done(admin.call("POST", "/components", store))
+    parts = {"orchestrator": "default", "artifact_store": "bucket"}
+    done(admin.call("POST", "/stacks", {"name": "shared", "components": parts}))
+    page.goto("/stacks/shared")
+    expect(page.get_by_text("Waiting for")).to_have_count(0)
+    member = person("reader")
+    theirs = sign_in(member)
+    theirs.goto("/stacks/shared")
+    waiting = theirs.get_by_role("region", name="Waiting for your approval")
+    expect(waiting).to_contain_text("artifact store 'bucket'")
+    expect(waiting).to_contain_text("s3://team/a")
+    expect(waiting).to_contain_text("Nothing of it was approved before.")
+    assert member.call("GET", "/stacks/by-name/shared/use").status == 403
+    done(admin.call("PATCH", f"/components/{made['id']}", {"configuration": {"path": "s3://other/<b>"}}))
+    theirs.get_by_role("button", name="Approve").click()
+    expect(theirs.get_by_role("alert")).to_contain_text("was changed since")
+    theirs.goto("/stacks/shared")
+    expect(waiting).to_contain_text("s3://other/<b>")
+    theirs.get_by_role("button", name="Approve").click()
+    expect(waiting).to_have_count(0)
+    expect(theirs).to_have_url("/stacks/shared")
+    assert member.call("GET", "/stacks/by-name/shared/use").status == 200
+    done(admin.call("PATCH", f"/components/{made['id']}", {"configuration": {"path": "s3://third/a"}}))
+    theirs.goto("/stacks/shared")
+    expect(waiting).to_contain_text("path: s3://other/<b> → s3://third/a")
+    viewer = sign_in(person("viewer"))
+    viewer.goto("/stacks/shared")
+    expect(viewer.get_by_role("button", name="Approve")).to_have_count(0)
+
+
+def test_approve_for_a_service_account(page: Page, admin: Caller, person: Callable[..., Caller]) -> None:
+    """An administrator of the workspace looks at a stack for a service account, and approves for it."""
+    name = f"ci-{admin.workspace}"
+    done(admin.call("POST", "/service-accounts", {"name": name, "role": "reader"}))
+    author = person("editor")
+    store = {"name": "bucket", "type": "artifact_store", "flavor": "s3", "configuration": {"path": "s3://team/a"}}
+    done(author.call("POST", "/components", store))
+    done(author.call("POST", "/stacks", {"name": "shared", "components": {"orchestrator": "default", "artifact_store": "bucket"}}))
+    page.goto("/stacks/shared")
+    page.get_by_label("What it takes of a service account").fill(name)
+    page.get_by_role("button", name="Look").click()
+    waiting = page.get_by_role("region", name=f"Waiting for the approval of {name}")
+    expect(waiting).to_contain_text("s3://team/a")
+    page.get_by_role("button", name="Approve").click()
+    expect(page.get_by_text(f"Nothing waits for the approval of {name}.")).to_be_visible()
+
+
+def test_approve_a_service_connector(admin: Caller, person: Callable[..., Caller], sign_in: SignIn) -> None:
+    """A connector's page shows what waits, and approves it."""
+    attributes = {"auth_method": "jwt", "vault_addr": "https://v", "role": "r", "jwt_path": "/a/file"}
+    connector = {"name": "v", "type": "service_connector", "flavor": "vault", "configuration": attributes}
+    done(admin.call("POST", "/components", connector))
+    theirs = sign_in(person("reader"))
+    theirs.goto("/components/service_connector/v")
+    waiting = theirs.get_by_role("region", name="Waiting for your approval")
+    expect(waiting).to_contain_text("the file /a/file (jwt_path)")
+    theirs.get_by_role("button", name="Approve").click()
+    expect(waiting).to_have_count(0)
+
+
 def test_find_and_delete_a_component(page: Page, admin: Caller, stack: str) -> None:
     """Components are found by type and name; what is sensitive is masked; what is part of a stack stays."""
     page.goto("/components")

@@ -72,6 +72,7 @@ def test_every_variable_is_accepted(tmp_path: Path) -> None:
         "CLIENT_TIMEOUT": "75",
         "CONFIG_FILE": str(tmp_path / "config.yaml"),
         "CONFIG_PATH": str(tmp_path),
+        "CONNECTOR_FOLDERS": "/a/folder",
         "DATABASE_TIMEOUT": "20",
         "DATABASE_URL": "postgresql://host/database",
         "DEBUG": "1",
@@ -127,6 +128,15 @@ def test_wide_networks_are_no_trusted_proxies(network: str) -> None:
         assert network.rpartition("/")[2] in str(caught.value)
         assert "wide" in str(caught.value)
         assert "\n" not in str(caught.value)
+
+
+def test_connector_folders_are_absolute() -> None:
+    """Absolute paths, with blanks around them; relative ones, none at all and the root of everything are refused."""
+    given = read_settings({"STRONGROOM_CONNECTOR_FOLDERS": "/run/secrets, /etc/certificates "})
+    assert given.connector_folders == (Path("/run/secrets"), Path("/etc/certificates"))
+    for text in ("here", "/run/secrets,", "~/x", "/", " ", "//"):
+        with pytest.raises(ConfigurationError, match="STRONGROOM_CONNECTOR_FOLDERS is a list"):
+            read_settings({"STRONGROOM_CONNECTOR_FOLDERS": text})
 
 
 @pytest.mark.parametrize("name", ["CLIENT_TIMEOUT", "DATABASE_TIMEOUT"])

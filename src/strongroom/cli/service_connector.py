@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from strongroom.cli.approval import account_option, yes_option
 from strongroom.cli.client import open_client
 from strongroom.cli.command import HintedUsageError, KeyValueCommand
 from strongroom.cli.component import ATTRIBUTES_HELP, complete_component, component_group, read_attributes, working_folder
@@ -178,6 +179,26 @@ def verify(name: str, output: str | None) -> None:
         show_fields({"name": connector.name, "type": connector.flavor, "identity": identity}, output)
     else:
         show_line(identity)
+
+
+@service_connector.command("approve", short_help="Approve what a connector of another user takes of you.")
+@_name_argument
+@account_option
+@yes_option
+@output_option
+def approve_(name: str, account: str | None, yes: bool, output: str | None) -> None:
+    """Approve a connector that another user wrote and that takes something of yours, such as a file of your machine.
+
+    It shows what that is, and what changed since you approved it last. Until then it is not used for you. For a service account an
+    administrator of the workspace approves.
+    """
+    from strongroom.cli.approval import approve
+
+    with open_client() as client:
+        approve(client, client.review(connector=name, account=account), connector=True, yes=yes, output=output)
+
+
+approve_.name = "approve"
 
 
 def _ask_attributes(client: Client, flavor: str, attributes: dict[str, Any], existing: set[str] | None = None) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.shell_completion import CompletionItem
 
+from strongroom.cli.approval import account_option, yes_option
 from strongroom.cli.client import open_client
 from strongroom.cli.command import Group, HintedUsageError
 from strongroom.cli.component import attributes_text, complete_component
@@ -229,11 +230,12 @@ def delete(name: str, yes: bool) -> None:
 )
 @output_option
 def validate(name: str | None, level: str | None, output: str | None) -> None:
-    """Check that all references of a stack resolve, as it is done before each run. Reads no value.
+    """Check that all references of a stack resolve and that nothing of it waits for your approval, as before each run.
 
-    Ends with 1 when some do not; all of them are listed.
+    Reads no value. Ends with 1 when something is in the way; all of it is listed.
     """
     from strongroom.config import ValidationLevel
+    from strongroom.models.approval import one_line
     from strongroom.stacks.resolution import places_in_stack
     from strongroom.stacks.stack import find_manager
     from strongroom.stacks.validation import unresolved
@@ -243,16 +245,32 @@ def validate(name: str | None, level: str | None, output: str | None) -> None:
         found = client.get_stack(name)
         places = places_in_stack(found)
         chosen = client.settings.secret_validation_level if level is None else ValidationLevel(level)
-        problems = find_problems(client, places, chosen, open_manager=lambda: find_manager(client, found))
+        waiting = client.review(stack=found.name).waiting
+        manager = None if waiting else lambda: find_manager(client, found)
+        problems = find_problems(client, places, chosen, open_manager=manager)
     rows = [
         {"owner": problem.owner, "attribute": problem.attribute, "reference": problem.reference, "reason": problem.reason}
         for problem in problems
     ]
     if output in ("json", "yaml"):
-        report = {"stack": found.name, "level": chosen.value, "references": len(places), "valid": not problems, "problems": rows}
+        report = {
+            "stack": found.name,
+            "level": chosen.value,
+            "references": len(places),
+            "valid": not problems and not waiting,
+            "problems": rows,
+            "waiting": plain(waiting),
+        }
         show_data(report, output)
     elif rows:
         show_table(["component", "attribute", "reference", "problem"], [list(row.values()) for row in rows])
+    for revision in waiting:
+        takes = ", ".join(one_line(str(taking)) for taking in revision.takes)
+        say(f"Error: {revision.title} (revision {revision.number} by {revision.by}) waits for your approval: it would take {takes}")
+    if waiting:
+        say(f"hint: look at it and approve it: strongroom stack approve {found.name}")
+    if waiting and not problems:
+        raise click.exceptions.Exit(1)
     if problems:
         missing = unresolved(found.name, problems)
         say(f"Error: {count(len(problems), 'reference')} of stack '{found.name}' cannot be resolved")
@@ -262,6 +280,27 @@ def validate(name: str | None, level: str | None, output: str | None) -> None:
         say(f"Nothing was checked: the level is NONE. Stack '{found.name}' has {count(len(places), 'reference')}.")
     else:
         say(f"Stack '{found.name}' is valid: {count(len(places), 'reference')} checked ({chosen}).")
+
+
+@stack.command("approve", short_help="Approve what components of other users take of you.")
+@_optional_name
+@account_option
+@yes_option
+@_output_long
+def approve_(name: str | None, account: str | None, yes: bool, output: str | None) -> None:
+    """Approve the components of a stack (the active one unless named) that other users wrote and that take something of yours.
+
+    That is your own user-scoped secrets, files and logins of your machine, code that is imported there, and places that the outputs
+    of steps come from. It shows what each would take and what changed since you approved it last. Until then nothing runs on the
+    stack for you. For a service account an administrator of the workspace approves.
+    """
+    from strongroom.cli.approval import approve
+
+    with open_client() as client:
+        approve(client, client.review(stack=name, account=account), connector=False, yes=yes, output=output)
+
+
+approve_.name = "approve"
 
 
 @stack.command("register-secrets", short_help="Ask for the secrets that a stack refers to.")

@@ -86,18 +86,31 @@ set_.name = "set"
 @workspace.command("update", short_help="Change the settings of a workspace.")
 @click.argument("name", shell_complete=_complete_workspace)
 @click.option("--shared-cache/--no-shared-cache", default=None, help="Take over results from the cache of each other's runs.")
+@click.option(
+    "--trust-administrators/--no-trust-administrators",
+    "trusts_administrators",
+    default=None,
+    help="Use what administrators of the workspace write without approving it.",
+)
 @output_option
-def update(name: str, shared_cache: bool | None, output: str | None) -> None:
+def update(name: str, shared_cache: bool | None, trusts_administrators: bool | None, output: str | None) -> None:
     """Change the settings of a workspace. For its administrators.
 
     With a shared cache, whoever may run pipelines in the workspace decides what the steps of all its members load, pickled objects
     included: share it only among people who may run code as each other.
+
+    Members approve what components of others take of theirs: their own secrets, files and the like. With trusted administrators that
+    does not go for what an administrator of the workspace wrote last.
     """
-    if shared_cache is None:
-        raise click.UsageError("there is nothing to change: give --shared-cache or --no-shared-cache")
+    if shared_cache is None and trusts_administrators is None:
+        raise click.UsageError("there is nothing to change: give --shared-cache, --trust-administrators, or --no- and one of these")
     with open_client() as client:
-        changed = client.update_workspace(name, shared_cache=shared_cache)
-    say(f"Members of workspace '{changed.name}' {'share' if changed.shared_cache else 'do not share'} their cache now.")
+        changed = client.update_workspace(name, shared_cache=shared_cache, trusts_administrators=trusts_administrators)
+    if shared_cache is not None:
+        say(f"Members of workspace '{changed.name}' {'share' if changed.shared_cache else 'do not share'} their cache now.")
+    if trusts_administrators is not None:
+        trust = "use what its administrators write" if changed.trusts_administrators else "approve what its administrators write"
+        say(f"Members of workspace '{changed.name}' {trust} from now on.")
     if output:
         show_fields(plain(changed), output)
 

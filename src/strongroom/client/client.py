@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
+from strongroom.client.approval import ApprovalClient
 from strongroom.client.audit import AuditClient
 from strongroom.client.job import JobClient
 from strongroom.client.run import RunClient
@@ -16,7 +17,7 @@ from strongroom.config import Settings
 from strongroom.redaction import SecretText
 
 
-class Client(ServiceConnectorClient, StackClient, RunClient, UserClient, WorkspaceClient, AuditClient, JobClient):
+class Client(ServiceConnectorClient, StackClient, ApprovalClient, RunClient, UserClient, WorkspaceClient, AuditClient, JobClient):
     """Everything that strongroom does, from Python.
 
     Without arguments it works with the server of the settings, else with the one that was logged in to, else with the embedded store

@@ -13,6 +13,7 @@ from strongroom.errors import InvalidInput, StrongroomWarning
 from strongroom.models.component import Component, CreateComponent, DeleteComponent, GetComponent, ListComponents, UpdateComponent
 from strongroom.models.flavor import ComponentType, DeleteFlavor, Flavor, GetFlavor, ListFlavors, RegisterFlavor
 from strongroom.models.page import DEFAULT_PAGE_SIZE, Page
+from strongroom.models.stack import ComponentUse
 from strongroom.operations import component as operations
 
 
@@ -40,6 +41,13 @@ class ComponentClient:
     def get_component(self, type: ComponentType | str, name: str) -> Component:
         """The component of this type and exact name, or id. `NotFound`."""
         return self._transport.call(operations.GET, GetComponent(type=component_type(type), name=name))
+
+    def use_component(self, type: ComponentType | str, name: str) -> ComponentUse:
+        """What it takes to use a component by itself: its attributes as stored, unmasked.
+
+        `NotFound`, `Forbidden`, `ApprovalNeeded`.
+        """
+        return self._transport.call(operations.USE, GetComponent(type=component_type(type), name=name))
 
     def list_components(
         self,

@@ -14,7 +14,7 @@ from strongroom.client.transports.base import Transport
 from strongroom.config import Settings
 from strongroom.models.flavor import ComponentType
 from strongroom.models.page import DEFAULT_PAGE_SIZE, Page
-from strongroom.models.reference import CheckedReferences, CheckReferences, Reference, ResolvedReferences, ResolveReferences
+from strongroom.models.reference import CheckedReferences, CheckReferences, Reference, ResolvedReferences, ResolveReferences, UseOf
 from strongroom.models.stack import ActivateStack, CreateStack, DeleteStack, GetStack, ListStacks, Stack, StackUse, UpdateStack
 from strongroom.operations import secret as secret_operations
 from strongroom.operations import stack as operations
@@ -49,7 +49,7 @@ class StackClient:
         return self._transport.call(operations.GET, GetStack(name=self._chosen(name)))
 
     def use_stack(self, name: str | None = None) -> StackUse:
-        """What it takes to use a stack: its components' attributes as stored, unmasked. `NotFound`, `Forbidden`."""
+        """What it takes to use a stack: its components' attributes as stored, unmasked. `NotFound`, `Forbidden`, `ApprovalNeeded`."""
         return self._transport.call(operations.USE, GetStack(name=self._chosen(name)))
 
     def list_stacks(self, *, name: str | None = None, page: int = 1, size: int = DEFAULT_PAGE_SIZE) -> Page[Stack]:
@@ -79,9 +79,15 @@ class StackClient:
         """Says what references lead to, without values and without the right to read them."""
         return self._transport.call(secret_operations.CHECK, CheckReferences(references=list(references)))
 
-    def resolve_references(self, references: Iterable[Reference], *, run_id: str | None = None) -> ResolvedReferences:
-        """Reads the values of references in one snapshot; what leads nowhere says so in its item."""
-        resolved = self._transport.call(secret_operations.RESOLVE, ResolveReferences(references=list(references), run_id=run_id))
+    def resolve_references(
+        self, references: Iterable[Reference], *, run_id: str | None = None, use: UseOf | None = None
+    ) -> ResolvedReferences:
+        """Reads the values of references in one snapshot; what leads nowhere says so in its item.
+
+        With `use`, they stand in that stack or component. `ApprovalNeeded`, `StaleVersion`.
+        """
+        request = ResolveReferences(references=list(references), run_id=run_id, use=use)
+        resolved = self._transport.call(secret_operations.RESOLVE, request)
         for item in resolved.items:
             if item.value is not UNSET and item.secret_id is not None and item.version is not None:
                 tell(ValuesRead(item.secret_id, item.name, item.version, {item.key: item.value}, recorded=run_id is not None))

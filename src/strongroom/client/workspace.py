@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from msgspec import UNSET
+
 from strongroom.client.transports.base import Transport
 from strongroom.models.page import DEFAULT_PAGE_SIZE, Page
 from strongroom.models.service_account import (
@@ -48,9 +50,20 @@ class WorkspaceClient:
         """Makes a workspace one's active one. `NotFound`."""
         return self._transport.call(operations.ACTIVATE, ActivateWorkspace(name=name))
 
-    def update_workspace(self, name: str, *, shared_cache: bool) -> Workspace:
-        """Says whether members take over results from the cache of each other's runs. `NotFound`, `Forbidden`."""
-        return self._transport.call(operations.UPDATE, UpdateWorkspace(name=name, shared_cache=shared_cache))
+    def update_workspace(
+        self, name: str, *, shared_cache: bool | None = None, trusts_administrators: bool | None = None
+    ) -> Workspace:
+        """Changes the settings of a workspace; None leaves one as it is. `NotFound`, `Forbidden`, `NothingToChange`.
+
+        `shared_cache`: members take over results from the cache of each other's runs. `trusts_administrators`: members use what
+        administrators of the workspace wrote without approving it.
+        """
+        request = UpdateWorkspace(
+            name=name,
+            shared_cache=UNSET if shared_cache is None else shared_cache,
+            trusts_administrators=UNSET if trusts_administrators is None else trusts_administrators,
+        )
+        return self._transport.call(operations.UPDATE, request)
 
     def list_members(self, workspace: str, *, page: int = 1, size: int = DEFAULT_PAGE_SIZE) -> Page[Member]:
         """A page of the members of a workspace, by name. `NotFound`."""

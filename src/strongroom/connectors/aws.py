@@ -32,6 +32,7 @@ from strongroom.connectors.aws_login import AwsLogin
 from strongroom.connectors.aws_methods import DEFAULT_METHOD, METHODS, Ambient, AwsMethod, Exchange, Keys, aws_method
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
+from strongroom.connectors.machine import ADDRESS, FILE
 from strongroom.connectors.options import import_extra
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
 from strongroom.redaction import mask
@@ -63,9 +64,9 @@ class Endpoint:
     """
 
     region: str | None = None
-    endpoint_url: str | None = None
-    sts_endpoint_url: str | None = None
-    ca_cert: str | None = None
+    endpoint_url: str | None = field(default=None, metadata=ADDRESS)
+    sts_endpoint_url: str | None = field(default=None, metadata=ADDRESS)
+    ca_cert: str | None = field(default=None, metadata=FILE)
     insecure: bool = False
 
 

@@ -8,10 +8,11 @@ renew each time.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from strongroom.connectors.machine import FILE, PROFILE
 from strongroom.connectors.options import build, check_header, find_method, read_credential
 from strongroom.errors import ConfigurationError
 from strongroom.redaction import SecretText
@@ -65,7 +66,8 @@ class ImplicitMethod:
     """The credentials of the place where strongroom runs, found and renewed by the SDK."""
 
     name: ClassVar[str] = "implicit"
-    profile_name: str | None = None
+    identity_unless: ClassVar[Sequence[str]] = ()
+    profile_name: str | None = field(default=None, metadata=PROFILE)
 
     def base(self) -> Keys | Ambient | None:
         """What the SDK finds."""
@@ -120,11 +122,12 @@ class IamRoleMethod:
     """A role that is assumed with an access key, or with what the SDK finds."""
 
     name: ClassVar[str] = "iam-role"
+    identity_unless: ClassVar[Sequence[str]] = ("aws_access_key_id",)
     role_arn: str
     aws_access_key_id: str | None = None
     aws_secret_access_key: SecretText | None = None
     aws_session_token: SecretText | None = None
-    profile_name: str | None = None
+    profile_name: str | None = field(default=None, metadata=PROFILE)
     external_id: str | None = None
     role_session_name: str = "strongroom"
     duration_seconds: int = 3600
@@ -213,7 +216,7 @@ class WebIdentityMethod:
 
     name: ClassVar[str] = "web-identity"
     role_arn: str
-    web_identity_token_file: str
+    web_identity_token_file: str = field(metadata=FILE)
     role_session_name: str = "strongroom"
     duration_seconds: int = 3600
 

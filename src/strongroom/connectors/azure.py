@@ -28,6 +28,7 @@ from strongroom.connectors.azure_login import Token, TokenKeeper
 from strongroom.connectors.azure_methods import DEFAULT_METHOD, METHODS, AccessTokenMethod, AzureMethod, import_azure
 from strongroom.connectors.azure_transport import Transport
 from strongroom.connectors.deadline import Deadline
+from strongroom.connectors.machine import ADDRESS, FILE
 from strongroom.errors import ConfigurationError, StoreForbidden, Unavailable, printable
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "Answer", "AzureConnection", "Endpoint", "connect", "storage_tokens"]
@@ -64,9 +65,9 @@ class Endpoint:
     """
 
     key_vault_name: str | None = None
-    vault_url: str | None = None
-    authority: str | None = None
-    ca_cert: str | None = None
+    vault_url: str | None = field(default=None, metadata=ADDRESS)
+    authority: str | None = field(default=None, metadata=ADDRESS)
+    ca_cert: str | None = field(default=None, metadata=FILE)
     verify_challenge_resource: bool = True
     disable_instance_discovery: bool = False
 

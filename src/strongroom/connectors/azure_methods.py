@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 from codecs import BOM_UTF8
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
+from strongroom.connectors.machine import FILE
 from strongroom.connectors.options import import_extra, read_credential
 from strongroom.errors import ConfigurationError, StoreForbidden
 from strongroom.redaction import SecretText
@@ -42,6 +43,7 @@ class ImplicitMethod:
     """
 
     name: ClassVar[str] = "implicit"
+    identity_unless: ClassVar[Sequence[str]] = ()
     asks_vault_for_tenant: ClassVar[bool] = True
     client_id: str | None = None
 
@@ -60,7 +62,7 @@ class ServicePrincipalMethod:
     tenant_id: str
     client_id: str
     client_secret: SecretText | None = None
-    client_certificate_path: str | None = None
+    client_certificate_path: str | None = field(default=None, metadata=FILE)
     client_certificate_password: SecretText | None = None
 
     def __post_init__(self) -> None:
@@ -104,7 +106,7 @@ class WorkloadIdentityMethod:
     asks_vault_for_tenant: ClassVar[bool] = False
     tenant_id: str
     client_id: str
-    token_file_path: str = _AKS_TOKEN
+    token_file_path: str = field(default=_AKS_TOKEN, metadata=FILE)
 
     def credential(self, **settings: Any) -> Any:
         """By the token as the file has it now."""

@@ -25,6 +25,7 @@ from strongroom.config import is_without_proxy
 from strongroom.connectors.deadline import Deadline
 from strongroom.connectors.gcp_login import Login, is_loopback
 from strongroom.connectors.gcp_methods import DEFAULT_METHOD, METHODS, GcpMethod, gcp_method, import_google
+from strongroom.connectors.machine import ADDRESS, FILE
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
 from strongroom.redaction import SecretText, mask
 
@@ -62,8 +63,8 @@ class Endpoint:
     """
 
     project_id: str
-    endpoint: str = "secretmanager.googleapis.com"
-    ca_cert: str | None = None
+    endpoint: str = field(default="secretmanager.googleapis.com", metadata=ADDRESS)
+    ca_cert: str | None = field(default=None, metadata=FILE)
     insecure: bool = False
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import msgspec
 
+from strongroom.connectors.machine import ADDRESS, DOCUMENT
 from strongroom.connectors.options import build, find_method, import_extra
 from strongroom.errors import ConfigurationError, StoreForbidden
 from strongroom.redaction import SecretText
@@ -46,6 +47,7 @@ class ImplicitMethod:
     """Whatever google-auth finds: `GOOGLE_APPLICATION_CREDENTIALS`, gcloud's login, or the machine's own service account."""
 
     name: ClassVar[str] = "implicit"
+    identity_unless: ClassVar[Sequence[str]] = ()
     can_log_in: ClassVar[bool] = True
 
     def check(self) -> None:
@@ -108,7 +110,7 @@ class ExternalAccountMethod:
 
     name: ClassVar[str] = "external-account"
     can_log_in: ClassVar[bool] = True
-    external_account_json: SecretText
+    external_account_json: SecretText = field(metadata=DOCUMENT)
 
     def check(self) -> None:
         """The JSON is what it should be."""
@@ -164,14 +166,20 @@ class ImpersonationMethod:
     """
 
     name: ClassVar[str] = "impersonation"
+    identity_unless: ClassVar[Sequence[str]] = (
+        "service_account_json",
+        "user_account_json",
+        "external_account_json",
+        "token",
+    )
     can_log_in: ClassVar[bool] = True
     target_principal: str
     delegates: tuple[str, ...] = ()
     lifetime: int = 3600
-    iam_endpoint: str = "https://iamcredentials.googleapis.com"
+    iam_endpoint: str = field(default="https://iamcredentials.googleapis.com", metadata=ADDRESS)
     service_account_json: SecretText | None = None
     user_account_json: SecretText | None = None
-    external_account_json: SecretText | None = None
+    external_account_json: SecretText | None = field(default=None, metadata=DOCUMENT)
     token: SecretText | None = None
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from strongroom.certificates import certificate_file
 from strongroom.config import find_proxy
 from strongroom.connectors.bounded import BOUNDED_POOLS
 from strongroom.connectors.deadline import Deadline
+from strongroom.connectors.machine import ADDRESS, FILE
 from strongroom.connectors.options import check_header
 from strongroom.connectors.vault_methods import DEFAULT_METHOD, METHODS, VaultMethod
 from strongroom.errors import ConfigurationError, StoreForbidden, StrongroomError, Unavailable
@@ -71,9 +72,9 @@ class _Lease:
 class Endpoint:
     """Where a Vault is. `ca_cert` is a file of certificates; `insecure` allows plain HTTP to other machines."""
 
-    vault_addr: str
+    vault_addr: str = field(metadata=ADDRESS)
     vault_namespace: str = ""
-    ca_cert: str | None = None
+    ca_cert: str | None = field(default=None, metadata=FILE)
     insecure: bool = False
 
 

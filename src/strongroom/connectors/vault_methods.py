@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 from urllib.parse import quote
 
+from strongroom.connectors.machine import FILE
 from strongroom.connectors.options import build, check_header, find_method, import_extra, read_credential
 from strongroom.errors import ConfigurationError
 from strongroom.redaction import SecretText
@@ -93,7 +94,7 @@ class JwtMethod:
     can_log_in: ClassVar[bool] = True
     role: str
     jwt: SecretText | None = None
-    jwt_path: str | None = None
+    jwt_path: str | None = field(default=None, metadata=FILE)
     auth_mount_point: str = "jwt"
 
     def __post_init__(self) -> None:
@@ -113,7 +114,7 @@ class KubernetesMethod:
     name: ClassVar[str] = "kubernetes"
     can_log_in: ClassVar[bool] = True
     role: str
-    jwt_path: str = _KUBERNETES_TOKEN
+    jwt_path: str = field(default=_KUBERNETES_TOKEN, metadata=FILE)
     auth_mount_point: str = "kubernetes"
 
     def login(self) -> Login | SecretText:

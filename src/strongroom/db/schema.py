@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from strongroom.db.engine import Database
 from strongroom.errors import SchemaTooNew
 
-HEAD = "0014"
+HEAD = "0015"
 """The newest migration. A constant, because loading Alembic takes longer than most commands."""
 
 _MIGRATIONS = Path(__file__).parent / "migrations"

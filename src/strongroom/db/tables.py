@@ -54,6 +54,14 @@ def blob(length: int | None = None) -> TypeEngine[bytes]:
     return LargeBinary(length).with_variant(native, "mysql", "mariadb")
 
 
+def revision_columns() -> tuple[Column[int], Column[str | None]]:
+    """The number of a revision and the id of the user who wrote it; NULL where that is not known. No foreign key: users stay."""
+    return (
+        Column("revision", Integer, nullable=False, server_default=text("1")),
+        Column("author_id", exact(36)),
+    )
+
+
 ID = 36
 # On SQLite, tables with short rows are stored in the order of their primary keys (`sqlite_with_rowid=False`): a look-up is one
 # search instead of two, and every index holds the primary key.
@@ -99,6 +107,14 @@ shared_caches = Table(
     "shared_caches",
     metadata,
     # The workspaces whose members take over results from the cache of each other's runs.
+    Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), primary_key=True),
+    sqlite_with_rowid=False,
+)
+
+trusted_administrators = Table(
+    "trusted_administrators",
+    metadata,
+    # The workspaces whose members use what administrators of the workspace wrote without approving it.
     Column("workspace_id", exact(ID), ForeignKey("workspaces.id"), primary_key=True),
     sqlite_with_rowid=False,
 )
@@ -285,6 +301,7 @@ flavors = Table(
     Column("name", exact(255), primary_key=True),
     Column("description", prose(), nullable=False),
     Column("created", BigInteger, nullable=False),
+    *revision_columns(),
 )
 
 components = Table(
@@ -300,6 +317,9 @@ components = Table(
     Column("owner_id", exact(ID), ForeignKey("users.id"), nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
+    *revision_columns(),
+    # 1 where attributes are kept of a revision of another user that its author had not approved.
+    Column("mixed", Integer, nullable=False, server_default=text("0")),
     Index("uq_components_name", "workspace_id", "type", "name", unique=True),
     Index("ix_components_owner_id", "owner_id"),
 )
@@ -313,6 +333,7 @@ stacks = Table(
     Column("owner_id", exact(ID), ForeignKey("users.id"), nullable=False),
     Column("created", BigInteger, nullable=False),
     Column("updated", BigInteger, nullable=False),
+    *revision_columns(),
     Index("uq_stacks_name", "workspace_id", "name", unique=True),
     Index("ix_stacks_owner_id", "owner_id"),
 )
@@ -324,6 +345,21 @@ stack_components = Table(
     Column("type", exact(32), primary_key=True),
     Column("component_id", exact(ID), ForeignKey("components.id"), nullable=False),
     Index("ix_stack_components_component_id", "component_id"),
+    sqlite_with_rowid=False,
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    # What a user or service account may use although another user wrote it: a component, or the composition of a stack. `state` is
+    # the digest of the revision that was approved; `document` is JSON: what it took, and how it was shown.
+    Column("user_id", exact(ID), ForeignKey("users.id"), primary_key=True),
+    Column("subject_id", exact(ID), primary_key=True),
+    Column("state", exact(64), nullable=False),
+    Column("document", prose(), nullable=False),
+    Column("approved_by_id", exact(ID), ForeignKey("users.id"), nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Index("ix_approvals_subject_id", "subject_id"),
     sqlite_with_rowid=False,
 )
 

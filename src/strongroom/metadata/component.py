@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
-from strongroom.db.tables import components, flavors, stack_components, stacks, users, workspaces
+from strongroom.db.tables import approvals, components, flavors, stack_components, stacks, users, workspaces
 from strongroom.metadata.conditions import can_be_stored, text_condition
 from strongroom.models.filter import TextFilter
 from strongroom.models.page import check_page_bytes
@@ -16,7 +16,10 @@ from strongroom.models.page import check_page_bytes
 
 @dataclass(frozen=True, slots=True)
 class ComponentRow:
-    """A component; `configuration` is JSON, times are in microseconds since 1970."""
+    """A component; `configuration` is JSON, times are in microseconds since 1970. An unknown author is None.
+
+    A `mixed` revision keeps attributes of one of another user that its author had not approved.
+    """
 
     id: str
     workspace_id: str
@@ -28,7 +31,24 @@ class ComponentRow:
     updated: int
     workspace: str
     owner: str
+    revision: int
+    author_id: str | None
+    author: str | None
+    mixed: int
 
+
+@dataclass(frozen=True, slots=True)
+class FlavorRow:
+    """A custom flavor; `description` is JSON."""
+
+    description: str
+    revision: int
+    author_id: str | None
+    author: str | None
+
+
+author_of_component = users.alias("component_author")
+author_of_flavor = users.alias("flavor_author")
 
 COMPONENT_COLUMNS = (
     components.c.id,
@@ -41,9 +61,15 @@ COMPONENT_COLUMNS = (
     components.c.updated,
     workspaces.c.name,
     users.c.name,
+    components.c.revision,
+    components.c.author_id,
+    author_of_component.c.name,
+    components.c.mixed,
 )
-WITH_OWNER = components.join(workspaces, workspaces.c.id == components.c.workspace_id).join(
-    users, users.c.id == components.c.owner_id
+WITH_OWNER = (
+    components.join(workspaces, workspaces.c.id == components.c.workspace_id)
+    .join(users, users.c.id == components.c.owner_id)
+    .outerjoin(author_of_component, author_of_component.c.id == components.c.author_id)
 )
 _SELECT = select(*COMPONENT_COLUMNS).select_from(WITH_OWNER)
 
@@ -61,6 +87,15 @@ def find_component(connection: Connection, workspace_id: str, component_type: st
     rows = connection.execute(_SELECT.where(mine, (components.c.name == name_or_id) | (components.c.id == name_or_id))).all()
     found = [component_row(row) for row in rows]
     return next((row for row in found if row.id == name_or_id), found[0] if found else None)
+
+
+def find_component_by_id(connection: Connection, workspace_id: str, component_id: str) -> ComponentRow | None:
+    """The component of this id."""
+    if not can_be_stored(component_id):
+        return None
+    statement = _SELECT.where(components.c.workspace_id == workspace_id, components.c.id == component_id)
+    row = connection.execute(statement).one_or_none()
+    return component_row(row) if row else None
 
 
 def list_named(connection: Connection, workspace_id: str, component_type: str, names: Collection[str]) -> list[ComponentRow]:
@@ -114,14 +149,16 @@ def insert_component(connection: Connection, **columns: Any) -> None:
     connection.execute(insert(components).values(**columns))
 
 
-def update_component(connection: Connection, component_id: str, **columns: Any) -> None:
-    """Changes columns of a component. `ConstraintViolated` when the new name is taken."""
-    connection.execute(update(components).where(components.c.id == component_id).values(**columns))
+def update_component(connection: Connection, component_id: str, author_id: str, *, mixed: bool, **columns: Any) -> None:
+    """Makes a new revision of a component, by this author. `ConstraintViolated` when the new name is taken."""
+    changed = {**columns, "author_id": author_id, "mixed": int(mixed), "revision": components.c.revision + 1}
+    connection.execute(update(components).where(components.c.id == component_id).values(**changed))
 
 
 def delete_component(connection: Connection, component_id: str) -> None:
     """Deletes a component. `ConstraintViolated` when a stack has it."""
     connection.execute(delete(components).where(components.c.id == component_id))
+    connection.execute(delete(approvals).where(approvals.c.subject_id == component_id))
 
 
 def stacks_with(connection: Connection, component_id: str) -> Sequence[str]:
@@ -138,14 +175,21 @@ def names_of_type(connection: Connection, workspace_id: str, component_type: str
     return connection.execute(statement.order_by(components.c.name).limit(limit)).scalars().all()
 
 
-def put_flavor(connection: Connection, workspace_id: str, component_type: str, name: str, description: str, now: int) -> None:
-    """Writes the description (JSON) of a custom flavor, over a former one of that name."""
+def put_flavor(
+    connection: Connection, workspace_id: str, component_type: str, name: str, description: str, author_id: str, now: int
+) -> None:
+    """Makes a custom flavor, or a new revision of it, by this author; `description` is JSON.
+
+    One that says what the flavor says already changes nothing.
+    """
     key = _flavor_key(workspace_id, component_type, name)
-    changed = connection.execute(update(flavors).where(*key).values(description=description))
-    if not changed.rowcount and find_flavor(connection, workspace_id, component_type, name) is None:
-        connection.execute(
-            insert(flavors).values(workspace_id=workspace_id, type=component_type, name=name, description=description, created=now)
-        )
+    former = connection.execute(select(flavors.c.description).where(*key).with_for_update()).scalar()
+    if former is None:
+        values = {"workspace_id": workspace_id, "type": component_type, "name": name, "description": description, "created": now}
+        connection.execute(insert(flavors).values(**values, author_id=author_id))
+    elif former != description:
+        changed = {"description": description, "author_id": author_id, "revision": flavors.c.revision + 1}
+        connection.execute(update(flavors).where(*key).values(**changed))
 
 
 def find_flavor(connection: Connection, workspace_id: str, component_type: str, name: str) -> str | None:
@@ -153,6 +197,24 @@ def find_flavor(connection: Connection, workspace_id: str, component_type: str, 
     if not can_be_stored(name):
         return None
     return connection.execute(select(flavors.c.description).where(*_flavor_key(workspace_id, component_type, name))).scalar()
+
+
+def find_flavors(connection: Connection, workspace_id: str, keys: Collection[tuple[str, str]]) -> dict[tuple[str, str], FlavorRow]:
+    """The custom flavors of these types and names that there are."""
+    if not keys:
+        return {}
+    columns = (
+        flavors.c.type,
+        flavors.c.name,
+        flavors.c.description,
+        flavors.c.revision,
+        flavors.c.author_id,
+        author_of_flavor.c.name,
+    )
+    source = flavors.outerjoin(author_of_flavor, author_of_flavor.c.id == flavors.c.author_id)
+    named = or_(*((flavors.c.type == kind) & (flavors.c.name == name) for kind, name in keys))
+    rows = connection.execute(select(*columns).select_from(source).where(flavors.c.workspace_id == workspace_id, named))
+    return {(kind, name): FlavorRow(*others) for kind, name, *others in rows}
 
 
 def list_flavors(connection: Connection, workspace_id: str) -> Sequence[str]:

@@ -18,6 +18,7 @@ from strongroom.db.tables import (
     service_accounts,
     shared_caches,
     tokens,
+    trusted_administrators,
     users,
     workspaces,
 )
@@ -299,11 +300,13 @@ class WorkspaceRow:
     name: str
     created: int
     shared_cache: bool
+    trusts_administrators: bool
     role: str | None
 
 
 _SHARES = exists().where(shared_caches.c.workspace_id == workspaces.c.id)
-_WORKSPACE = (workspaces.c.id, workspaces.c.name, workspaces.c.created, _SHARES, members.c.role)
+_TRUSTS = exists().where(trusted_administrators.c.workspace_id == workspaces.c.id)
+_WORKSPACE = (workspaces.c.id, workspaces.c.name, workspaces.c.created, _SHARES, _TRUSTS, members.c.role)
 
 
 def list_workspaces(
@@ -330,8 +333,8 @@ def find_workspace(connection: Connection, user_id: str, name: str) -> Workspace
 
 
 def _workspace(columns: Sequence[Any]) -> WorkspaceRow:
-    workspace_id, name, created, shared_cache, role = columns
-    return WorkspaceRow(workspace_id, name, created, bool(shared_cache), role)
+    workspace_id, name, created, shared_cache, trusts, role = columns
+    return WorkspaceRow(workspace_id, name, created, bool(shared_cache), bool(trusts), role)
 
 
 def insert_workspace(connection: Connection, workspace_id: str, name: str, now: int) -> None:
@@ -345,6 +348,14 @@ def share_cache(connection: Connection, workspace_id: str, shared: bool) -> None
     connection.execute(delete(shared_caches).where(shared_caches.c.workspace_id == workspace_id))
     if shared:
         connection.execute(insert(shared_caches).values(workspace_id=workspace_id))
+
+
+def trust_administrators(connection: Connection, workspace_id: str, trusted: bool) -> None:
+    """Says whether members of a workspace use what its administrators wrote without approving it."""
+    connection.execute(select(workspaces.c.id).where(workspaces.c.id == workspace_id).with_for_update())
+    connection.execute(delete(trusted_administrators).where(trusted_administrators.c.workspace_id == workspace_id))
+    if trusted:
+        connection.execute(insert(trusted_administrators).values(workspace_id=workspace_id))
 
 
 def activate_workspace(connection: Connection, user_id: str, workspace_id: str) -> None:

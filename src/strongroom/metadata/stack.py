@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from strongroom.db.identifiers import new_id
-from strongroom.db.tables import active_stacks, components, stack_components, stacks, users, workspaces
+from strongroom.db.tables import active_stacks, approvals, components, stack_components, stacks, users, workspaces
 from strongroom.metadata.component import COMPONENT_COLUMNS, WITH_OWNER, ComponentRow, component_row
 from strongroom.metadata.conditions import can_be_stored, text_condition
 from strongroom.models.filter import TextFilter
@@ -21,7 +21,10 @@ _DEFAULT_COMPONENTS = ("artifact_store", "orchestrator")
 
 @dataclass(frozen=True, slots=True)
 class StackRow:
-    """A stack with its components, by type; times in microseconds since 1970."""
+    """A stack with its components, by type; times in microseconds since 1970.
+
+    Revision and author are those of its composition. An unknown author is None.
+    """
 
     id: str
     workspace_id: str
@@ -30,14 +33,23 @@ class StackRow:
     updated: int
     workspace: str
     owner: str
+    revision: int
+    author_id: str | None
+    author: str | None
     components: list[ComponentRow] = field(default_factory=list)
 
 
-_owner = users.alias("stack_owner")
+_owner, _author = users.alias("stack_owner"), users.alias("stack_author")
+_COLUMNS = (
+    *(stacks.c.id, stacks.c.workspace_id, stacks.c.name, stacks.c.created, stacks.c.updated, workspaces.c.name, _owner.c.name),
+    *(stacks.c.revision, stacks.c.author_id, _author.c.name),
+)
 _SELECT = (
-    select(stacks.c.id, stacks.c.workspace_id, stacks.c.name, stacks.c.created, stacks.c.updated, workspaces.c.name, _owner.c.name)
+    select(*_COLUMNS)
+    .select_from(stacks)
     .join(workspaces, workspaces.c.id == stacks.c.workspace_id)
     .join(_owner, _owner.c.id == stacks.c.owner_id)
+    .outerjoin(_author, _author.c.id == stacks.c.author_id)
 )
 
 
@@ -46,6 +58,13 @@ def find_stack(connection: Connection, workspace_id: str, name: str) -> StackRow
     if not can_be_stored(name):
         return None
     return _one(connection, (stacks.c.workspace_id == workspace_id) & (stacks.c.name == name))
+
+
+def find_stack_by_id(connection: Connection, workspace_id: str, stack_id: str) -> StackRow | None:
+    """The stack of this id with its components."""
+    if not can_be_stored(stack_id):
+        return None
+    return _one(connection, (stacks.c.workspace_id == workspace_id) & (stacks.c.id == stack_id))
 
 
 def lock_stack(connection: Connection, workspace_id: str, stack_id: str) -> StackRow | None:
@@ -101,14 +120,20 @@ def insert_stack(
 ) -> None:
     """Adds a stack of components: type to id. `ConstraintViolated` when the name is taken."""
     connection.execute(
-        insert(stacks).values(id=stack_id, workspace_id=workspace_id, name=name, owner_id=user_id, created=now, updated=now)
+        insert(stacks).values(
+            id=stack_id, workspace_id=workspace_id, name=name, owner_id=user_id, author_id=user_id, created=now, updated=now
+        )
     )
     _insert_parts(connection, stack_id, parts)
 
 
-def update_stack(connection: Connection, stack_id: str, name: str, parts: Mapping[str, str | None], now: int) -> None:
-    """Names the stack anew, puts components in and takes those out whose id is None. `ConstraintViolated` when the name is taken."""
-    connection.execute(update(stacks).where(stacks.c.id == stack_id).values(name=name, updated=now))
+def update_stack(connection: Connection, stack_id: str, name: str, parts: Mapping[str, str | None], author_id: str, now: int) -> None:
+    """Makes a new revision of a stack, by this author: renames it, puts components in, takes those out whose id is None.
+
+    `ConstraintViolated` when the name is taken.
+    """
+    changed = {"name": name, "updated": now, "author_id": author_id, "revision": stacks.c.revision + 1}
+    connection.execute(update(stacks).where(stacks.c.id == stack_id).values(**changed))
     if parts:
         touched = stack_components.c.type.in_(list(parts))
         connection.execute(delete(stack_components).where(stack_components.c.stack_id == stack_id, touched))
@@ -126,6 +151,7 @@ def delete_stack(connection: Connection, stack_id: str) -> None:
     connection.execute(delete(active_stacks).where(active_stacks.c.stack_id == stack_id))
     connection.execute(delete(stack_components).where(stack_components.c.stack_id == stack_id))
     connection.execute(delete(stacks).where(stacks.c.id == stack_id))
+    connection.execute(delete(approvals).where(approvals.c.subject_id == stack_id))
 
 
 def activate(connection: Connection, user_id: str, workspace_id: str, stack_id: str) -> None:
@@ -158,6 +184,7 @@ def create_defaults(connection: Connection, workspace_id: str, user_id: str, now
                 flavor="local",
                 configuration="{}",
                 owner_id=user_id,
+                author_id=user_id,
                 created=now,
                 updated=now,
             )

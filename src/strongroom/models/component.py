@@ -21,7 +21,8 @@ _MAX_REFERENCE = 1_024
 class Component(msgspec.Struct, frozen=True, kw_only=True):
     """A component as it is shown: references as they are written, plain text in sensitive attributes masked.
 
-    `configuration` holds the attributes that were given. `warnings` come with replies to writes.
+    `configuration` holds the attributes that were given. `revision` counts the changes; `author` made the last one, and is None where
+    that is not known. `warnings` come with replies to writes.
     """
 
     id: str
@@ -33,6 +34,8 @@ class Component(msgspec.Struct, frozen=True, kw_only=True):
     configuration: dict[str, Any]
     created: datetime
     updated: datetime
+    revision: int = 1
+    author: str | None = None
     warnings: list[str] | UnsetType = UNSET
 
 

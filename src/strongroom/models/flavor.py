@@ -74,10 +74,30 @@ _TYPES: dict[AttributeKind, Any] = {
 _ARTICLES = {AttributeKind.BOOLEAN: "true or false", AttributeKind.INTEGER: "a whole number", AttributeKind.TEXT: "text"}
 
 
+class AttributeRole(enum.StrEnum):
+    """What an attribute means for whoever uses the component."""
+
+    ADDRESS = "address"
+    """Where requests go. Shown, and nothing that the user has."""
+    DOCUMENT = "document"
+    """A structure that may name files and programs."""
+    FILE = "file"
+    """The path of a file."""
+    PEM = "pem"
+    """A certificate or key, or the path of a file with it."""
+    PLACE = "place"
+    """Where pickled objects, code or the token of a run go to and come from."""
+    PROFILE = "profile"
+    """A name in configuration files of the machine's user, which may name further files and programs."""
+    SERVER = "server"
+    """An address by http or https; any other may lead to files or code of the machine."""
+
+
 class Attribute(msgspec.Struct, frozen=True):
     """One attribute of a flavor. Without a `default` it has to be given; a default of None means that it may be absent.
 
-    `sensitive` ones are masked where they are shown, and plain text in them is warned about.
+    `sensitive` ones are masked where they are shown, and plain text in them is warned about. `role` says what it means for the
+    machine of whoever uses the component; service connectors have theirs in `strongroom.connectors`.
     """
 
     name: str
@@ -85,6 +105,7 @@ class Attribute(msgspec.Struct, frozen=True):
     default: Any | UnsetType = UNSET
     sensitive: bool = False
     description: str = ""
+    role: AttributeRole | None = None
 
     @property
     def required(self) -> bool:
@@ -96,7 +117,8 @@ class Flavor(msgspec.Struct, frozen=True, kw_only=True):
     """A kind of component. `source` is the import path of its class; `extra` names what to install to use it.
 
     Registering a component needs this description alone: neither the class nor what it imports. `connector` is the flavor of the
-    service connectors whose credentials such a component can use; it names one in its attribute `connector`.
+    service connectors whose credentials such a component can use; it names one in its attribute `connector`. A component for which
+    none of `identity_unless` is given works with what the machine of its user has: logins, variables, files; with None it never does.
     """
 
     name: str
@@ -107,6 +129,7 @@ class Flavor(msgspec.Struct, frozen=True, kw_only=True):
     extra: str | None = None
     connector: str | None = None
     builtin: bool = False
+    identity_unless: list[str] | None = None
 
     def attribute(self, name: str) -> Attribute | None:
         """The attribute of this name, or None."""

@@ -117,11 +117,22 @@ class CheckedReferences(msgspec.Struct, frozen=True, kw_only=True):
     may_read: bool
 
 
+class UseOf(msgspec.Struct, frozen=True):
+    """What references are resolved for: a stack or a component by its id, as it was when its attributes were read."""
+
+    id: str
+    state: str | None = None
+
+
 class ResolveReferences(msgspec.Struct, frozen=True, kw_only=True):
-    """Reads the values of references, all in one snapshot. With `run_id` the run's record says that it did."""
+    """Reads the values of references, all in one snapshot. With `run_id` the run's record says that it did.
+
+    `use` says what they stand in, which the caller must be allowed to use in that same snapshot; None for the caller's own code.
+    """
 
     references: list[Reference]
     run_id: str | None = None
+    use: UseOf | None = None
 
 
 class ResolvedReference(msgspec.Struct, frozen=True, kw_only=True):

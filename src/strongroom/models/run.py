@@ -116,10 +116,12 @@ class CreateRun(msgspec.Struct, frozen=True, kw_only=True):
     """Records that a run begins. Without a name it gets one.
 
     `needs` are what its steps may read with the run's token: keys of secrets, looked up now, as whoever begins the run sees them.
+    `stack_state` is that of the stack as the run uses it.
     """
 
     pipeline: str
     stack: str
+    stack_state: str | None = None
     name: str | None = None
     parameters: dict[str, Any] = {}
     steps: list[PlannedStep] = []

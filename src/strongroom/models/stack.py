@@ -16,7 +16,8 @@ from strongroom.models.page import DEFAULT_PAGE_SIZE
 class Stack(msgspec.Struct, frozen=True, kw_only=True):
     """A stack with its components, in the order of their types. `active` is as seen by whoever asks.
 
-    `connectors` are the service connectors that its components name, each once.
+    `connectors` are the service connectors that its components name, each once. `revision` counts the changes of its composition;
+    `author` made the last one, and is None where that is not known.
     """
 
     id: str
@@ -28,25 +29,35 @@ class Stack(msgspec.Struct, frozen=True, kw_only=True):
     connectors: list[Component]
     created: datetime
     updated: datetime
+    revision: int = 1
+    author: str | None = None
 
 
 class ComponentUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What it takes to use a component: its attributes as they are stored, nothing masked, and its flavor."""
+    """What it takes to use a component: its attributes as they are stored, nothing masked, and its flavor.
+
+    `state` stands for the revision, where a component is used by itself.
+    """
 
     id: str
     name: str
     type: ComponentType
     flavor: Flavor
     configuration: dict[str, Any]
+    state: str | None = None
 
 
 class StackUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What it takes to use a stack, with the service connectors that its components name."""
+    """What it takes to use a stack, with the service connectors that its components name.
+
+    `state` stands for the revisions of all of them.
+    """
 
     id: str
     name: str
     components: list[ComponentUse]
     connectors: list[ComponentUse] = []
+    state: str | None = None
 
 
 class CreateStack(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,8 @@ from strongroom.models.page import DEFAULT_PAGE_SIZE
 class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     """A team's secrets, stacks and runs. `active` and `role` are those of the caller; a caller who is no member has no role.
 
-    With `shared_cache`, members take over results from the cache of each other's runs, and load what those pickled.
+    With `shared_cache`, members take over results from the cache of each other's runs, and load what those pickled. With
+    `trusts_administrators`, members use what administrators of the workspace wrote without approving it.
     """
 
     id: str
@@ -22,6 +23,7 @@ class Workspace(msgspec.Struct, frozen=True, kw_only=True):
     active: bool
     role: str | None
     shared_cache: bool
+    trusts_administrators: bool = False
 
 
 class Member(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +59,7 @@ class UpdateWorkspace(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     shared_cache: bool | UnsetType = UNSET
+    trusts_administrators: bool | UnsetType = UNSET
 
 
 class ListMembers(msgspec.Struct, frozen=True, kw_only=True):

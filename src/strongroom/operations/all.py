@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from strongroom.operations.approval import APPROVAL_OPERATIONS
 from strongroom.operations.audit import AUDIT_OPERATIONS
 from strongroom.operations.component import COMPONENT_OPERATIONS
 from strongroom.operations.info import INFO_OPERATIONS
@@ -17,6 +18,7 @@ from strongroom.operations.user import USER_OPERATIONS
 from strongroom.operations.workspace import WORKSPACE_OPERATIONS
 
 ALL_OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    *APPROVAL_OPERATIONS,
     *AUDIT_OPERATIONS,
     *COMPONENT_OPERATIONS,
     *INFO_OPERATIONS,

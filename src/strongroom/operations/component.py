@@ -5,6 +5,7 @@ from __future__ import annotations
 from strongroom.models.component import Component, CreateComponent, DeleteComponent, GetComponent, ListComponents, UpdateComponent
 from strongroom.models.flavor import DeleteFlavor, Flavor, GetFlavor, ListFlavors, RegisterFlavor
 from strongroom.models.page import Page
+from strongroom.models.stack import ComponentUse
 from strongroom.operations.operation import Audited, Operation
 from strongroom.operations.permission import Permission
 
@@ -38,5 +39,6 @@ REGISTER_FLAVOR = Operation(
     "flavor.register", "POST", "/flavors", Permission.STACK_WRITE, RegisterFlavor, Flavor, "/flavors/{type}/{name}", audited=_NEW
 )
 UPDATE = Operation("component.update", "PATCH", "/components/{id}", Permission.STACK_WRITE, UpdateComponent, Component)
+USE = Operation("component.use", "GET", "/components/{type}/{name}/use", Permission.STACK_USE, GetComponent, ComponentUse)
 
-COMPONENT_OPERATIONS = (CREATE, DELETE, DELETE_FLAVOR, GET, GET_FLAVOR, LIST, LIST_FLAVORS, REGISTER_FLAVOR, UPDATE)
+COMPONENT_OPERATIONS = (CREATE, DELETE, DELETE_FLAVOR, GET, GET_FLAVOR, LIST, LIST_FLAVORS, REGISTER_FLAVOR, UPDATE, USE)

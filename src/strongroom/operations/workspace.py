@@ -59,7 +59,7 @@ UPDATE = Operation(
     Permission.SELF,
     UpdateWorkspace,
     Workspace,
-    audited=Audited(target="name", workspace="name", shown=("shared_cache",)),
+    audited=Audited(target="name", workspace="name", shown=("shared_cache", "trusts_administrators")),
 )
 
 WORKSPACE_OPERATIONS = (ACTIVATE, CREATE, LIST, LIST_MEMBERS, PUT_MEMBER, REMOVE_MEMBER, UPDATE)

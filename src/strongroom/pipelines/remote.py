@@ -164,7 +164,7 @@ def _execute(data: bytes, redactor: Redactor) -> None:
             redactor.add(text)
         reads = Reads(client, redactor)
         reads.begin(plan.run_id)
-        resolver = Resolver(client, cargo.places, run_id=plan.run_id, on_use=reads.use)
+        resolver = Resolver(client, cargo.places, use=None, run_id=plan.run_id, on_use=reads.use)
         workplace = Workplace(client, ActiveStack(client, use, resolver), resolver, redactor)
         with observing(reads.observe), reads.of_step(plan.name), within(workplace.stack), composing(None):
             execute(plan, workplace, functools.partial(record, former=RunStatus.RUNNING))

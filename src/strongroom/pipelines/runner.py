@@ -17,7 +17,7 @@ from strongroom.client.observers import observing
 from strongroom.client.transports.remote import RemoteTransport
 from strongroom.errors import InvalidInput, StaleVersion, StepFailed, StrongroomError, StrongroomWarning
 from strongroom.models.flavor import ComponentType
-from strongroom.models.reference import Need, is_near_miss, walk_texts
+from strongroom.models.reference import Need, UseOf, is_near_miss, walk_texts
 from strongroom.models.run import ArtifactRecord, CreateRun, PlannedStep, Run, RunStatus
 from strongroom.models.stack import Stack
 from strongroom.pipelines import artifact
@@ -83,13 +83,16 @@ def _prepare(
         redactor.add(secret)
     # Its attributes are needed before the run has a token of its own.
     chosen = [component for component in places_in_stack(use) if component.owner.startswith(ComponentType.ORCHESTRATOR.words)]
-    orchestrator = ActiveStack(client, use, Resolver(client, chosen)).component(ComponentType.ORCHESTRATOR)
+    orchestrator = ActiveStack(client, use, Resolver(client, chosen, use=UseOf(use.id, use.state))).component(
+        ComponentType.ORCHESTRATOR
+    )
     assert isinstance(orchestrator, Orchestrator)
     closing.enter_context(orchestrator.ready(client.transport.server))
     record = client.create_run(
         CreateRun(
             pipeline=pipeline.name,
             stack=use.name,
+            stack_state=use.state,
             name=pipeline.options.run_name,
             parameters=recorded(redactor, parameters, f"pipeline '{pipeline.name}'"),
             steps=[
@@ -108,7 +111,7 @@ def _prepare(
     redactor.add(record.token)
     of_run = closing.enter_context(client.with_token(record.token))
     reads.begin(record.id)
-    resolver = Resolver(of_run, places, run_id=record.id, on_use=reads.use)
+    resolver = Resolver(of_run, places, use=None, run_id=record.id, on_use=reads.use)
     workplace = Workplace(of_run, ActiveStack(of_run, use, resolver), resolver, redactor)
     return _Execution(client, pipeline, graph, settings, record, workplace, reads, places, orchestrator)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,8 +58,9 @@ class ComponentService:
     What it shows has plain text in sensitive attributes masked. Imports no code of flavors.
     """
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._database = deployment.database
+    def __init__(self, deployment: Deployment, waits: Callable[[Connection, Actor, ComponentRow], bool]) -> None:
+        """`waits` tells whether a revision waits for the actor's approval."""
+        self._database, self._waits = deployment.database, waits
 
     def create(self, actor: Actor, request: CreateComponent) -> Component:
         """Registers a component. `AlreadyExists`; `InvalidInput` when the flavor does not take its attributes."""
@@ -78,6 +79,7 @@ class ComponentService:
                 flavor=flavor.name,
                 configuration=_encode(configuration),
                 owner_id=actor.user_id,
+                author_id=actor.user_id,
                 created=moment,
                 updated=moment,
             )
@@ -109,7 +111,10 @@ class ComponentService:
         return Page.of(items, total=total, page=request.page, size=request.size)
 
     def update(self, actor: Actor, request: UpdateComponent) -> Component:
-        """Merges attributes and renames. `NotFound`, `NothingToChange`, `AlreadyExists`; `InvalidInput` as for `create`."""
+        """Merges attributes and renames. `NotFound`, `NothingToChange`, `AlreadyExists`; `InvalidInput` as for `create`.
+
+        The actor is the author of the new revision; not the only one, where it keeps attributes that wait for the actor's approval.
+        """
         if request.name is UNSET and not request.configuration and not request.remove:
             raise NothingToChange("there is nothing to change", hint="give attributes to set or remove, or a new name")
         with self._database.read() as connection:
@@ -137,9 +142,15 @@ class ComponentService:
             _check_rules(connection, actor, flavor, row.id, configuration)
             if new_name != row.name:
                 _check_unnamed(connection, actor, row, "renamed")
-            columns = {} if request.name is UNSET else {"name": new_name}
+            mixed = bool(configuration.keys() - request.configuration.keys()) and self._waits(connection, actor, row)
             index.update_component(
-                connection, row.id, configuration=_encode(configuration), updated=max(now(), row.updated + 1), **columns
+                connection,
+                row.id,
+                actor.user_id,
+                mixed=mixed,
+                name=new_name,
+                configuration=_encode(configuration),
+                updated=max(now(), row.updated + 1),
             )
             changed = index.find_component(connection, actor.workspace_id, row.type, row.id)
         assert changed is not None
@@ -189,7 +200,7 @@ class ComponentService:
 
     def _put_flavor(self, actor: Actor, flavor: Flavor) -> None:
         with self._database.write() as connection:
-            index.put_flavor(connection, actor.workspace_id, flavor.type, flavor.name, _encode(flavor), now())
+            index.put_flavor(connection, actor.workspace_id, flavor.type, flavor.name, _encode(flavor), actor.user_id, now())
 
     def get_flavor(self, actor: Actor, request: GetFlavor) -> Flavor:
         """The flavor of this type and name. `NotFound`."""
@@ -275,6 +286,8 @@ def shown_component(row: ComponentRow, flavor: Flavor | None, warnings: Sequence
         configuration=masked(flavor, decode_configuration(row.configuration)),
         created=from_microseconds(row.created),
         updated=from_microseconds(row.updated),
+        revision=row.revision,
+        author=f"{row.author} and others" if row.mixed else row.author,
         warnings=UNSET if warnings is None else list(warnings),
     )
 

@@ -13,7 +13,16 @@ from msgspec import UNSET
 
 from strongroom.auth.actor import Actor
 from strongroom.db.clock import now
-from strongroom.errors import AlreadyExists, Forbidden, NotFound, StaleVersion, StrongroomError, Unauthenticated, Unavailable
+from strongroom.errors import (
+    AlreadyExists,
+    ApprovalNeeded,
+    Forbidden,
+    NotFound,
+    StaleVersion,
+    StrongroomError,
+    Unauthenticated,
+    Unavailable,
+)
 from strongroom.models.secret import Scope
 from strongroom.operations.operation import Operation
 from strongroom.operations.secret import SECRET_OPERATIONS
@@ -21,7 +30,7 @@ from strongroom.operations.secret import SECRET_OPERATIONS
 OK = "ok"
 MOST_DETAIL = 4_000
 _OF_SECRETS = frozenset(each.name for each in SECRET_OPERATIONS)
-_TELLING = (OK, Forbidden.code, AlreadyExists.code, StaleVersion.code)
+_TELLING = (OK, ApprovalNeeded.code, Forbidden.code, AlreadyExists.code, StaleVersion.code)
 _RESOLUTION = {
     "no_key": NotFound.code,
     "no_secret": NotFound.code,

@@ -29,6 +29,7 @@ from strongroom.redaction import SecretText
 from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.deployment import Deployment
 from strongroom.service.placements import TRIES, Placements
+from strongroom.service.revision import Revisions
 from strongroom.service.secret_lookup import namespaces_of, near_names
 
 _NEAR = 20
@@ -44,8 +45,10 @@ class ReferenceService:
         store: SqlSecretsStore,
         placements: Placements,
         record: Callable[[Actor, str, Sequence[SecretRead]], None],
+        revisions: Revisions,
     ) -> None:
         self._database, self._placements, self._record = deployment.database, placements, record
+        self._revisions = revisions
         self._index = SecretIndex(store, deployment.binding)
 
     def check(self, actor: Actor, request: CheckReferences) -> CheckedReferences:
@@ -73,11 +76,14 @@ class ReferenceService:
     def resolve(self, actor: Actor, request: ResolveReferences) -> ResolvedReferences:
         """Reads the values of all references in one snapshot. What leads nowhere says so in its item, and the others are still given.
 
-        With `run_id`, what is given is on that run's record before it is given.
+        With `run_id`, what is given is on that run's record before it is given. With `use`, `ApprovalNeeded` when the actor may not
+        use that, and `StaleVersion` when it was changed, in the snapshot of the secrets.
         """
         names = _names(request.references)
         for _ in range(TRIES):
             with self._database.snapshot() as connection:
+                if request.use is not None:
+                    self._revisions.require_use(connection, actor, request.use)
                 found = self._index.find_by_names(connection, actor.workspace_id, namespaces_of(actor, None), names)
                 near = self._near(connection, actor, [name for name in names if name not in found])
             wanted = list(found.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,9 +19,10 @@ from strongroom.db.identifiers import new_id
 from strongroom.errors import AlreadyExists, Forbidden, InvalidInput, NotFound, StaleVersion, TooLarge, Unauthenticated, printable
 from strongroom.metadata import identity, run_token
 from strongroom.metadata import run as index
+from strongroom.metadata import stack as stacks
 from strongroom.metadata.conditions import can_be_stored
 from strongroom.metadata.run import RunRow, StepRow
-from strongroom.metadata.secret import SecretIndex
+from strongroom.metadata.secret import KeysRow, SecretIndex
 from strongroom.models.component import check_plain_name
 from strongroom.models.filter import from_microseconds
 from strongroom.models.near import near_names
@@ -51,6 +52,7 @@ from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.artifact import ArtifactMarks, Place, check_outputs
 from strongroom.service.deployment import Deployment
 from strongroom.service.private_names import hide_in_texts
+from strongroom.service.revision import Revisions
 from strongroom.service.secret_lookup import namespaces_of
 
 MAX_RECORD_BYTES = 1_048_576
@@ -92,8 +94,8 @@ _decode_outputs = msgspec.json.Decoder(list[ArtifactRecord]).decode
 class RunService:
     """Records runs. Only who began a run may add to its record; everybody in the workspace may read it. Thread-safe."""
 
-    def __init__(self, deployment: Deployment, store: SqlSecretsStore) -> None:
-        self._database = deployment.database
+    def __init__(self, deployment: Deployment, store: SqlSecretsStore, revisions: Revisions) -> None:
+        self._database, self._revisions = deployment.database, revisions
         self._secrets = SecretIndex(store, deployment.binding)
         self._marks = ArtifactMarks(deployment)
 
@@ -101,7 +103,8 @@ class RunService:
         """Records that a run begins; with the run's token, shown this once. `AlreadyExists` for a name that is taken; `InvalidInput`.
 
         The token reads what of `needs` is there. It ends with the run, with all tokens of its owner, and, where the run is begun with
-        an API key, with that key; at the latest after `TOKEN_SECONDS`.
+        an API key, with that key; at the latest after `TOKEN_SECONDS`. `ApprovalNeeded` when the actor may not use the stack, and
+        `StaleVersion` when it is not in the state that the request names.
         """
         run_id, moment, token = new_id(), now(), new_token(TokenKind.RUN)
         pipeline = check_plain_name(request.pipeline, "the pipeline")
@@ -135,13 +138,35 @@ class RunService:
                     started=moment,
                 )
                 index.insert_steps(connection, run_id, RunStatus.PENDING, plans)
-                self._issue_token(connection, actor, run_id, token, needs, moment)
+                known = self._check_stack(connection, actor, request)
+                self._issue_token(connection, actor, run_id, token, needs, moment, known)
         except ConstraintViolated:
             raise AlreadyExists(f"a run '{name}' already exists", hint="give another name, or none") from None
         return msgspec.structs.replace(self.get(actor, GetRun(name=run_id)), token=SecretText(token))
 
-    def _issue_token(self, connection: Connection, actor: Actor, run_id: str, token: str, needs: Sequence[Need], moment: int) -> None:
-        """Makes the run's token, with a grant for each need that leads to a secret."""
+    def _check_stack(self, connection: Connection, actor: Actor, request: CreateRun) -> Mapping[str, KeysRow]:
+        """Refuses a stack that the actor may not use. What its references lead to, by the secrets' names."""
+        row = stacks.find_stack(connection, actor.workspace_id, request.stack)
+        if row is None:  # then there is nothing that the run could use
+            return {}
+        reviewed = self._revisions.review_stack(connection, actor, row)
+        self._revisions.require(connection, actor, reviewed, request.stack_state)
+        return reviewed.found
+
+    def _issue_token(
+        self,
+        connection: Connection,
+        actor: Actor,
+        run_id: str,
+        token: str,
+        needs: Sequence[Need],
+        moment: int,
+        known: Mapping[str, KeysRow],
+    ) -> None:
+        """Makes the run's token, with a grant for each need that leads to a secret.
+
+        `StaleVersion` when a secret is another one than was `known` when the stack was checked.
+        """
         run_token.delete_expired(connection, actor.user_id, moment)
         expires, issuer = moment + TOKEN_SECONDS * 1_000_000, None
         if actor.token_id is not None:
@@ -164,6 +189,8 @@ class RunService:
         )
         names = list(dict.fromkeys(need.name for need in needs))
         found = self._secrets.find_keys(connection, actor.workspace_id, namespaces_of(actor, None), names)
+        if any(name in known and found[name].id != known[name].id for name in found):
+            raise StaleVersion("a secret that the stack refers to was changed just now", hint="run it again")
         granted = {(found[need.name].id, ALL_KEYS if need.key is None else need.key): None for need in needs if need.name in found}
         run_token.add_grants(connection, run_id, list(granted))
 

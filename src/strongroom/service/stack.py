@@ -34,6 +34,7 @@ from strongroom.models.stack import (
 )
 from strongroom.service.component import connectors_of, decode_configuration, find_flavor, flavor_of, named_component, shown_component
 from strongroom.service.deployment import Deployment
+from strongroom.service.revision import Revisions
 
 _NEEDED = (ComponentType.ORCHESTRATOR, ComponentType.ARTIFACT_STORE)
 _ATTEMPTS = 5
@@ -44,8 +45,8 @@ Result = TypeVar("Result")
 class StackService:
     """Registers, shows, changes, chooses and deletes stacks. Thread-safe; each write is one transaction."""
 
-    def __init__(self, deployment: Deployment) -> None:
-        self._database = deployment.database
+    def __init__(self, deployment: Deployment, revisions: Revisions) -> None:
+        self._database, self._revisions = deployment.database, revisions
 
     def create(self, actor: Actor, request: CreateStack) -> Stack:
         """Registers a stack of existing components. `AlreadyExists`, `NotFound` for a component, `InvalidInput`."""
@@ -71,24 +72,27 @@ class StackService:
             )
             if request.activate:
                 index.activate(connection, actor.user_id, actor.workspace_id, stack_id)
-            return _shown(connection, actor, _named(connection, actor, name))
+            return _shown(connection, actor, named_stack(connection, actor, name))
 
         return self._write(actor, write, name)
 
     def get(self, actor: Actor, request: GetStack) -> Stack:
         """The stack of this name, or the active one. `NotFound`."""
         with self._database.snapshot() as connection:
-            return _shown(connection, actor, _named(connection, actor, request.name))
+            return _shown(connection, actor, named_stack(connection, actor, request.name))
 
     def use(self, actor: Actor, request: GetStack) -> StackUse:
-        """What it takes to use the stack: attributes as they are stored, and flavors. `NotFound`."""
+        """What it takes to use the stack: attributes as they are stored, and flavors. `NotFound`, `ApprovalNeeded`."""
         with self._database.snapshot() as connection:
-            row = _named(connection, actor, request.name)
+            row = named_stack(connection, actor, request.name)
+            reviewed = self._revisions.review_stack(connection, actor, row)
+            self._revisions.require(connection, actor, reviewed)
             return StackUse(
                 id=row.id,
                 name=row.name,
-                components=[_component_use(connection, actor, part) for part in row.components],
-                connectors=[_component_use(connection, actor, each) for each in connectors_of(connection, actor, row.components)],
+                components=[component_use(connection, actor, part) for part in row.components],
+                connectors=[component_use(connection, actor, each) for each in connectors_of(connection, actor, row.components)],
+                state=reviewed.state,
             )
 
     def list(self, actor: Actor, request: ListStacks) -> Page[Stack]:
@@ -124,8 +128,8 @@ class StackService:
                 kind.value: None if part is None else named_component(connection, actor, kind, part).id
                 for kind, part in request.components.items()
             }
-            index.update_stack(connection, row.id, name, parts, max(now(), row.updated + 1))
-            return _shown(connection, actor, _named(connection, actor, name))
+            index.update_stack(connection, row.id, name, parts, actor.user_id, max(now(), row.updated + 1))
+            return _shown(connection, actor, named_stack(connection, actor, name))
 
         return self._write(actor, write, wanted, request.id)
 
@@ -148,7 +152,7 @@ class StackService:
         """Makes a stack the active one of whoever asks. `NotFound`."""
 
         def write(connection: Connection) -> Stack:
-            row = _named(connection, actor, request.name)
+            row = named_stack(connection, actor, request.name)
             index.activate(connection, actor.user_id, actor.workspace_id, row.id)
             return _shown(connection, actor, row)
 
@@ -183,8 +187,8 @@ class StackService:
         return row
 
 
-def _named(connection: Connection, actor: Actor, name: str | None) -> StackRow:
-    """The stack of this name, or the active one."""
+def named_stack(connection: Connection, actor: Actor, name: str | None) -> StackRow:
+    """The stack of this name, or the active one. `NotFound` with names like it."""
     wanted = index.active_stack_name(connection, actor.user_id, actor.workspace_id) if name is None else name
     row = index.find_stack(connection, actor.workspace_id, wanted)
     if row is None:
@@ -205,6 +209,8 @@ def _shown(connection: Connection, actor: Actor, row: StackRow) -> Stack:
         connectors=[_shown_part(connection, actor, each) for each in connectors_of(connection, actor, row.components)],
         created=from_microseconds(row.created),
         updated=from_microseconds(row.updated),
+        revision=row.revision,
+        author=row.author,
     )
 
 
@@ -212,7 +218,8 @@ def _shown_part(connection: Connection, actor: Actor, part: ComponentRow) -> Com
     return shown_component(part, find_flavor(connection, actor, ComponentType(part.type), part.flavor))
 
 
-def _component_use(connection: Connection, actor: Actor, part: ComponentRow) -> ComponentUse:
+def component_use(connection: Connection, actor: Actor, part: ComponentRow) -> ComponentUse:
+    """What it takes to use a component, for those who may."""
     return ComponentUse(
         id=part.id,
         name=part.name,

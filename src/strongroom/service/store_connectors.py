@@ -14,6 +14,8 @@ from typing import Any
 import msgspec
 
 from strongroom.config import PREFIX, Settings, StoreSettings
+from strongroom.connectors.machine import Refusal, Role, find_refusal, names_with
+from strongroom.connectors.options import find_method
 from strongroom.credential_text import strip_credential
 from strongroom.errors import ConfigurationError, StrongroomError, printable
 from strongroom.metadata import component as components
@@ -75,6 +77,8 @@ def _with_connector(
     connector = importlib.import_module(f"strongroom.connectors.{kind}")
     of_endpoint = {field.name for field in fields(connector.Endpoint)}
     of_methods = {field.name for method in connector.METHODS.values() for field in fields(method)} - of_endpoint
+    for kept in (Role.FILE, Role.ADDRESS):  # what is this machine's is set here, not in the database
+        of_methods -= names_with(kept, connector.METHODS.values())
     both = [METHOD] if store.auth_method else sorted(of_methods & options.keys())
     if both:
         raise ConfigurationError(
@@ -83,11 +87,27 @@ def _with_connector(
         )
     try:
         attributes = _attributes(deployment, sql, placements, kind, name)
+        method = attributes.pop(METHOD, None)
+        method_type = find_method(f"the {kind} service connector", connector.METHODS, method or connector.DEFAULT_METHOD)
+        folders = deployment.settings.connector_folders
+        _check_machine(role, name, find_refusal(connector.Endpoint, method_type, attributes, options, folders))
     except StrongroomError as error:
         raise ConfigurationError(f"{role} secrets store: {error.message}", hint=error.hint) from None
-    method = attributes.pop(METHOD, None)
     taken = {key: value if isinstance(value, str) else msgspec.json.encode(value).decode() for key, value in attributes.items()}
     return StoreSettings(store.type, method, store.timeout, tuple(sorted({**taken, **options}.items())))
+
+
+def _check_machine(role: str, name: str, refusal: Refusal | None) -> None:
+    """`ConfigurationError` if the connector takes something of this machine that the settings do not allow: editors write it."""
+    if refusal is None:
+        return
+    family = f"{PREFIX}{'BACKUP_' if role == 'backup' else ''}SECRETS_STORE_"
+    remedies = [f"set {family}{refusal.option.upper()}"] if refusal.is_settable else []
+    remedies += [f"add its folder to {PREFIX}CONNECTOR_FOLDERS"] if refusal.is_file else []
+    raise ConfigurationError(
+        f"the service connector '{name}' {refusal.what} ({refusal.option}), and that is not taken from the database",
+        hint=", or ".join(remedies) or f"set {family}AUTH_METHOD and {family}AUTH_CONFIG instead of {family}CONNECTOR",
+    )
 
 
 def _attributes(deployment: Deployment, sql: SqlSecretsStore, placements: Placements, kind: str, name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from strongroom.errors import StrongroomError, Unavailable
 from strongroom.metadata.version import VersionIndex
 from strongroom.models.job import JobReport
 from strongroom.models.workspace import ActivateWorkspace, Workspace
+from strongroom.operations import approval as of_approval
 from strongroom.operations import audit as of_audit
 from strongroom.operations import component as of_component
 from strongroom.operations import info as of_info
@@ -26,6 +27,7 @@ from strongroom.operations import stack as of_stack
 from strongroom.operations import user as of_user
 from strongroom.operations import workspace as of_workspace
 from strongroom.secrets_stores.sql import SqlSecretsStore
+from strongroom.service.approval import ApprovalService
 from strongroom.service.audit import AuditService
 from strongroom.service.audit_archive import archive
 from strongroom.service.audit_log import AuditLog
@@ -45,6 +47,7 @@ from strongroom.service.recovery import OPERATION as RECOVERY
 from strongroom.service.recovery import Recovery, check_id, list_deployments
 from strongroom.service.reference import ReferenceService
 from strongroom.service.reply import ReplyService
+from strongroom.service.revision import Revisions
 from strongroom.service.run import RunService
 from strongroom.service.run_gate import RunGate
 from strongroom.service.secret import SecretService
@@ -82,15 +85,19 @@ class Service:
         self.reconciler = Reconciler(database, self.placements, copies, versions)
         self.jobs = jobs = JobService(database, Transfers(database, self.placements, copies, versions, self.store))
         secrets = SecretService(self.deployment, self.store, self.placements)
-        components, stacks = ComponentService(self.deployment), StackService(self.deployment)
+        revisions = Revisions(self.deployment, self.store)
+        approvals = ApprovalService(self.deployment, revisions)
+        components, stacks = ComponentService(self.deployment, revisions.waits), StackService(self.deployment, revisions)
         self.identities = users = IdentityService(self.deployment.database)
         self._workspaces = workspaces = WorkspaceService(self.deployment.database)
         self.trail = AuditLog(self.deployment)
         self.audit = audit = AuditService(self.deployment, self.trail)
         self.replies = ReplyService(self.deployment)
-        runs = RunService(self.deployment, self.store)
-        references = ReferenceService(self.deployment, self.store, self.placements, runs.record)
+        runs = RunService(self.deployment, self.store, revisions)
+        references = ReferenceService(self.deployment, self.store, self.placements, runs.record, revisions)
         handlers: dict[str, Handler] = {
+            of_approval.APPROVE.name: approvals.approve,
+            of_approval.REVIEW.name: approvals.review,
             of_audit.ACKNOWLEDGE.name: audit.acknowledge,
             of_audit.LIST.name: audit.list,
             of_audit.VERIFY.name: audit.verify,
@@ -103,6 +110,7 @@ class Service:
             of_component.LIST_FLAVORS.name: components.list_flavors,
             of_component.REGISTER_FLAVOR.name: components.register_flavor,
             of_component.UPDATE.name: components.update,
+            of_component.USE.name: approvals.use_component,
             of_info.INFO.name: InfoService(self.deployment, self.placements).get,
             of_job.BACK_UP.name: jobs.begin,
             of_job.CANCEL.name: jobs.cancel,

@@ -92,10 +92,15 @@ class WorkspaceService:
         """Changes settings. Needs the workspace's or the server's administration. `NotFound`, `Forbidden`, `NothingToChange`."""
         with self._database.write() as connection:
             row = self._managed(connection, actor, request.name)
-            if request.shared_cache is UNSET:
+            if request.shared_cache is UNSET and request.trusts_administrators is UNSET:
                 raise NothingToChange("there is nothing to change", hint="give a setting")
-            index.share_cache(connection, row.id, request.shared_cache)
-        return _shown(actor, replace(row, shared_cache=request.shared_cache))
+            if request.shared_cache is not UNSET:
+                index.share_cache(connection, row.id, request.shared_cache)
+                row = replace(row, shared_cache=request.shared_cache)
+            if request.trusts_administrators is not UNSET:
+                index.trust_administrators(connection, row.id, request.trusts_administrators)
+                row = replace(row, trusts_administrators=request.trusts_administrators)
+        return _shown(actor, row)
 
     def list_members(self, actor: Actor, request: ListMembers) -> Page[Member]:
         """A page of the members of a workspace that the actor belongs to or that is theirs to administer. `NotFound`."""
@@ -256,6 +261,7 @@ def _shown(actor: Actor, row: WorkspaceRow) -> Workspace:
         active=row.id == actor.workspace_id,
         role=row.role,
         shared_cache=row.shared_cache,
+        trusts_administrators=row.trusts_administrators,
     )
 
 

@@ -17,6 +17,7 @@ from strongroom.models.reference import (
     Reference,
     ReferenceStatus,
     ResolvedReference,
+    UseOf,
     find_references,
     parse_reference,
 )
@@ -79,11 +80,20 @@ class Resolver:
     """Holds the values of a fixed set of references, read together when the first of them is used. Thread-safe.
 
     What the centralized store has no secret for is looked up in the stack's secrets manager, if it has one. `on_use` hears of each
-    reference whose value is handed out, before that happens.
+    reference whose value is handed out, before that happens. `use` is the stack or the component that the references stand in: the
+    server refuses the values where it may not be used. With a run's token the server knows that from when the run began.
     """
 
-    def __init__(self, client: Client, places: Sequence[Place], *, run_id: str | None = None, on_use: Use | None = None) -> None:
-        self._client, self._run_id, self._on_use = client, run_id, on_use
+    def __init__(
+        self,
+        client: Client,
+        places: Sequence[Place],
+        *,
+        use: UseOf | None,
+        run_id: str | None = None,
+        on_use: Use | None = None,
+    ) -> None:
+        self._client, self._run_id, self._on_use, self._use = client, run_id, on_use, use
         self._places = list(places)
         self._lock = forking.renewed(self, "_lock", threading.Lock)
         self._open_manager: OpenManager | None = None
@@ -113,7 +123,7 @@ class Resolver:
         with self._lock:
             if self._items is None:
                 wanted = list(dict.fromkeys(place.reference for place in self._places))
-                resolved = self._client.resolve_references(wanted, run_id=self._run_id)
+                resolved = self._client.resolve_references(wanted, run_id=self._run_id, use=self._use)
                 self._items = dict(zip(wanted, resolved.items, strict=True)) | self._managed(wanted, resolved.items)
             item = self._items[reference]
         if item.value is UNSET:

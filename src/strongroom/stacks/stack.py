@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from strongroom.errors import NotFound, printable
 from strongroom.models.flavor import STACK_TYPES, ComponentType
+from strongroom.models.reference import UseOf
 from strongroom.models.stack import ComponentUse, Stack, StackUse
 from strongroom.stacks.component import Component, Config, load_class
 from strongroom.stacks.resolution import Resolver, places_in, places_in_stack
@@ -81,7 +82,7 @@ class ActiveStack:
 
     def for_client(self, client: Client) -> ActiveStack:
         """The same stack, whose references this client resolves, when they are used."""
-        return ActiveStack(client, self._use, Resolver(client, places_in_stack(self._use)))
+        return ActiveStack(client, self._use, _resolver(client, self._use))
 
     def __getattr__(self, name: str) -> Any:
         if name not in STACK_TYPES:
@@ -109,16 +110,17 @@ def within(stack: ActiveStack) -> Iterator[None]:
 
 
 def open_connector(client: Client, name: str) -> ServiceConnector:
-    """The service connector of this name. For a thread that works for a run: one that the run's stack has. `NotFound`."""
+    """The service connector of this name. For a thread that works for a run: one that the run's stack has.
+
+    `NotFound`, `ApprovalNeeded`.
+    """
     current = _current.get()
     if current is not None:
         return current.connector(name)
-    found = client.get_component(ComponentType.SERVICE_CONNECTOR, name)
-    flavor = client.get_flavor(found.type, found.flavor)
-    # What is shown of it is all there is: credentials are references, and nothing else is masked.
-    use = ComponentUse(id=found.id, name=found.name, type=found.type, flavor=flavor, configuration=found.configuration)
-    resolver = Resolver(client, places_in(f"{found.type.words} '{found.name}'", found.configuration))
-    return cast("ServiceConnector", load_class(flavor)(use, Config(flavor, use.configuration, resolver), client.settings))
+    use = client.use_component(ComponentType.SERVICE_CONNECTOR, name)
+    places = places_in(f"{use.type.words} '{use.name}'", use.configuration)
+    resolver = Resolver(client, places, use=UseOf(use.id, use.state))
+    return cast("ServiceConnector", load_class(use.flavor)(use, Config(use.flavor, use.configuration, resolver), client.settings))
 
 
 def find_manager(client: Client, stack: Stack) -> SecretsManager | None:
@@ -128,10 +130,17 @@ def find_manager(client: Client, stack: Stack) -> SecretsManager | None:
     return open_stack(client, stack.name).secrets_manager
 
 
+def _resolver(client: Client, use: StackUse) -> Resolver:
+    return Resolver(client, places_in_stack(use), use=UseOf(use.id, use.state))
+
+
 def open_stack(client: Client, name: str | None = None) -> ActiveStack:
-    """The stack of this name, else the one of the run that this thread works for, else the active one. `NotFound`."""
+    """The stack of this name, else the one of the run that this thread works for, else the active one.
+
+    `NotFound`, `ApprovalNeeded`.
+    """
     current = _current.get()
     if name is None and current is not None:
         return current
     use = client.use_stack(name)
-    return ActiveStack(client, use, Resolver(client, places_in_stack(use)))
+    return ActiveStack(client, use, _resolver(client, use))

@@ -105,6 +105,42 @@ def test_logins_outlive_the_upgrade_to_run_tokens(new_settings: Settings) -> Non
             connection.execute(insert(metadata.tables["tokens"]).values(**row, id="x" * 36, user_id=user["id"], created=1))
 
 
+def test_authors_of_revisions_are_found_in_an_upgrade(new_settings: Settings) -> None:
+    """A component that was never changed has its owner as its author, another one the user whom the trail names, or nobody."""
+    config = Config()
+    config.set_main_option("script_location", str(schema._MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    ada, bob, place = "a" * 36, "b" * 36, "w" * 36
+    with opened(new_settings) as database:
+        with database.write() as connection:
+            config.attributes["connection"] = connection
+            assert schema.revision(connection) is None
+            command.upgrade(config, "0013")
+            for user_id, name in ((ada, "ada"), (bob, "bob")):
+                row = {"id": user_id, "name": name, "admin": False, "created": 1}
+                connection.execute(insert(metadata.tables["users"]).values(row))
+            connection.execute(insert(metadata.tables["workspaces"]).values(id=place, name="w", created=1))
+            columns = "id, workspace_id, type, name, flavor, configuration, owner_id, created, updated"
+            for name, updated in (("unchanged", 1), ("changed", 3), ("unknown", 3)):
+                statement = (
+                    f"INSERT INTO components ({columns}) VALUES (:id, :place, 'alerter', :id, 'slack', '{{}}', :ada, 1, :updated)"
+                )
+                connection.execute(text(statement), {"id": name, "place": place, "ada": ada, "updated": updated})
+            event = "INSERT INTO audit_events (number, actor, operation, target, target_id, outcome, facts, mark)"
+            for number, (actor, outcome) in enumerate((("ada", "ok"), ("bob", "ok"), ("ada", "forbidden")), 1):
+                values = f"VALUES ({number}, '{actor}', 'component.update', 't', 'changed', '{outcome}', :facts, :facts)"
+                connection.execute(text(f"{event} {values}"), {"facts": b"{}"})
+            connection.execute(
+                text("INSERT INTO flavors (workspace_id, type, name, description, created) VALUES (:w, 'a', 'f', 'd', 1)"),
+                {"w": place},
+            )
+            command.upgrade(config, "head")
+        with database.read() as connection:
+            found = dict(tuple(row) for row in connection.execute(text("SELECT name, author_id FROM components")).all())
+            assert found == {"unchanged": ada, "changed": bob, "unknown": None}
+            assert connection.execute(text("SELECT author_id, revision FROM flavors")).one() == (None, 1)
+
+
 def test_a_new_database_is_brought_to_head(new_settings: Settings) -> None:
     """An empty database has no revision; after the upgrade it is current, and doing it again changes nothing."""
     calls = []

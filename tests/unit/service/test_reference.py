@@ -32,6 +32,7 @@ from strongroom.operations import secret as operations
 from strongroom.secrets_stores.sql import Place, SqlSecretsStore
 from strongroom.service.placements import Placements
 from strongroom.service.reference import ReferenceService
+from strongroom.service.revision import Revisions
 from strongroom.service.wiring import Service
 from tests.canary import CANARY, holds_canary
 from tests.people import Person, add_person
@@ -210,7 +211,7 @@ def test_checking_asks_no_store(alice: Person, service: Service) -> None:
     placements = Placements(
         service.deployment.database, closed_store, service.deployment.digest_key, service.deployment.id, configured
     )
-    closed = ReferenceService(service.deployment, closed_store, placements, record)
+    closed = ReferenceService(service.deployment, closed_store, placements, record, Revisions(service.deployment, closed_store))
     reply: CheckedReferences = closed.check(alice.actor, CheckReferences(references=references("s.k", "s.l", "t.k")))
     assert [item.status for item in reply.items] == [OK, NO_KEY, NO_SECRET]
     assert reply.items[0].secret_id == made.id

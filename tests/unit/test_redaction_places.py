@@ -119,9 +119,42 @@ def test_a_stream_with_a_write_of_its_own_is_left_alone() -> None:
 
 
 def test_not_masked() -> None:
-    """What the page says is not masked: child processes, and other descriptors of the same file."""
+    """What the page says is not masked, unless asked for: child processes, and other descriptors of the same file."""
     assert f"{CANARY}-placed" in run("import subprocess; subprocess.run([sys.executable, '-c', f'print({value!r})'])")
     assert f"{CANARY}-placed" in run("os.write(os.dup(1), value.encode())")
+
+
+IN_PROCESSES = "from strongroom.redaction import redacting_processes\nwith redacting_processes():\n"
+PROCESSES = {
+    "child": "import subprocess; subprocess.run([sys.executable, '-c', 'import os; print(os.environ[\"TESTS_VALUE\"])'])",
+    "shell": "os.system('echo $TESTS_VALUE; echo $TESTS_VALUE >&2')",
+    "fork": "pid = os.fork()\nif not pid:\n    raw_write(1, value.encode()); os._exit(0)\nos.waitpid(pid, 0)",
+    "other descriptor": "raw_write(os.dup(2), value.encode())",
+    "in pieces": "[raw_write(1, value[place:place + 1].encode()) for place in range(len(value))]",
+    "nested": "with redacting_processes():\n    os.system('echo $TESTS_VALUE')\nos.system('echo $TESTS_VALUE')",
+}
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+@pytest.mark.parametrize("name", PROCESSES)
+def test_processes_are_masked_on_demand(name: str, *, terminal: bool) -> None:
+    """What children and compiled code write; afterwards everything goes where it went before, in its order."""
+    indented = textwrap.indent(PROCESSES[name], "    ")
+    code = f"{IN_PROCESSES}    print('begin')\n{indented}\n    print('last')"
+    shown = run(code, terminal=terminal, after="os.system('echo after')\nprint('end')")
+    assert f"{CANARY}-placed" not in shown
+    assert MASK in shown
+    for word in ("begin", "last", "after", "end"):
+        assert word in shown
+    assert shown.index("last") < shown.index("after")
+
+
+def test_a_terminal_stays_one_for_processes() -> None:
+    """Children find a terminal of the same size, and lines end as they did."""
+    child = "import os, sys; print(sys.stdout.isatty(), os.get_terminal_size().columns)"
+    code = f"import subprocess\n{IN_PROCESSES}    subprocess.run([sys.executable, '-c', {child!r}])"
+    assert run(code, terminal=True) == "True 80\r\n"
+    assert run(code.replace(", os.get_terminal_size().columns", "")) == "False\n"
 
 
 def test_the_page_names_the_places() -> None:
@@ -135,7 +168,7 @@ def test_the_page_names_the_places() -> None:
         "into the run's record: parameters, settings, metadata, with their keys and numbers": "pipelines/test_redaction.py",
         "in an exception that leaves the pipeline, with its notes and causes": "test_redactor_exception.py",
         "before the value was read": "pipelines/test_redaction.py",
-        "by child processes and compiled code": "not",
+        "by child processes and compiled code": "pipelines/test_redaction.py",
         "to a file, a socket, or another descriptor of the terminal": "not",
         "as the output of a step": "pipelines/test_redaction.py",
     }

@@ -23,6 +23,7 @@ class RunOptions:
     enable_cache: bool | None = None
     stack: str | None = None
     run_name: str | None = None
+    mask_processes: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -86,15 +87,21 @@ class Pipeline:
         enable_cache: bool | None = None,
         stack: str | None = None,
         run_name: str | None = None,
+        mask_processes: bool | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> Pipeline:
-        """The same pipeline with options for its runs: `train.with_options(enable_cache=False)()`."""
+        """The same pipeline with options for its runs: `train.with_options(enable_cache=False)()`.
+
+        `mask_processes`: values are masked in what child processes and compiled code write to standard output and error, too. A
+        terminal stays one, of the size that it has when the run begins; a process that is killed loses what it wrote last.
+        """
         former = self.options
         options = replace(
             former,
             enable_cache=former.enable_cache if enable_cache is None else enable_cache,
             stack=former.stack if stack is None else stack,
             run_name=former.run_name if run_name is None else run_name,
+            mask_processes=former.mask_processes if mask_processes is None else mask_processes,
             settings=graph.merged(former.settings, settings or {}),
         )
         return Pipeline(

@@ -28,7 +28,7 @@ from strongroom.pipelines.pipeline import Pipeline
 from strongroom.pipelines.reads import Reads
 from strongroom.pipelines.remote import Destination, plain_values, read_reply, ship
 from strongroom.pipelines.result import PipelineRun
-from strongroom.redaction import Redacted, Redactor, SecretText, redact_exception, redacting
+from strongroom.redaction import Redacted, Redactor, SecretText, redact_exception, redacting, redacting_processes
 from strongroom.stacks.orchestrator import Orchestrator, ShippedStep, Task
 from strongroom.stacks.resolution import Declared, Place, Resolver, places_in, places_in_stack
 from strongroom.stacks.stack import ActiveStack, find_manager, within
@@ -41,7 +41,8 @@ def run_pipeline(pipeline: Pipeline, arguments: Sequence[Any], named: Mapping[st
     with contextlib.ExitStack() as closing:
         client = closing.enter_context(Client())
         reads = Reads(client, redactor)
-        with redacting(redactor), observing(reads.observe):
+        processes = redacting_processes() if pipeline.options.mask_processes else contextlib.nullcontext()
+        with redacting(redactor), processes, observing(reads.observe):
             try:
                 execution = _prepare(client, pipeline, arguments, named, redactor, reads, closing)
                 execution.execute()

@@ -8,6 +8,8 @@ Every command imports this for `SecretText` and `MASK`; the rest is loaded when 
 - `stream`: masking what is written to a stream, piece by piece
 - `held_text`: what such a stream holds back meanwhile
 - `installation`: masking `sys.stdout`, `sys.stderr` and logging while a run executes
+- `originals`: masking streams from before the run, and `os.write`
+- `descriptors`: masking what child processes write
 - `log`: masking one log record
 - `exception`: masking an exception with its causes
 """
@@ -21,18 +23,30 @@ from strongroom.redaction.secret_text import MASK, SecretText
 
 if TYPE_CHECKING:
     from strongroom.redaction.exception import Redacted, redact_exception
-    from strongroom.redaction.installation import mask, redacting
+    from strongroom.redaction.installation import mask, redacting, redacting_processes
     from strongroom.redaction.redactor import Redactor
     from strongroom.redaction.sensitive import SHORTEST
     from strongroom.redaction.stream import RedactingStream
 
-__all__ = ["MASK", "SHORTEST", "Redacted", "RedactingStream", "Redactor", "SecretText", "mask", "redact_exception", "redacting"]
+__all__ = [
+    "MASK",
+    "SHORTEST",
+    "Redacted",
+    "RedactingStream",
+    "Redactor",
+    "SecretText",
+    "mask",
+    "redact_exception",
+    "redacting",
+    "redacting_processes",
+]
 
 _HOMES = {
     "Redacted": "exception",
     "redact_exception": "exception",
     "mask": "installation",
     "redacting": "installation",
+    "redacting_processes": "installation",
     "SHORTEST": "sensitive",
     "Redactor": "redactor",
     "RedactingStream": "stream",

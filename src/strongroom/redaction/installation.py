@@ -8,7 +8,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 from strongroom.redaction.log import redact_record
@@ -37,6 +37,19 @@ def redacting(redactor: Redactor) -> Iterator[None]:
         _installation.leave(redactor)
 
 
+@contextmanager
+def redacting_processes() -> Iterator[None]:
+    """Within `redacting`: masks what child processes and compiled code write as well; see `masked_descriptors`.
+
+    May be nested, and entered by several threads at once: it ends when the last one leaves.
+    """
+    _installation.enter_processes()
+    try:
+        yield
+    finally:
+        _installation.leave_processes()
+
+
 def mask(value: SecretText) -> None:
     """Masks a value in whatever the runs show that are under way in this process, until they end; see `Redactor`.
 
@@ -55,10 +68,25 @@ class _Installation:
         self._guards: dict[int, Guard] = {}
         """By the identity of what they guard."""
         self._descriptors = Descriptors()
+        self._descriptors_below, self._with_processes = ExitStack(), 0
         self._filter = _RecordFilter(self._redactors)
         self._handlers: weakref.WeakSet[logging.Handler] = weakref.WeakSet()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
+
+    def enter_processes(self) -> None:
+        from strongroom.redaction.descriptors import masked_descriptors
+
+        with self._lock:
+            if not self._with_processes:
+                self._descriptors_below.enter_context(masked_descriptors(self._redactors))
+            self._with_processes += 1
+
+    def leave_processes(self) -> None:
+        with self._lock:
+            self._with_processes -= 1
+            if not self._with_processes:
+                self._descriptors_below.close()
 
     def enter(self, redactor: Redactor) -> None:
         with self._lock:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import sqlite3
+import subprocess
 import sys
 import threading
 import traceback
@@ -85,6 +86,23 @@ def test_values_of_an_import_and_of_the_step_itself(client: Client, capsys: pyte
 
     writing()
     assert capsys.readouterr().out == f"{MASK}\n{MASK} {MASK}\n"
+
+
+def test_child_processes_on_demand(capfd: pytest.CaptureFixture[str]) -> None:
+    """With `mask_processes` what a step's children write is masked."""
+
+    @step
+    def show() -> None:
+        print("first", flush=True)
+        subprocess.run(["/bin/echo", secret("value")], check=True)
+        print("last", flush=True)
+
+    @pipeline
+    def showing() -> None:
+        show()
+
+    showing.with_options(mask_processes=True)()
+    assert sorted(capfd.readouterr().out.split()) == sorted(["first", MASK, "last"])
 
 
 def test_common_values_keep_no_step_from_the_cache(client: Client) -> None:

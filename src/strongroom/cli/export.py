@@ -14,23 +14,19 @@ from strongroom.errors import AlreadyExists, InvalidInput
 
 
 def format_values(values: dict[str, str], format_: str) -> str:
-    """The values as `yaml`, `json` or `dotenv`; what `-v` or `--from-env-file` reads back is the same, character by character."""
+    """The values as `yaml`, `json` or `dotenv`; what `-v` or `--from-env-file` reads back is the same, character by character.
+
+    `InvalidInput` for what no `.env` file can hold.
+    """
     if format_ == "json":
         return json.dumps(values, ensure_ascii=False, indent=2) + "\n"
     if format_ == "yaml":
         import yaml
 
         return yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=10_000, default_style='"')
-    lines = []
-    for key, value in values.items():
-        quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-        lines.append(f"{key}='{quoted}'\n")
-    text = "".join(lines)
-    from strongroom.models.document import parse_env
+    from strongroom.cli.dotenv_format import format_dotenv
 
-    if parse_env(text) != values:
-        raise InvalidInput("a value cannot be written in a .env file", hint="use --format json")
-    return text
+    return format_dotenv(values)
 
 
 def write_private_file(path: str, text: str, *, force: bool) -> bool:

@@ -504,6 +504,9 @@ def test_a_run_that_is_under_way(everywhere: World) -> None:
         bearer.ask(of_stack.USE, GetStack())
     with pytest.raises(Forbidden):
         bearer.ask(of_approval.APPROVE, Approve(seen="", stack="s"))
+    bare = world.alice.ask(of_run.CREATE, CreateRun(pipeline="p", stack="s"))  # it may begin: it is granted nothing
+    with pytest.raises(ApprovalNeeded):
+        Person(world.service, world.service.identities.authenticate(bare.token.reveal())).ask(of_stack.USE, GetStack())
 
 
 def trust(world: World, *, trusted: bool) -> None:

@@ -145,12 +145,17 @@ class RunService:
         return msgspec.structs.replace(self.get(actor, GetRun(name=run_id)), token=SecretText(token))
 
     def _check_stack(self, connection: Connection, actor: Actor, request: CreateRun) -> Mapping[str, KeysRow]:
-        """Refuses a stack that the actor may not use. What its references lead to, by the secrets' names."""
+        """Refuses a stack that the actor may not use. What its references lead to, by the secrets' names.
+
+        A run that is granted no secret, and whose stack its client does not name by its state, takes nothing here: whoever wants the
+        stack's attributes for it asks for them, and is checked then.
+        """
         row = stacks.find_stack(connection, actor.workspace_id, request.stack)
         if row is None:  # then there is nothing that the run could use
             return {}
         reviewed = self._revisions.review_stack(connection, actor, row)
-        self._revisions.require(connection, actor, reviewed, request.stack_state)
+        if request.needs or request.stack_state is not None:
+            self._revisions.require(connection, actor, reviewed, request.stack_state)
         return reviewed.found
 
     def _issue_token(

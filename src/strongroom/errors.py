@@ -7,6 +7,7 @@
     │   └── AmbiguousId             422
     ├── Unauthenticated             401
     ├── Forbidden                   403
+    │   └── ApprovalNeeded          403  another user wrote it, and it takes something of the caller
     ├── NotFound (a KeyError too)   404  also for what the caller may not see
     ├── AlreadyExists               409
     ├── UnderWay                    409  another job is running
@@ -135,11 +136,10 @@ class TooManyRequests(StrongroomError):
         self.retry_after = retry_after
 
 
-class ApprovalNeeded(StrongroomError):
+class ApprovalNeeded(Forbidden):
     """A component or stack that another user wrote takes something of the caller, who has not approved it. Nothing was used."""
 
     code = "approval_needed"
-    status = 403
 
 
 class StaleVersion(StrongroomError):

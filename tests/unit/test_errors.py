@@ -39,6 +39,7 @@ def test_codes_are_stable() -> None:
         "AmbiguousId": "ambiguous_id",
         "ConfigurationError": "configuration",
         "EncryptionKeyError": "encryption_key",
+        "ApprovalNeeded": "approval_needed",
         "Forbidden": "forbidden",
         "InvalidInput": "invalid",
         "JobFailed": "job_failed",

@@ -259,7 +259,7 @@ def validate(name: str | None, level: str | None, output: str | None) -> None:
             "references": len(places),
             "valid": not problems and not waiting,
             "problems": rows,
-            "waiting": plain(waiting),
+            **({"waiting": plain(waiting)} if waiting else {}),
         }
         show_data(report, output)
     elif rows:

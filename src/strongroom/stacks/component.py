@@ -35,11 +35,20 @@ class Config(Mapping[str, Any]):
         if name in self._configuration:
             value = self._resolver.resolve(self._configuration[name])
             if isinstance(value, str) and attribute is not None and attribute.sensitive and self._flavor.builtin:
-                return self._checked(name, value)
+                value = self._checked(name, value)
+            if value == "" and self._configuration[name] and self._decides_on_login(name):
+                raise ConfigurationError(
+                    f"the attribute '{name}' of the {self._flavor.name} {self._flavor.type.words} is empty where it is used",
+                    hint="look at the secret that it refers to; without the attribute, what this machine has is used",
+                )
             return value
         if attribute is None:
             raise KeyError(name)
         return None if attribute.required else attribute.default
+
+    def _decides_on_login(self, name: str) -> bool:
+        """Whether the machine's own login would be used where this attribute is empty: that is the user's, and was not agreed to."""
+        return self._flavor.type is ComponentType.SERVICE_CONNECTOR or name in (self._flavor.identity_unless or ())
 
     def _checked(self, name: str, value: str) -> str:
         """A credential without what stands around it. One that a library would stumble over, and then show, is an error."""

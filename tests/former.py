@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, text, update
+from sqlalchemy import Connection, select, text, update
 
 from strongroom.config import Settings
 from strongroom.crypto import envelope
@@ -29,9 +29,18 @@ def make_former(settings: Settings) -> None:
     service.close()
     database = type(database)(settings.database_url)
     with database.write() as connection:
-        connection.execute(text("ALTER TABLE secrets DROP COLUMN pointer_mark"))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0013'"))
+        set_schema_back(connection)
     database.close()
+
+
+def set_schema_back(connection: Connection) -> None:
+    """Brings the schema back to the revision 0013, as whoever can write to the database could."""
+    columns = [(table, name) for table in ("flavors", "components", "stacks") for name in ("revision", "author_id")]
+    for table, name in (*columns, ("components", "mixed"), ("secrets", "pointer_mark")):
+        connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {name}"))
+    for table in ("approvals", "trusted_administrators"):
+        connection.execute(text(f"DROP TABLE {table}"))
+    connection.execute(text("UPDATE alembic_version SET version_num = '0013'"))
 
 
 def digests(service: Service) -> list[bytes]:

@@ -68,7 +68,7 @@ def test_a_store_of_the_first_version_is_upgraded(settings: Settings) -> None:
     make_former(settings)
     with opened(settings) as database, database.write() as connection:
         for table in newer:
-            connection.execute(text(f"DROP TABLE {table}"))
+            connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
         for index in metadata.tables["secret_labels"].indexes:
             index.drop(connection)
         key = "`key`" if database.dialect in ("mysql", "mariadb") else '"key"'

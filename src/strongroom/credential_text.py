@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-_AROUND = "\ufeff\ufffe\u200b\u2060" + "".join(chr(code) for code in range(0x3001) if chr(code).isspace())
+_AROUND = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u200b\u2028\u2029\u202f\u205f\u2060\u3000\ufeff\ufffe"
+)
 
 
 def strip_credential(text: str) -> str:

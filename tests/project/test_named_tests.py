@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -46,7 +47,8 @@ def test_as_many_cases_as_the_pages_say() -> None:
     """The threat model says per row how many cases its tests have, the list of attacks how many its files have: never too many."""
     files = sorted({file for page in (THREATS, ATTACKS) for *_, proof in rows_of(page) for file, _ in named_in(proof)})
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *files]
-    collected = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    environment = {**os.environ, "PYTEST_ADDOPTS": ""}
+    collected = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
     cases = Counter(line.partition("[")[0] for line in collected.splitlines() if "::" in line)
     wrong = []
     for said, _, tried, proof in rows_of(THREATS):

@@ -10,10 +10,12 @@ cut to nothing. See docs/decisions/0053.
 from __future__ import annotations
 
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -51,7 +53,7 @@ def take_wiping(connection: Connection) -> str | None:
 
 
 def wipe(connection: Connection, usual_seconds: int, *, patient: bool = True) -> bool:
-    """Copies all of the log and cuts it to nothing. False if readers kept it from that, for which it waits shortly if `patient`.
+    """Copies all of the log and cuts it to nothing. False if that cannot be done now; for readers it waits shortly if `patient`.
 
     The thread must hold the turn to write, and be in no transaction. `usual_seconds` is how long the connection waits for others.
     """
@@ -59,12 +61,16 @@ def wipe(connection: Connection, usual_seconds: int, *, patient: bool = True) ->
 
 
 def _checkpoint(connection: Connection, mode: str, usual_seconds: int, busy_milliseconds: int = _BUSY_MILLISECONDS) -> bool:
+    # SQLAlchemy gives a connection up in which a signal was handled; the change before this is made, and the connection is sound.
+    raw: Any = connection.connection.dbapi_connection
     # Writers wait while the last of it waits for readers; those are done in no time, or this can be done another time.
-    connection.exec_driver_sql(f"PRAGMA busy_timeout = {busy_milliseconds}")
+    raw.execute(f"PRAGMA busy_timeout = {busy_milliseconds}")
     try:
-        return bool(connection.exec_driver_sql(f"PRAGMA wal_checkpoint({mode})").one()[0] == 0)
+        return bool(raw.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()[0] == 0)
+    except sqlite3.Error:  # the disk is full, or another process locks the file: it is tried again later
+        return False
     finally:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout = {usual_seconds * 1000}")
+        raw.execute(f"PRAGMA busy_timeout = {usual_seconds * 1000}")
 
 
 class Checkpoints:

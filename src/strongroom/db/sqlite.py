@@ -234,8 +234,10 @@ class SqliteFile:
             said = take_wiping(held.connection)
             if said is not None or self._wipe_due:
                 self._wipe(held.connection, at_once=said == "now")
-        finally:
-            self._end(state, block.before)
+        except BaseException as error:  # of a signal; the change is made
+            self.undo(state, block.before, error)
+            raise
+        self._end(state, block.before)
 
     def _wipe(self, connection: Connection, *, at_once: bool) -> None:
         """Has the log cut, after a transaction that deleted something. The thread holds the turn, and the change is durable already.
@@ -251,8 +253,7 @@ class SqliteFile:
         now = time.monotonic()
         if at_once or now - self._wiped_at >= WIPE_PAUSE_SECONDS:
             self._wiped_at = now
-            with suppress(*DATABASE_ERRORS):
-                self._wipe_due = not wipe(connection, BUSY_TIMEOUT_SECONDS, patient=at_once)
+            self._wipe_due = not wipe(connection, BUSY_TIMEOUT_SECONDS, patient=at_once)
 
     def undo(self, state: ThreadState, before: int, error: BaseException | None) -> None:
         """Undoes the transaction, if there is one. Some failures have ended it already; a connection that cannot do it is closed."""

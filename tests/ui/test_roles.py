@@ -16,6 +16,7 @@ from tests.ui.furniture import HOSTILE, Furniture, done, furnish
 from tests.ui.visitor import Visitor
 
 MEMBERS = frozenset({"viewer", "reader", "editor", "admin"})
+USERS = frozenset({"reader", "editor", "admin"})
 WRITERS = frozenset({"editor", "admin"})
 ADMIN, SERVER = frozenset({"admin"}), frozenset({"server admin"})
 EVERYBODY = MEMBERS | SERVER
@@ -43,6 +44,7 @@ READS = {
 WRITES: dict[str, tuple[frozenset[str], str]] = {
     "/account/password": (EVERYBODY, "/account"),
     "/audit/verify": (SERVER, "/audit"),
+    "/components/service_connector/{name}/approve": (USERS, ""),
     "/components/{type}/{name}/delete": (WRITERS, "/components/{type}/{name}"),
     "/members": (ADMIN | SERVER, "/members"),
     "/members/remove": (ADMIN | SERVER, "/members"),
@@ -51,6 +53,7 @@ WRITES: dict[str, tuple[frozenset[str], str]] = {
     "/service-accounts/{name}/keys": (ADMIN, "/service-accounts/{name}"),
     "/service-accounts/{name}/keys/delete": (ADMIN, "/service-accounts/{name}"),
     "/stacks/{name}/activate": (MEMBERS, "/stacks/{name}"),
+    "/stacks/{name}/approve": (USERS, "/stacks/{name}"),
     "/stores/back-up": (SERVER, ""),
     "/stores/restore": (SERVER, ""),
     "/stores/verify": (SERVER, "/stores"),
@@ -60,7 +63,7 @@ WRITES: dict[str, tuple[frozenset[str], str]] = {
     "/users/{name}/password": (SERVER, "/users/{name}"),
     "/workspaces": (SERVER, "/workspaces"),
 }
-"""Who may send a form, and the page that has it (none without a backup store)."""
+"""Who may send a form, and the page that has it (none without a backup store, or a connector that waits)."""
 
 FIELDS = {
     "/account/password": {"current": f"{CANARY}-wrong", "password": f"{CANARY}-new", "again": f"{CANARY}-new"},
@@ -70,6 +73,7 @@ FIELDS = {
     "/service-accounts/{name}/delete": {"typed": "CI"},
     "/service-accounts/{name}/keys": {"name": "bad name"},
     "/service-accounts/{name}/keys/delete": {"name": "none"},
+    "/stacks/{name}/approve": {"seen": "", "account": ""},
     "/stores/verify": {},
     "/users": {"name": "bad name", "password": f"{CANARY}-new", "again": f"{CANARY}-new"},
     "/users/{name}/admin": {"admin": "no"},

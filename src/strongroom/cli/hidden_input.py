@@ -48,10 +48,10 @@ def read_hidden(prompt: str, limit: int) -> str:
     away. The terminal's settings are restored in any case. Whatever is left of a paste that is refused or interrupted is dropped.
     """
     descriptor = sys.stdin.fileno()
-    with _unbuffered(descriptor):
+    with _woken_by_signals() as signals, _unbuffered(descriptor):
         sys.stderr.write(prompt)
         sys.stderr.flush()
-        answer = _Answer(descriptor, limit)
+        answer = _Answer(descriptor, limit, signals)
         try:
             answer.read()
         finally:
@@ -65,13 +65,15 @@ def read_hidden(prompt: str, limit: int) -> str:
 class _Answer:
     """What has arrived so far."""
 
-    def __init__(self, descriptor: int, limit: int) -> None:
+    def __init__(self, descriptor: int, limit: int, signals: int | None) -> None:
+        """`signals` is a descriptor that can be read when a signal has come; see `_woken_by_signals`."""
         self.data = bytearray()
         self.count = 0
         """Characters that arrived, also those beyond the limit, and without those that were erased."""
         self.is_cut = False
         """Whether more arrived than is kept, which is twice what fits: line ends of two characters become one."""
         self._descriptor, self._limit = descriptor, limit
+        self._watched = [descriptor] if signals is None else [descriptor, signals]
         self._waiting = b""
         self._ends_a_line = False
         self._last_read = 0
@@ -172,8 +174,10 @@ class _Answer:
 
     def _fetch(self, seconds: float | None) -> bool:
         """Waits for more. False if nothing came in time; `click.Abort` when the terminal has gone away."""
-        if not select.select([self._descriptor], [], [], seconds)[0]:
-            return False
+        while self._descriptor not in (ready := select.select(self._watched, [], [], seconds)[0]):
+            if not ready:
+                return False
+            os.read(ready[0], 100)  # a signal came; its handler runs before the next wait
         try:
             data = os.read(self._descriptor, 65_536)
         except OSError:
@@ -183,6 +187,24 @@ class _Answer:
         self._last_read = len(data)
         self._waiting += data
         return True
+
+
+@contextlib.contextmanager
+def _woken_by_signals() -> Iterator[int | None]:
+    """Gives a descriptor that can be read when a signal has come, also one that comes just before a wait; None in other threads."""
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    os.set_blocking(writing, False)
+    former = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        yield reading
+    finally:
+        signal.set_wakeup_fd(former)
+        os.close(reading)
+        os.close(writing)
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 from sqlalchemy import inspect, text
 
-from strongroom.client import Client
+from strongroom.client import Client, observers
 from strongroom.client.login_state import LoginState, write_login
 from strongroom.config import PREFIX, Settings, read_settings
 from strongroom.db import identifiers
@@ -53,6 +53,13 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def _home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _values_of_this_test() -> Iterator[None]:
+    """What a test read is not masked in the runs of the next ones."""
+    yield
+    observers._recent.clear()
 
 
 @pytest.fixture(autouse=True)

@@ -199,3 +199,14 @@ def test_a_redacted_exception_can_be_caught() -> None:
     """As `Redacted` and as Exception."""
     with pytest.raises(Redacted, match="text"):
         raise Redacted("text")
+
+
+def test_common_words_in_source_lines_count_for_nothing() -> None:
+    """An exception is not replaced because a word of the program, such as `raise`, happens to be a value; its text still counts."""
+    redactor = Redactor()
+    redactor.add("raise")
+    redactor.add("redactor")
+    for text, replaced in (("a text", False), ("do not raise", True)):
+        with pytest.raises(LookupError) as caught:
+            raise LookupError(text)
+        assert (redact_exception(caught.value, redactor) is not caught.value) == replaced

@@ -70,7 +70,9 @@ def _related(error: BaseException) -> list[BaseException]:
 
 
 def _holds(error: BaseException, redactor: Masking) -> bool:
-    held: list[Any] = [type(error).__qualname__, _text(error), *_notes(error), *traceback.format_tb(error.__traceback__)]
+    if redactor.holds_value(traceback.format_tb(error.__traceback__)):  # source lines have all sorts of common words in them
+        return True
+    held: list[Any] = [type(error).__qualname__, _text(error), *_notes(error)]
     held += (error.args, error.__dict__)
     for kind in type(error).__mro__:
         for member in vars(kind).values():

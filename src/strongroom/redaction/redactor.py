@@ -71,6 +71,10 @@ class Masking(ABC):
         """As `redact`, for a key of nested data."""
         return self.redact(key)
 
+    def holds_value(self, data: Any) -> bool:
+        """Whether texts, bytes or numbers in the data hold a value, common ones such as `admin` left aside."""
+        return self.redact_nested(data) is not data
+
     def redact_nested(self, value: T, keep: Callable[[str], bool] | None = None) -> T:
         """The same for all strings, bytes and numbers in dicts, lists, tuples and sets. Gives the same object if nothing is masked.
 
@@ -344,6 +348,10 @@ class Redactors(Masking):
         """As in `Finder`."""
         members = self._members
         return members, sum(member.version for member in members)
+
+    def holds_value(self, data: Any) -> bool:
+        """As in `Masking`."""
+        return any(member.holds_value(data) for member in dict.fromkeys(self._members))
 
     def places(
         self, text: str, since: int = 0, begun: Iterable[int] = (), *, before: str = "", last: bool = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from strongroom.cli.client import open_client
-from strongroom.cli.command import Group, HintedUsageError, KeyValueCommand
+from strongroom.cli.command import Group, HintedUsageError
 from strongroom.cli.completion import complete_key, complete_secret
 from strongroom.cli.output import (
     count,
@@ -27,6 +27,8 @@ from strongroom.cli.output import (
 from strongroom.cli.prompts import confirm
 from strongroom.cli.secret_options import (
     VALUES_HELP,
+    CreateCommand,
+    SecretCommand,
     UpdateCommand,
     env_file_option,
     interactive_option,
@@ -48,6 +50,8 @@ _SCOPES = click.Choice(["workspace", "user"])
 class SecretGroup(Group):
     """The group's help shows its commands in the order in which people meet them."""
 
+    command_class = SecretCommand
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 
@@ -65,15 +69,14 @@ def _name_argument(completes: bool = True) -> Callable[[Any], Any]:
     return click.argument("name", metavar=NAME_OR_ID, shell_complete=complete_secret if completes else None)
 
 
-_scope_option = click.option("--scope", type=_SCOPES, help="Look in this scope only.")
+_scope_option = click.option("--scope", type=_SCOPES, help="Look in this scope only; --private stands for --scope user.")
 _description_option = click.option("--description", help="A text that says what the secret is for.")
 _expires_option = click.option("--expires-at", metavar="TIME", help="When it stops being valid, in ISO 8601 with a zone.")
 
 
-@secret.command("create", cls=KeyValueCommand)
+@secret.command("create", cls=CreateCommand)
 @click.argument("name")
-@click.option("--scope", type=_SCOPES, help="Who sees it: the workspace, or you alone.  [default: workspace]")
-@click.option("--private", is_flag=True, help="The same as --scope user.")
+@click.option("--scope", type=_SCOPES, help="Who sees it: the workspace, or you alone (--private).  [default: workspace]")
 @interactive_option
 @values_option
 @env_file_option
@@ -84,7 +87,6 @@ _expires_option = click.option("--expires-at", metavar="TIME", help="When it sto
 def create(
     name: str,
     scope: str | None,
-    private: bool,
     interactive: bool,
     document: str | None,
     env_file: str | None,
@@ -95,9 +97,7 @@ def create(
     pairs: list[tuple[str, str]],
 ) -> None:
     """Create a secret with the given keys and values."""
-    if scope and private:
-        raise HintedUsageError("--scope and --private exclude each other", "use one of them")
-    scope = scope or ("user" if private else "workspace")
+    scope = scope or "workspace"
     if not (pairs or document or env_file or interactive):
         raise HintedUsageError("a secret needs at least one key", "give --KEY=VALUE, -v, --from-env-file or -i")
     from strongroom.models.secret import check_name, check_values
@@ -235,7 +235,7 @@ def describe(name: str, scope: str | None, output: str | None) -> None:
 @secret.command("update", cls=UpdateCommand)
 @_name_argument()
 @_scope_option
-@click.option("--new-scope", type=_SCOPES, help="Move it to this scope.")
+@click.option("--new-scope", type=_SCOPES, help="Move it to this scope; --private stands for --new-scope user.")
 @interactive_option
 @click.option("-r", "--remove-keys", "removed", multiple=True, metavar="KEY ...", help="Remove these keys.")
 @values_option

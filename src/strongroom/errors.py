@@ -149,8 +149,11 @@ class StaleVersion(StrongroomError):
     status = 412
 
 
-class Unresolved(StrongroomError):
-    """References that lead to no value. The message names every one of them and where it stands; so do `problems`, one by one."""
+class Unresolved(StrongroomError, KeyError):
+    """References that lead to no value. The message names every one of them and where it stands; so do `problems`, one by one.
+
+    A `KeyError`, as programs expect of a secret or key that is not there.
+    """
 
     code = "unresolved"
     status = 422

@@ -72,7 +72,7 @@ def test_it_cannot_be_changed() -> None:
         with pytest.raises(AttributeError) as caught:
             setattr(text, name, "x")
         assert not holds_canary(str(caught.value))
-    assert text.reveal() == TEXT
+    assert text.reveal() == text.get_secret_value() == TEXT
 
 
 def test_it_compares_by_content_with_its_own_kind_only() -> None:

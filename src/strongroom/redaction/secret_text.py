@@ -8,7 +8,7 @@ MASK = "********"
 
 
 class SecretText:
-    """A value of a secret. Shows itself as a mask everywhere; `reveal()` is the only exit.
+    """A value of a secret. Shows itself as a mask everywhere; `reveal()` is the only exit, `get_secret_value()` another name of it.
 
     Immutable, hashable, comparable with other `SecretText`s; a copy of any depth is the object itself. Refuses to be
     pickled, so that it cannot slip into a cache or a queue.
@@ -22,6 +22,10 @@ class SecretText:
 
     def reveal(self) -> str:
         """The text itself. Whoever calls this answers for where it goes."""
+        return self._text
+
+    def get_secret_value(self) -> str:
+        """As `reveal`, by the name that pydantic's `SecretStr` has for it."""
         return self._text
 
     def __setattr__(self, name: str, value: object) -> NoReturn:

@@ -1,7 +1,7 @@
 """Validation: whether all references of a stack and of settings would resolve, told all at once and before anything runs.
 
-It asks what `resolve` would ask, reads no value, and needs no right to read any. Only what the stack's secrets manager has must be
-read there: it knows no other way to say which keys there are.
+It looks whether secrets and keys exist, reads no value, and needs no right to read any: a machine that may only list can validate for
+those who may read. Only what the stack's secrets manager has must be read there: it knows no other way to say which keys there are.
 """
 
 from __future__ import annotations
@@ -86,18 +86,11 @@ def validate(
     def problem(question: _Question, said: str, remedy: str) -> Problem:
         return Problem(question.owner, question.attribute, question.shown, said, remedy)
 
-    problems = [
+    return [
         problem(question, reason(item_of(question)), _remedy(question, item_of(question)))
         for question, status in statuses.items()
         if status in _BAD[level]
     ]
-    if not checked.may_read:
-        problems += [
-            problem(question, "you may see this secret but not read its values", _ASK)
-            for question, status in statuses.items()
-            if status is ReferenceStatus.OK and item_of(question) is items[question.reference]
-        ]
-    return problems
 
 
 def _of_place(place: Place) -> _Question:
@@ -126,9 +119,6 @@ def unresolved(stack: str, problems: Sequence[Problem], consequence: str = "") -
         hint="; ".join(remedies),
         problems=problems,
     )
-
-
-_ASK = "ask an administrator of the workspace for a role that reads values"
 
 
 def _remedy(question: _Question, item: Item) -> str:

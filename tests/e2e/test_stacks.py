@@ -414,6 +414,18 @@ def test_levels_of_validation(ml: CommandLine, monkeypatch: pytest.MonkeyPatch) 
     assert "Traceback" not in wrong.err
 
 
+def test_changes_of_secrets_say_what_they_break(ml: CommandLine) -> None:
+    """Removed keys, another scope, another name and the end of a secret: each says which components refer to it."""
+    done(ml("secret", "create", "ml", "--user=u", "--password=p", "--other=o"))
+    assert "note:" not in done(ml("secret", "update", "ml", "--user=v")).err
+    assert "note:" not in done(ml("secret", "update", "ml", "-r", "other")).err
+    removed = done(ml("secret", "update", "ml", "-r", "user")).err
+    assert "its tracking_username is {{ml.user}}" in removed
+    assert "{{ml.password}}" not in removed
+    for words in (("update", "ml", "--new-scope=user"), ("rename", "ml", "lm"), ("rename", "lm", "ml"), ("delete", "ml", "-y")):
+        assert ("{{ml." in done(ml("secret", *words)).err) == (words[1] == "ml")
+
+
 def test_a_stack_without_references(strongroom: CommandLine) -> None:
     """There is nothing to check and nothing to ask for, which is no error."""
     assert done(strongroom("stack", "validate", "-o", "json")).data["references"] == 0

@@ -130,8 +130,8 @@ def test_a_pooler_that_restarts(server: StrongroomServer, pooler: PgBouncer) -> 
 def test_upgrades_through_a_pooler(settings: Settings, database: str, postgresql: PostgreSQLServer) -> None:
     """Processes that start together upgrade an empty database, whatever limits the role has, and prepare nothing that stays."""
     with psycopg.connect(f"host={postgresql.folder} user=postgres dbname=postgres", autocommit=True) as admin:
-        admin.execute(f"ALTER DATABASE {database} SET statement_timeout = '50ms'")
-        admin.execute(f"ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '50ms'")
+        admin.execute(f"ALTER DATABASE {database} SET statement_timeout = '1s'")
+        admin.execute(f"ALTER DATABASE {database} SET idle_in_transaction_session_timeout = '1s'")
     starting = [Child(_upgrades, settings.database_url) for _ in range(4)]
     try:
         assert [each.receive() for each in starting] == [True] * 4
@@ -146,7 +146,7 @@ def test_upgrades_through_a_pooler(settings: Settings, database: str, postgresql
 
 def _upgrades(report: Connection, url: str) -> None:
     database = Database(url, 10)
-    upgrade(database, lambda connection: threading.Event().wait(0.1))  # longer than the role may idle
+    upgrade(database, lambda connection: threading.Event().wait(1.5))  # longer than the role may idle
     report.send(is_current(database))
     database.close()
 

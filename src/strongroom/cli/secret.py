@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -288,7 +288,9 @@ def update(
             **({"expires_at": _time("--expires-at", expires_at)} if expires_at else {}),
             if_version=if_version,
         )
-    say(f"Updated secret '{changed.name}' {_where(changed)}; it is at version {changed.version}.")
+        say(f"Updated secret '{changed.name}' {_where(changed)}; it is at version {changed.version}.")
+        if new_scope or to_remove:
+            _say_references(client, changed.name, None if new_scope else to_remove)
     _show(changed, output)
 
 
@@ -401,11 +403,13 @@ def usage(name: str, scope: str | None, version: int | None, page: int, size: in
     say_page(found, "read")
 
 
-def _say_references(client: Client, name: str) -> None:
-    """Says which components refer to a name that is about to mean nothing, or something else."""
+def _say_references(client: Client, name: str, keys: Sequence[str] | None = None) -> None:
+    """Says which components refer to a name (or just to these keys of it) that means nothing, or something else."""
     from strongroom.stacks.usage import references_to
 
     for place in references_to(client, name):
+        if keys is not None and place.reference.key not in keys:
+            continue
         say(f"note: {place.owner} refers to '{name}': its {place.attribute} is {place.reference}")
 
 

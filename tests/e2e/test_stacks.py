@@ -414,6 +414,37 @@ def test_levels_of_validation(ml: CommandLine, monkeypatch: pytest.MonkeyPatch) 
     assert "Traceback" not in wrong.err
 
 
+def test_the_active_stack_is_changed_without_a_name(ml: CommandLine) -> None:
+    """`update` and `remove-component` take the active stack unless another one is named; what was taken out stays."""
+
+    def parts(*words: str) -> set[str]:
+        return {part["type"] for part in done(ml("stack", "describe", *words, "-o", "json")).data["components"]}
+
+    before = parts()
+    done(ml("stack", "remove-component", "-e"))
+    assert before - parts() == {"experiment_tracker"}
+    done(ml("stack", "update", "-e", "tracker"))
+    assert parts() == before
+    done(ml("stack", "register", "other", "-o", "default", "-a", "default", "-e", "tracker"))
+    done(ml("stack", "remove-component", "other", "--experiment_tracker"))
+    assert (parts("other"), parts()) == ({"orchestrator", "artifact_store"}, before)
+    refused(ml("stack", "remove-component"), 2, "there is nothing to take out")
+    refused(ml("stack", "remove-component", "-o"), 1, "orchestrator")
+
+
+def test_a_stack_is_deleted_with_its_components(ml: CommandLine) -> None:
+    """But for those that another stack has, and the default ones."""
+    done(ml("alerter", "register", "bell", "--flavor=slack", "--channel=C1", "--slack_token={{s.t}}"))
+    done(ml("stack", "register", "other", "-o", "default", "-a", "default", "-e", "tracker", "-al", "bell"))
+    assert ml("stack", "delete", "other", "--recursive", stdin=b"n\n").code == 1
+    told = done(ml("stack", "delete", "other", "-r", "-y")).err
+    assert "Deleted alerter 'bell'." in told
+    assert "Experiment tracker 'tracker' stays: " in told
+    assert "Orchestrator 'default' stays: " in told
+    assert ml("alerter", "describe", "bell").code == 1
+    done(ml("experiment-tracker", "describe", "tracker"))
+
+
 def test_changes_of_secrets_say_what_they_break(ml: CommandLine) -> None:
     """Removed keys, another scope, another name and the end of a secret: each says which components refer to it."""
     done(ml("secret", "create", "ml", "--user=u", "--password=p", "--other=o"))

@@ -171,7 +171,7 @@ set_.name = "set"
 
 
 @stack.command("update", context_settings=_UNDERSCORES)
-@_name_argument
+@_optional_name
 @_component_options
 @click.option(
     "--remove",
@@ -182,8 +182,8 @@ set_.name = "set"
     help="Take the component of this type out; may be repeated.",
 )
 @_output_long
-def update(name: str, removed: tuple[str, ...], output: str | None, **components: str | None) -> None:
-    """Put components into a stack, or take them out."""
+def update(name: str | None, removed: tuple[str, ...], output: str | None, **components: str | None) -> None:
+    """Put components into a stack (the active one unless named), or take them out."""
     changes = {kind: part for kind, part in components.items() if part}
     for kind in removed:
         if kind.replace("-", "_") in changes:
@@ -192,7 +192,29 @@ def update(name: str, removed: tuple[str, ...], output: str | None, **components
         raise HintedUsageError("there is nothing to change", "give -o, -a, -e, ... or --remove")
     _warn_of_secrets_manager(components)
     with open_client() as client:
-        changed = client.update_stack(name, components={**changes, **dict.fromkeys(removed)})
+        changed = client.update_stack(name or client.get_stack().name, components={**changes, **dict.fromkeys(removed)})
+    say(f"Updated stack '{changed.name}'.")
+    _show(changed, output)
+
+
+def _component_flags(command: Any) -> Any:
+    for name, short in reversed(_OPTIONS.items()):
+        words = name.replace("-", " ")
+        command = click.option(short, f"--{name}", name.replace("-", "_"), is_flag=True, help=f"Its {words}.")(command)
+    return command
+
+
+@stack.command("remove-component", context_settings=_UNDERSCORES, short_help="Take components out of a stack.")
+@_optional_name
+@_component_flags
+@_output_long
+def remove_component(name: str | None, output: str | None, **types: bool) -> None:
+    """Take components out of a stack (the active one unless named): `remove-component training -e -c`. They stay as they are."""
+    removed = [kind for kind, given in types.items() if given]
+    if not removed:
+        raise HintedUsageError("there is nothing to take out", "give -e, -c, -x, ... for what to take out")
+    with open_client() as client:
+        changed = client.update_stack(name or client.get_stack().name, components=dict.fromkeys(removed))
     say(f"Updated stack '{changed.name}'.")
     _show(changed, output)
 
@@ -210,15 +232,30 @@ def rename(name: str, new_name: str) -> None:
 @stack.command("delete")
 @_name_argument
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-def delete(name: str, yes: bool) -> None:
-    """Delete a stack. Its components stay."""
+@click.option("-r", "--recursive", is_flag=True, help="Delete its components, too, but for those that something else uses.")
+def delete(name: str, yes: bool, recursive: bool) -> None:
+    """Delete a stack. Its components stay, unless --recursive."""
+    from strongroom.errors import InvalidInput
+
     with open_client() as client:
         found = client.get_stack(name)
-        if not yes and not confirm(f"Delete stack '{found.name}', id {found.id}?"):
+        with_them = f" with {count(len(found.components), 'component')}" if recursive else ""
+        if not yes and not confirm(f"Delete stack '{found.name}', id {found.id}{with_them}?"):
             say("Nothing was deleted.")
             raise click.exceptions.Exit(1)
         client.delete_stack(found.name)
-    say(f"Deleted stack '{found.name}'. Its components stay.")
+        if not recursive:
+            say(f"Deleted stack '{found.name}'. Its components stay.")
+            return
+        say(f"Deleted stack '{found.name}'.")
+        for part in found.components:
+            title = f"{part.type.words} '{part.name}'"
+            try:
+                client.delete_component(part.type, part.name)
+            except InvalidInput as error:  # another stack has it, or it is one that stays
+                say(f"{title[0].upper()}{title[1:]} stays: {error.message}.")
+            else:
+                say(f"Deleted {title}.")
 
 
 @stack.command("validate", short_help="Check that all references of a stack resolve.")

@@ -57,10 +57,10 @@ MASKED = {
 }
 
 
-def run(code: str, *, terminal: bool = False, after: str = "") -> str:
+def run(code: str, *, terminal: bool = False, after: str = "", unbuffered: bool = False) -> str:
     """What a process shows that does this in a run, and then after it."""
     script = BEFORE + textwrap.indent(code, "    ") + f"\n{after}\n"
-    environment = {**os.environ, "TESTS_VALUE": f"{CANARY}-placed", "PYTHONUNBUFFERED": ""}
+    environment = {**os.environ, "TESTS_VALUE": f"{CANARY}-placed", "PYTHONUNBUFFERED": "1" if unbuffered else ""}
     if terminal:
         child = pexpect.spawn(sys.executable, ["-c", script], encoding="utf-8", timeout=120, env=environment)
         child.expect(pexpect.EOF)
@@ -78,6 +78,20 @@ def test_it_is_masked(name: str, *, terminal: bool) -> None:
     shown = run(MASKED[name], terminal=terminal)
     assert f"{CANARY}-placed" not in shown
     assert MASK in shown
+
+
+@pytest.mark.parametrize("name", MASKED)
+def test_it_is_masked_without_buffers(name: str) -> None:
+    """As with `python -u`, and in containers that set PYTHONUNBUFFERED: below the text there is the file itself."""
+    shown = run(MASKED[name], unbuffered=True)
+    assert f"{CANARY}-placed" not in shown
+    assert MASK in shown
+
+
+def test_a_stream_may_be_detached() -> None:
+    """A usual recipe for UTF-8 leaves `sys.__stdout__` without a buffer; the run goes on, and masks the new one."""
+    recipe = "sys.stdout = io.TextIOWrapper(sys.stdout.detach(), encoding='utf-8')\n"
+    assert run("pass", after=f"{recipe}with redacting(redactor):\n    print(value)\nsys.stdout.flush()") == f"{MASK}\n"
 
 
 def test_order_is_kept() -> None:
@@ -165,10 +179,14 @@ def test_the_page_names_the_places() -> None:
         "to a stream object from before the run, as loguru, tqdm, rich and `def log(file=sys.stderr)` keep one": "kept stream",
         "by `os.write` and `os.writev` to the descriptors of these streams": "os.write",
         "by `logging`, also by handlers that write elsewhere": "test_redactor_installation.py",
-        "into the run's record: parameters, settings, metadata, with their keys and numbers": "pipelines/test_redaction.py",
+        "into the run's record: parameters, settings, metadata, with their keys, and numbers of six digits and more": (
+            "pipelines/test_redaction.py"
+        ),
         "in an exception that leaves the pipeline, with its notes and causes": "test_redactor_exception.py",
         "before the value was read": "pipelines/test_redaction.py",
         "by child processes and compiled code": "pipelines/test_redaction.py",
+        "by a method that was kept from before the run (`write = sys.stderr.write`, `from os import write`), "
+        "and as the question of `input()`": "not",
         "to a file, a socket, or another descriptor of the terminal": "not",
         "as the output of a step": "pipelines/test_redaction.py",
     }

@@ -32,7 +32,7 @@ def file(**options: str) -> tuple[io.BytesIO, io.TextIOWrapper]:
     return below, io.TextIOWrapper(below, **({"encoding": "utf-8", "newline": ""} | options))  # type: ignore[call-overload]
 
 
-LETTERS = st.text(st.sampled_from("ab'é\n"), min_size=4, max_size=8)
+LETTERS = st.text(st.sampled_from("ab'é\n1"), min_size=8, max_size=12).filter(lambda text: not is_common(text.strip()))
 VALUES = st.lists(LETTERS, min_size=1, max_size=4)
 PARTS = st.lists(st.one_of(st.integers(0, 3), st.text(st.sampled_from("ab'é\n -"), max_size=4)), max_size=8)
 CUTS = st.lists(st.integers(0, 80), max_size=12)
@@ -48,9 +48,9 @@ def pieces_of(text: str, cuts: list[int]) -> list[str]:
 
 
 @given(VALUES, PARTS, CUTS, st.booleans())
-@example(["aaaa"], ["aaaaaaaaaaa"], [2, 4, 5, 9], False)
-@example(["abab", "ababab"], [0, 0], [1, 2, 3, 4, 5, 6, 7], True)
-@example(["aabb", "bbaa", "abba"], ["aabb", "bbaa"], [3, 4, 5], False)
+@example(["a1a1a1a1"], ["a1a1a1a1a1a1a1a"], [2, 4, 5, 9], False)
+@example(["ab1ab1ab", "ab1ab1ab1ab"], [0, 0], [1, 2, 3, 4, 5, 6, 7], True)
+@example(["a1abb1bb", "bb1bba1a", "abb1bba1"], ["a1abb1bb", "bb1bba1a"], [3, 4, 5], False)
 def test_the_cut_into_writes_makes_no_difference(values: list[str], parts: list[int | str], cuts: list[int], flush: bool) -> None:
     """The output is the redaction of the whole, with values cut anywhere and overlapping ones, flushed in between or not."""
     redactor = redactor_of(*values)

@@ -58,6 +58,13 @@ def mask(value: SecretText) -> None:
     _installation.mask(value)
 
 
+def _is_open(stream: Any) -> bool:
+    try:
+        return stream is not None and not stream.closed
+    except ValueError:  # its buffer was detached
+        return False
+
+
 class _Installation:
     """What is replaced in this process. There is one."""
 
@@ -129,7 +136,7 @@ class _Installation:
     def _guard(self) -> None:
         """Streams that somebody may have kept, and the process's first ones, to whose descriptors all else goes."""
         ours = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, RedactingStream) and self._is_ours(stream)]
-        firsts = [self._stream_to(first) for first in (sys.__stdout__, sys.__stderr__) if first is not None and not first.closed]
+        firsts = [self._stream_to(first) for first in (sys.__stdout__, sys.__stderr__) if _is_open(first)]
         streams = [*ours, *firsts]
         for stream in streams:
             if id(stream.original) not in self._guards:

@@ -33,7 +33,7 @@ class Guard:
         """Replaces `write` and `writelines` of the object, and `write` of its buffer."""
         stream, original = self._stream, self._original
         buffer = getattr(original, "buffer", None)
-        if isinstance(original, io.TextIOWrapper) and isinstance(buffer, io.BufferedIOBase):
+        if isinstance(original, io.TextIOWrapper) and isinstance(buffer, io.BufferedIOBase | io.RawIOBase):
             # Nothing may wait in the text layer: its way to the buffer goes through the buffer's `write`, too.
             with suppress(OSError, ValueError):
                 self._write_through = original.write_through

@@ -14,12 +14,14 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from strongroom import forking
 from strongroom.redaction.secret_text import MASK, SecretText
 from strongroom.redaction.sensitive import SHORTEST, WHITE, is_common, is_number, sensitive_parts
-from strongroom.redaction.views import WRAPPED, View, views_of
+from strongroom.redaction.views import WRAPPED, View, complete_sequence, views_of
 
 _FEW = 80
 """Up to so many different beginnings, searching each with `str.find` is faster than looking at each position; measured."""
 
 _MOST_BITS = 4096
+_NUMBER = 6
+"""Numbers with fewer characters are not masked in nested data: they are ports and counts more often than values."""
 
 T = TypeVar("T")
 Span = tuple[int, int]
@@ -78,7 +80,7 @@ class Masking(ABC):
     def redact_nested(self, value: T, keep: Callable[[str], bool] | None = None) -> T:
         """The same for all strings, bytes and numbers in dicts, lists, tuples and sets. Gives the same object if nothing is masked.
 
-        Texts that `keep` is true for stay. Numbers are masked if they are a value, and no common one such as a port; see `is_common`.
+        Texts that `keep` is true for stay. Numbers of six digits and more are masked if they are a value.
 
         What is rebuilt becomes a plain dict, list, tuple or set; a container that holds itself becomes the text `...` within itself.
         """
@@ -98,7 +100,7 @@ class Masking(ABC):
             if isinstance(value, int) and value.bit_length() > _MOST_BITS:
                 return value  # Python writes no longer ones
             number = str(value)
-            return value if is_common(number) or self.redact(number) != MASK else MASK
+            return MASK if len(number) >= _NUMBER and MASK in self.redact(number) else value
         if not isinstance(value, dict | list | tuple | set | frozenset):
             return value
         if id(value) in around:
@@ -129,11 +131,12 @@ class _Forms:
         """Their beginnings that are shorter."""
         self.longest = 0
 
-    def add(self, form: str) -> None:
-        """One more."""
+    def add(self, form: str, *, from_first: bool = True) -> None:
+        """One more; with `from_first` already its first characters, at the end of a text, may be its beginning."""
         same = self.by_beginning.get(form[:SHORTEST], ())
         if form not in same:
-            self.beginnings.update(form[:length] for length in range(1, SHORTEST))
+            if from_first:
+                self.beginnings.update(form[:length] for length in range(1, SHORTEST))
             self.longest = max(self.longest, len(form))
             # A new tuple: others may be walking through the old one.
             self.by_beginning[form[:SHORTEST]] = tuple(sorted((*same, form), key=len, reverse=True))
@@ -189,7 +192,7 @@ class Redactor(Masking):
         self._ends: dict[str, tuple[str, ...]] = {}
         """For such an end, what may stand before it."""
         self._common: frozenset[str] = frozenset()
-        self._has_spaces = False
+        self._has_spaces = self._has_escapes = self._starts_encoded = False
 
     def add(self, value: str | SecretText) -> None:
         """Masks this value from now on. Shorter ones than `SHORTEST` are left alone: they would mask half of every text."""
@@ -201,12 +204,15 @@ class Redactor(Masking):
         with self._lock:
             for part in texts:
                 for form in _line_ends(part):
-                    self._forms.add(form)
+                    # Else a stream would hold back the end of every other line.
+                    self._forms.add(form, from_first=not is_common(part))
+                    self._starts_encoded = self._starts_encoded or not form[0].isalnum()
+                    self._has_escapes = self._has_escapes or "\x1b" in form
                     if is_common(part):
                         self._common |= {form}
                     else:
                         for coded in _coded(form):
-                            self._forms.add(coded)
+                            self._forms.add(coded, from_first=False)
                             self._add_coded(coded)
                     self._has_spaces = self._has_spaces or " " in form
             self._values.add(text)
@@ -260,8 +266,12 @@ class Redactor(Masking):
                     elif _stands_alone((search.before + text[max(0, start - 2) : start])[-2:], form, text[end : end + 2]):
                         search.found.append(view.span(start, end))
                         break
+        if itself and ends and "\x1b" in text and not self._has_escapes:
+            upto = complete_sequence(text)  # what sets a colour, or shows the cursor, is passed on as a whole
+            ends = [start for start in ends if start <= upto]
         search.open_ends.update(view.span(start, start + 1)[0] for start in ends)
-        if view.open_at is not None:
+        # A percent sign ends many a line that tells of progress.
+        if view.open_at is not None and (ends or self._starts_encoded or not view.ends_in_percent):
             search.open_ends.add(view.open_at)
 
     def _look_for_coded(self, view: View, search: _Search) -> None:

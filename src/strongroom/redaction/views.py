@@ -46,6 +46,9 @@ class View:
     absent: str = ""
     """Signs of encodings of which the source has no token."""
 
+    ends_in_percent: bool = False
+    """Whether what is not complete at `open_at` starts with a percent sign."""
+
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Where the part of the view between two places, which is not empty, stands in the text itself."""
         if self.source is None:
@@ -112,6 +115,13 @@ def views_of(text: str, *, spaces: bool) -> Iterator[View]:
         yield from level
 
 
+def complete_sequence(text: str) -> int:
+    """Where the terminal sequence starts with which the text ends; its length if it ends with none."""
+    last = text.rfind("\x1b")
+    found = _TERMINAL.token.match(text, last) if last >= 0 else None
+    return last if found is not None and found.end() == len(text) else len(text)
+
+
 def _decodings(view: View, *, spaces: bool) -> Iterator[View]:
     text, absent = view.text, view.absent
     for encoding in _ENCODINGS:
@@ -123,7 +133,7 @@ def _decodings(view: View, *, spaces: bool) -> Iterator[View]:
         found.absent = absent
         yield found
     if spaces and "+" in text:
-        spaced = View(text.replace("+", " "), view, open_at=view.open_at)
+        spaced = View(text.replace("+", " "), view, open_at=view.open_at, ends_in_percent=view.ends_in_percent)
         found = _decoded(spaced, _URL) if "%" in text else None
         yield spaced if found is None else found
     if "\\x" in text and (found := _decoded(view, _BYTES)) is not None:
@@ -162,6 +172,7 @@ def _decoded(view: View, encoding: _Encoding) -> View | None:
     else:
         found.decoded = found.text
     found.open_at = view.span(end, end + 1)[0] if end < len(text) else view.open_at
+    found.ends_in_percent = encoding is _URL if end < len(text) else view.ends_in_percent
     return found
 
 
@@ -209,7 +220,7 @@ def _is_escaped(text: str, place: int) -> bool:
 def _unwrapped(view: View) -> View | None:
     """The view without line breaks within base64; None if there are none."""
     text, place = view.text, view.text.find("\n")
-    found = View("", view, open_at=view.open_at, is_wrapped=True)
+    found = View("", view, open_at=view.open_at, is_wrapped=True, ends_in_percent=view.ends_in_percent)
     parts: list[str] = []
     done = length = 0
     while place >= 0:

@@ -33,7 +33,7 @@ from strongroom.secrets_stores.sql import SqlSecretsStore
 from strongroom.service.component import connectors_of, decode_configuration, decode_flavor
 from strongroom.service.deployment import Deployment
 from strongroom.service.secret_lookup import namespaces_of
-from strongroom.service.takings import addresses_of, takings_of
+from strongroom.service.takings import addresses_of, exchangeable, takings_of
 
 STACK = "stack"
 _MOST_CHANGES = 50
@@ -194,7 +194,9 @@ def _of_component(part: ComponentRow, custom: FlavorRow | None, context: _Contex
         addresses=addresses_of(flavor, configuration),
         changes=None,
     )
-    state = _digest([part.id, part.revision, part.author_id, part.flavor, part.configuration, custom and custom.description])
+    named = [context.found.get(reference.name) for reference in exchangeable(flavor, configuration)]
+    moved = [[row.id, row.number] for row in named if row is not None]  # with another version, the requests go elsewhere
+    state = _digest([part.id, part.revision, part.author_id, part.flavor, part.configuration, custom and custom.description, moved])
     authors = {part.author_id, *({custom.author_id} if custom is not None else ()), *((None,) if part.mixed else ())}
     return Subject(revision, state, frozenset(authors), _shown(flavor, part, configuration))
 

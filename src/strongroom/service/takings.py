@@ -10,7 +10,7 @@ from typing import Any
 from strongroom.connectors.machine import options_of, takes_identity
 from strongroom.models.approval import Taking, TakingKind
 from strongroom.models.flavor import AttributeRole, ComponentType, Flavor
-from strongroom.models.reference import parse_reference
+from strongroom.models.reference import Reference, parse_reference
 from strongroom.redaction import MASK
 from strongroom.service.connector import METHOD
 
@@ -112,10 +112,22 @@ def _shown(flavor: Flavor, name: str, role: AttributeRole, value: Any) -> str:
 
 
 def _address(value: Any) -> str:
-    """The text without a user's name and password in it."""
+    """The text without a user's name and password in it.
+
+    These end with the last `@` before the first character that ends the host for any client; whoever reads another host into the text
+    than clients do would approve what is sent elsewhere.
+    """
     text = value if isinstance(value, str) else str(value)
-    if parse_reference(text) is not None or "://" not in text or "@" not in text:
+    if parse_reference(text) is not None or "://" not in text:
         return text
     scheme, _, rest = text.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path}"
+    end = next((place for place, character in enumerate(rest) if character in "/?#\\"), len(rest))
+    return f"{scheme}://{rest[:end].rpartition('@')[2]}{rest[end:]}"
+
+
+def exchangeable(flavor: Flavor | None, configuration: Mapping[str, Any]) -> list[Reference]:
+    """References in attributes that say where requests go, or which file or place is meant: who may change the secret moves these."""
+    if flavor is None or not flavor.builtin:
+        return []
+    found = (parse_reference(value) for _, _, value in _roles(flavor, configuration) if isinstance(value, str))
+    return [reference for reference in found if reference is not None]

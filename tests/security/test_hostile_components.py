@@ -694,3 +694,44 @@ def test_a_connector_that_says_where_a_store_works(everywhere: World) -> None:
     world.alice.ask(of_component.USE, GetComponent(type=CONNECTOR, name=made.name))
     with pytest.raises(ApprovalNeeded, match=r"https://mallory\.example\.com \(endpoint_url\)"):
         world.alice.ask(of_stack.USE, GetStack(name="s"))
+
+
+HOSTS = {
+    "http://user:pw@host/x@y": "http://host/x@y",
+    "http://a@b@host/": "http://host/",
+    "http://host?x=@trusted/": "http://host?x=@trusted/",
+    "http://host#@trusted/": "http://host#@trusted/",
+    "http://host\\@trusted/": "http://host\\@trusted/",
+    "http://host/@trusted": "http://host/@trusted",
+    "tcp://host:8786@x?@y": "tcp://x?@y",
+    "http://host": "http://host",
+}
+
+
+@pytest.mark.parametrize("written", HOSTS)
+def test_hosts_are_shown_as_clients_see_them(world: World, written: str) -> None:
+    """An `@` behind the host hides it from no one who approves; a user's name and password are left out."""
+    made = world.component(
+        world.mallory,
+        Case(SECRET.type, "mlflow", (("tracking_uri", written), ("tracking_token", "{{private.key}}")), TakingKind.SECRET),
+    )
+    world.stack(world.mallory, made)
+    [revision] = [each for each in world.review(world.alice, stack="s").revisions if each.id == made.id]
+    assert f"tracking_uri: {HOSTS[written]}" in revision.addresses
+
+
+def test_an_address_in_a_secret_is_approved_as_it_is(everywhere: World) -> None:
+    """Who changes the secret that an address refers to moves what is sent there: that waits for an approval again."""
+    world = everywhere
+    world.mallory.create("place", {"url": "https://team"})
+    case = Case(SECRET.type, "mlflow", (("tracking_uri", "{{place.url}}"), ("tracking_token", "{{private.key}}")), TakingKind.SECRET)
+    world.stack(world.mallory, world.component(world.mallory, case))
+    world.approve(world.alice, stack="s")
+    use: StackUse = world.alice.ask(of_stack.USE, GetStack(name="s"))
+    world.mallory.update(world.mallory.get_by_name("place").id, {"url": "https://elsewhere"})
+    with pytest.raises(ApprovalNeeded):
+        world.alice.ask(of_stack.USE, GetStack(name="s"))
+    with pytest.raises((ApprovalNeeded, StaleVersion)):
+        world.alice.ask(of_run.CREATE, CreateRun(pipeline="p", stack="s", stack_state=use.state))
+    world.approve(world.alice, stack="s")
+    world.alice.ask(of_stack.USE, GetStack(name="s"))

@@ -45,12 +45,13 @@ class ApprovalService:
         wanted = GetReview(stack=request.stack, connector=request.connector, account=request.account)
         with self._database.write() as connection:
             user = _user(connection, actor, request.account)
+            reviewed = self._reviewed(connection, user, wanted)
             if request.account is None and index.is_service_account(connection, actor.user_id):
+                command = "stack" if reviewed.is_stack else "service-connector"
                 raise Forbidden(
                     "an administrator of the workspace approves for a service account",
-                    hint=f"strongroom stack approve --for {actor.name}",
+                    hint=f"strongroom {command} approve {reviewed.name} --for {actor.name}",
                 )
-            reviewed = self._reviewed(connection, user, wanted)
             if reviewed.shown(user.user_id, request.account).seen != request.seen:
                 raise StaleVersion("what is approved was changed since it was looked at", hint="look at it again")
             for subject in reviewed.waiting:

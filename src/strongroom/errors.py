@@ -149,11 +149,8 @@ class StaleVersion(StrongroomError):
     status = 412
 
 
-class Unresolved(StrongroomError, KeyError):
-    """References that lead to no value. The message names every one of them and where it stands; so do `problems`, one by one.
-
-    A `KeyError`, as programs expect of a secret or key that is not there.
-    """
+class Unresolved(StrongroomError):
+    """References that lead to no value. The message names every one of them and where it stands; so do `problems`, one by one."""
 
     code = "unresolved"
     status = 422

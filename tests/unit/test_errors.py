@@ -87,8 +87,6 @@ def test_unresolved_references_are_told_one_by_one() -> None:
     problems.clear()
     assert error.problems == ["one", "two"]
     assert Unresolved("x").problems == []
-    assert isinstance(error, KeyError)
-    assert str(error).startswith("2 references cannot")
 
 
 def test_missing_things_are_key_errors() -> None:

@@ -218,9 +218,10 @@ class RemoteTransport:
 
     def _tell(self, moment: float) -> None:
         """Says once, for all calls that wait for the same outage, what they wait for. Without handlers of its own it is on stderr."""
-        if moment - self._told > self._wait_seconds:
+        with self._lock:
+            is_new, self._told = moment - self._told > self._wait_seconds, moment
+        if is_new:
             logging.getLogger("strongroom").warning("waiting for %s; Ctrl-C to stop", self.url)
-        self._told = moment
 
     def _open(self) -> HTTPConnectionPool:
         """The connections of this process: those of a parent belong to it."""

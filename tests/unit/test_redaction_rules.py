@@ -225,7 +225,11 @@ VALUES: dict[str, tuple[str, list[str], list[str]]] = {
         ["T00000000-B00000000-XXXXXXXX"],
         ["https://example.com/some/long/path/to/it", "general"],
     ),
-    "other texts in these, such as a region or the name of a project": (INI, ["Abc/Def+Ghi1"], ["eu-central-1", "region", "default"]),
+    "other texts in these, such as a region or the name of a project, and flags such as `true`": (
+        INI + "use_auth = true\ntoken_ttl = on\n",
+        ["Abc/Def+Ghi1"],
+        ["eu-central-1", "region", "default", "true", "on"],
+    ),
 }
 
 

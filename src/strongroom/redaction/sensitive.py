@@ -35,6 +35,8 @@ _PLACE = re.compile(
 )
 _CODED = re.compile(r"[A-Za-z0-9+/_-]{40,}={0,2}")
 _DEPTH = 3
+_FLAGS = frozenset(["true", "false", "yes", "no", "on", "off", "none", "null", "enabled", "disabled"])
+"""What settings such as `USE_AUTH` have, and half of all logs."""
 
 
 def is_number(text: str) -> bool:
@@ -50,12 +52,12 @@ def is_common(text: str) -> bool:
 
 
 def sensitive_parts(value: str) -> Iterator[str]:
-    """The parts of a value that are masked on their own; some may come twice, some may be shorter than `SHORTEST`.
+    """The parts of a value that are masked on their own; some may come twice, some may be shorter than `SHORTEST`. No flags.
 
     Of JSON, of lines such as `name = text` (.env, INI, YAML) and of connection strings: what has a telling name, such as `password`,
     and in the first two long texts that are no address or path. Of addresses: the password. Of any other text: each of its lines.
     """
-    yield from _parts(value, _DEPTH)
+    yield from (part for part in _parts(value, _DEPTH) if part.lower() not in _FLAGS)
 
 
 def _parts(value: str, depth: int) -> Iterator[str]:

@@ -34,7 +34,7 @@ def make_former(settings: Settings) -> None:
 
 
 def set_schema_back(connection: Connection) -> None:
-    """Brings the schema back to the revision 0013, as whoever can write to the database could."""
+    """Brings the schema back to the revision 0013, as an attacker with the database could."""
     columns = [(table, name) for table in ("flavors", "components", "stacks") for name in ("revision", "author_id")]
     for table, name in (*columns, ("components", "mixed"), ("secrets", "pointer_mark")):
         connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {name}"))

@@ -425,7 +425,7 @@ def _networks(values: Mapping[str, str], name: str) -> tuple[str, ...]:
         mapped = network.version == 6 and network.network_address.ipv4_mapped is not None
         if network.prefixlen < _NARROWEST[network.version] + (96 - 64 + 20 if mapped else 0):
             raise ConfigurationError(
-                f"{PREFIX}{name}: {network} is too wide: whoever has one of its addresses could claim to be anybody",
+                f"{PREFIX}{name}: {network} is too wide: a host with one of its addresses could claim any client address",
                 hint="name the addresses of your proxies, or networks of at most /20 (IPv4) and /64 (IPv6)",
             )
     return tuple(map(str, networks))

@@ -60,7 +60,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
         reason = "has a key twice" if twice else "is not YAML"
         raise ConfigurationError(f"the configuration file {path} {reason}{line}") from None
     if not isinstance(found or {}, dict):
-        raise ConfigurationError(f"the configuration file {path} is to be a mapping", hint="of settings by their names in lower case")
+        raise ConfigurationError(f"the configuration file {path} must be a mapping", hint="of settings by their names in lower case")
     return found or {}
 
 

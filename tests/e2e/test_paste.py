@@ -164,7 +164,7 @@ def test_giving_up(sent: str, error: str, folder: Path, terminals: list[Terminal
 
 
 def test_ctrl_c_in_a_paste_without_an_end(folder: Path, terminals: list[Terminal]) -> None:
-    """Whoever waits for a mark that was lost gets out; what still comes is dropped and reaches no other question."""
+    """A user who waits for a mark that was lost gets out; what still comes is dropped and reaches no other question."""
     terminal = Terminal(folder, times=2)
     terminals.append(terminal)
     terminal.ask()

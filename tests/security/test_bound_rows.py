@@ -1,4 +1,4 @@
-"""Whoever can write to the database, but has no key, can neither have an old version served nor see which values are equal."""
+"""An attacker with the database, but without the key, can neither have an old version served nor see which values are equal."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ def test_a_former_deployment_is_bound_by_its_upgrade(settings: Settings) -> None
 
 
 def test_a_row_cannot_be_made_to_look_former(settings: Settings) -> None:
-    """Whoever takes marks away and tells strongroom to upgrade once more gains nothing: rows are bound once, under the key."""
+    """Taking marks away and telling strongroom to upgrade once more gains nothing: rows are bound once, under the key."""
     with Client(settings) as client:
         secret_id = secret_of_three(client)
     writer = Writer(settings)

@@ -1,4 +1,4 @@
-"""Sealed values that were deleted are gone from the files of SQLite, whatever deleted them and whoever else has the database open."""
+"""Sealed values that were deleted are gone from the files of SQLite, whatever deleted them, also while others have it open."""
 
 from __future__ import annotations
 

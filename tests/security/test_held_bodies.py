@@ -68,7 +68,7 @@ def reset_password(admin: Caller, who: Somebody) -> None:
 
 @pytest.mark.parametrize("lose", [deactivate, log_out, reset_password])
 def test_every_operation_with_a_body(admin: Caller, lose: Callable[[Caller, Somebody], None]) -> None:
-    """Each is begun by somebody who may do everything, then they lose their session, and the end of the body comes too late."""
+    """Each is begun by a user who may do everything, then they lose their session, and the end of the body comes too late."""
     door = OverHttp(admin)
     who, other = door.add(Role.ADMIN, admin=True), door.add(Role.VIEWER).name
     held = []

@@ -392,7 +392,7 @@ def test_a_later_revision_waits_again(everywhere: World, case: Case) -> None:
 
 
 def test_a_flavor_that_another_user_registers_again(everywhere: World) -> None:
-    """Whoever changes what a custom flavor names is an author of all its components, also of the user's own."""
+    """A user who changes what a custom flavor names is an author of all its components, also of the user's own."""
     world, case = everywhere, OWN_FLAVORS[0]
     made = world.component(world.alice, case)
     stack = world.stack(world.alice, made)
@@ -418,7 +418,7 @@ def test_the_scope_of_a_secret_changes(everywhere: World) -> None:
 
 
 def test_a_component_is_exchanged(everywhere: World) -> None:
-    """The composition of a stack is a revision, too: whoever puts something in decides that it is used there."""
+    """The composition of a stack is a revision, too: the user who puts something in decides that it is used there."""
     world = everywhere
     stack = world.stack(world.alice, world.component(world.alice, SECRET))
     use_stack(world, world.alice, stack, None)  # type: ignore[arg-type]
@@ -515,7 +515,7 @@ def trust(world: World, *, trusted: bool) -> None:
 
 @pytest.fixture
 def with_password(everywhere: World) -> World:
-    """The same; the administrator can log in."""
+    """The world in which the administrator can log in."""
     with everywhere.service.deployment.database.write() as connection:
         statement = text("INSERT INTO passwords (user_id, hashed, changed) VALUES (:id, 'x', 1)")
         connection.execute(statement, {"id": everywhere.admin.actor.user_id})
@@ -627,7 +627,7 @@ def test_requests_that_name_both(world: World) -> None:
 
 
 def test_the_embedded_store_has_one_user(local_service: Service) -> None:
-    """Nothing waits there, whoever the rows say wrote it."""
+    """Nothing waits there, whatever author the rows name."""
     world = World(local_service)
     made = world.component(world.mallory, PLACE)
     stack = world.stack(world.mallory, made)
@@ -658,7 +658,7 @@ def test_approvals_are_on_record(everywhere: World) -> None:
 
 
 def test_an_author_answers_for_what_is_kept(everywhere: World) -> None:
-    """Whoever changes one attribute of a revision that waits for them is not its only author; whoever changes all of them is."""
+    """A user who changes one attribute of a revision that waits for them is not its only author; one who changes all of them is."""
     world = everywhere
     case = Case(ComponentType.ARTIFACT_STORE, "s3", (("path", "s3://mallory/a"), ("key", "{{shared.key}}")), TakingKind.PLACE, "path")
     made = world.component(world.mallory, case)

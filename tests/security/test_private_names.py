@@ -100,7 +100,7 @@ def test_nothing_shows_the_name_to_administrators(door: Door, role: Role) -> Non
 
 
 def test_no_filter_finds_the_name(door: Door) -> None:
-    """Whoever guesses a name finds as many events by it as by one that there never was."""
+    """A user who guesses a name finds as many events by it as by one that there never was."""
     owner, secrets = busy_owner(door)
     who = door.add(Role.NONE, admin=True)
     for name in {secret.name for secret in secrets}:

@@ -313,7 +313,7 @@ def test_a_file_holds_the_same_settings(tmp_path: Path) -> None:
         ("DATABASE_URL: x", "unknown setting 'DATABASE_URL'", None),
         ("secret_store: {type: sql}", "unknown setting 'secret_store'", None),
         ("a: [", "is not YAML in line 1", None),
-        ("- a", "is to be a mapping", None),
+        ("- a", "must be a mapping", None),
         ("\x00", "is not YAML", None),
     ],
 )

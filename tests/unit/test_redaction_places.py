@@ -127,7 +127,7 @@ threads = [threading.Thread(target=work) for _ in range(4)]
 
 
 def test_a_stream_with_a_write_of_its_own_is_left_alone() -> None:
-    """Where somebody else has replaced `write`, that is called: what it does is not known."""
+    """Where the program has replaced `write`, that is called: what it does is not known."""
     replaced = "written = []\nkept_out.write = written.append\nwith redacting(redactor):\n    kept_out.write('x')\n"
     assert run("pass", after=f"{replaced}assert written == ['x']\ndel kept_out.write") == ""
 

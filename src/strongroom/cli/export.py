@@ -65,7 +65,7 @@ def _put(draft: Path, target: Path, *, force: bool) -> None:
         draft.replace(target)
         return
     try:
-        os.link(draft, target)  # fails if somebody else has made it, unlike a look before the leap
+        os.link(draft, target)  # fails if another program has made it, unlike a look before the leap
     except FileExistsError:
         raise
     except OSError:  # a file system without hard links: claim the name, then replace the empty file

@@ -255,7 +255,7 @@ def _restored_by_signals(restore: Any) -> Iterator[None]:
 
 
 def _send(descriptor: int, sequence: str) -> None:
-    """Tells the terminal whether pastes are to be marked, if it is one that understands."""
+    """Tells the terminal whether to mark pastes. Terminals that do not know the sequence ignore it."""
     if os.environ.get("TERM", "dumb") == "dumb":
         return
     with contextlib.suppress(OSError):

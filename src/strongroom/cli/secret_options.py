@@ -30,7 +30,7 @@ class SecretCommand(Command):
 
 
 class CreateCommand(KeyValueCommand):
-    """The same for a command that takes keys and values."""
+    """As `SecretCommand`, for a command that takes keys and values."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         return super().parse_args(ctx, as_meant(self, ctx, args, "--scope"))

@@ -1,4 +1,4 @@
-"""What binds rows of the index to each other, so that whoever writes to the database cannot put one in another one's place.
+"""What binds rows of the index to each other, so that an attacker with the database cannot put one in another one's place.
 
 Keyed BLAKE2s (RFC 7693): a read computes one, and it takes a microsecond.
 """

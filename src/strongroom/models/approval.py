@@ -17,7 +17,7 @@ def one_line(text: str) -> str:
 
 
 class TakingKind(enum.StrEnum):
-    """What a component takes of whoever uses it."""
+    """What a component takes of its user."""
 
     CODE = "code"
     FILE = "file"

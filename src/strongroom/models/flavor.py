@@ -75,7 +75,7 @@ _ARTICLES = {AttributeKind.BOOLEAN: "true or false", AttributeKind.INTEGER: "a w
 
 
 class AttributeRole(enum.StrEnum):
-    """What an attribute means for whoever uses the component."""
+    """What an attribute means for the component's user."""
 
     ADDRESS = "address"
     """Where requests go. Shown, and nothing that the user has."""
@@ -97,7 +97,7 @@ class Attribute(msgspec.Struct, frozen=True):
     """One attribute of a flavor. Without a `default` it has to be given; a default of None means that it may be absent.
 
     `sensitive` ones are masked where they are shown, and plain text in them is warned about. `role` says what it means for the
-    machine of whoever uses the component; service connectors have theirs in `strongroom.connectors`.
+    machine of the component's user; service connectors have theirs in `strongroom.connectors`.
     """
 
     name: str

@@ -134,7 +134,7 @@ class _Installation:
             self._handlers.clear()
 
     def _guard(self) -> None:
-        """Streams that somebody may have kept, and the process's first ones, to whose descriptors all else goes."""
+        """Guards the streams of before, which a program may have kept, and the process's first ones, which own the descriptors."""
         ours = [stream for stream in (sys.stdout, sys.stderr) if isinstance(stream, RedactingStream) and self._is_ours(stream)]
         firsts = [self._stream_to(first) for first in (sys.__stdout__, sys.__stderr__) if _is_open(first)]
         streams = [*ours, *firsts]

@@ -1,6 +1,6 @@
 """Masking what is written past `sys.stdout`: to the stream objects that were there before a run, and by `os.write`.
 
-Whoever kept such an object, as loguru, tqdm, or a default argument do, goes on writing to it. So it gets a `write` of its own, which
+Code that kept such an object, as loguru, tqdm and default arguments do, goes on writing to it. So it gets its own `write`, which
 masks; and `os.write` masks what goes to its file descriptor.
 """
 
@@ -55,7 +55,7 @@ class Guard:
 
     def _replace(self, owner: Any, name: str, method: Callable[..., Any]) -> None:
         if name in getattr(owner, "__dict__", {}):
-            return  # somebody else's; what it does is not known
+            return  # the program's own; what it does is not known
         with suppress(AttributeError, TypeError):
             setattr(owner, name, method)
             self._replaced.append((owner, name))

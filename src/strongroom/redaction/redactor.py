@@ -78,7 +78,7 @@ class Masking(ABC):
         return self.redact_nested(data) is not data
 
     def redact_nested(self, value: T, keep: Callable[[str], bool] | None = None) -> T:
-        """The same for all strings, bytes and numbers in dicts, lists, tuples and sets. Gives the same object if nothing is masked.
+        """`redact` for all strings, bytes and numbers in dicts, lists, tuples and sets. Gives the same object if nothing is masked.
 
         Texts that `keep` is true for stay. Numbers of six digits and more are masked if they are a value.
 

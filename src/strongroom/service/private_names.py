@@ -1,6 +1,6 @@
 """Hides the names of private secrets from everybody but their owners, where administrators see what others did.
 
-Names are on record in full. Whoever looks gets the id in their place: of secrets that are private to another user now, or were when
+Names are on record in full. Readers get the id in their place: of secrets that are private to another user now, or were when
 the event happened. See docs/decisions/0056.
 """
 

@@ -1,6 +1,6 @@
 """Revisions of components and stacks: what they take of a user, and whether that user may use them.
 
-Whoever wrote the current revision decides what is sent where. So a revision of another user is used only if it takes nothing of the
+The author of the current revision decides what is sent where. So a revision of another user is used only if it takes nothing of the
 user, or if the user approved it. Everything that uses a stack or a component passes `Revisions.require`: in the snapshot in which the
 attributes are read, in that in which their references are resolved, and in the transaction that grants a run its secrets.
 """

@@ -147,8 +147,8 @@ class RunService:
     def _check_stack(self, connection: Connection, actor: Actor, request: CreateRun) -> Mapping[str, KeysRow]:
         """Refuses a stack that the actor may not use. What its references lead to, by the secrets' names.
 
-        A run that is granted no secret, and whose stack its client does not name by its state, takes nothing here: whoever wants the
-        stack's attributes for it asks for them, and is checked then.
+        A run that is granted no secret, and whose stack its client does not name by its state, takes nothing here. A client that
+        wants the stack's attributes for it asks for them, and is checked then.
         """
         row = stacks.find_stack(connection, actor.workspace_id, request.stack)
         if row is None:  # then there is nothing that the run could use

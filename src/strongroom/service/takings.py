@@ -1,4 +1,4 @@
-"""What a component takes of whoever uses it, worked out from what its flavor declares. Imports no code of flavors."""
+"""What a component takes of its user, worked out from what its flavor declares. Imports no code of flavors."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ def _shown(flavor: Flavor, name: str, role: AttributeRole, value: Any) -> str:
 def _address(value: Any) -> str:
     """The text without a user's name and password in it.
 
-    These end with the last `@` before the first character that ends the host for any client; whoever reads another host into the text
-    than clients do would approve what is sent elsewhere.
+    These end with the last `@` before the first character that ends the host for any client. Shown another host, the user would
+    approve what is sent elsewhere.
     """
     text = value if isinstance(value, str) else str(value)
     if parse_reference(text) is not None or "://" not in text:

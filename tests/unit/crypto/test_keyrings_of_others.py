@@ -163,7 +163,7 @@ def test_unsafe_back_ends_are_found_inside_of_others(make: Callable[[], KeyringB
     ],
 )
 def test_back_ends_that_keep_the_key_pass(make: Callable[[], KeyringBackend], use: Use) -> None:
-    """Whoever made them, and however deep they lie: what was written is read back."""
+    """Whatever package they are from, and however deep they lie: what was written is read back."""
     source = use(make())
     assert source.load() == []
     assert source.add_first(KEY) == [KEY] == source.load()

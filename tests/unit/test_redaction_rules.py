@@ -197,7 +197,7 @@ VALUES: dict[str, tuple[str, list[str], list[str]]] = {
         ["user=admin", "admin:", "'admin'", '{"user": "admin"}', "user%3Dadmin%26"],
         ["administrator", "superadmin", "my_admin", "admin2", "YWRtaW4="],
     ),
-    "a number of fewer than 10 digits, such as `5432`": (
+    "a number of fewer than 7 digits, such as `5432`": (
         "5432",
         ["port=5432", "db:5432/x", "(5432)", "it is 5432."],
         ["loss 0.54321", "0.5432", "5432.5", "15432", "x5432", "12:5432", "1,5432", "v5432"],
@@ -279,6 +279,13 @@ def test_what_is_parsed_is_masked() -> None:
     parser.read_string(INI)
     assert redactor_of(INI).redact(str(dict(parser["default"]))) == f"{{'aws_secret_access_key': '{MASK}', 'region': 'eu-central-1'}}"
     assert redactor_of(ACCOUNT).redact_nested(json.loads(ACCOUNT))["nested"] == [{"pin": MASK, "password": MASK}]
+
+
+def test_longer_numbers_are_masked_wherever_they_stand() -> None:
+    """A pin of eight digits that a program turned into a number, with what Python writes behind it."""
+    redactor = redactor_of("73914628")
+    for shown in ("73914628.0", "x73914628", "-73914628", "0.73914628"):
+        assert "73914628" not in redactor.redact(shown)
 
 
 def test_numbers_and_keys_are_masked() -> None:

@@ -16,7 +16,7 @@ SHORTEST = 4
 WHITE = " \t\r\n\v\f"
 
 _NUMBER = re.compile(r"[0-9]+(?:[.,:/ +-]+[0-9]+)*")
-_FEW_DIGITS = 10
+_FEW_DIGITS = 7
 _WORD = re.compile(r"[A-Za-z][a-z]{0,11}|[A-Z]{1,12}")
 _SHORT = 8
 _LONG = 20
